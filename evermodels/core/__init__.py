@@ -1,0 +1,1 @@
+"""What every room may know: errors, configs, input specs, outputs, the registry."""

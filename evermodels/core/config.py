@@ -1,0 +1,183 @@
+"""Configurations: frozen dataclasses that refuse unknown keys, wrong types and impossible values."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from typing_extensions import Self
+
+from evermodels.core.errors import ConfigError, did_you_mean
+
+
+@functools.lru_cache(maxsize=None)
+def _field_types(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def _describe(annotation: Any) -> str:
+    if annotation is type(None):
+        return "None"
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_describe(a) for a in args)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(repr(a) for a in args)
+    if origin is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            return f"a list of {_describe(args[0])}"
+        return "[" + ", ".join(_describe(a) for a in args) + "]"
+    if origin in (dict, Mapping):
+        return "a mapping"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _coerce(value: Any, annotation: Any, where: str) -> Any:  # noqa: PLR0911, PLR0912 - one branch a kind of annotation
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    wrong = ConfigError(f"{where}: expected {_describe(annotation)}, got {value!r} ({type(value).__name__}).")
+    if annotation is Any:
+        return value
+    if annotation is type(None):
+        if value is None:
+            return None
+        raise wrong
+    if origin in (typing.Union, types.UnionType):
+        for option in args:
+            try:
+                return _coerce(value, option, where)
+            except ConfigError as error:
+                # A nested config or list names its own key, which says more than the union's summary.
+                if isinstance(value, Mapping) and dataclasses.is_dataclass(option):
+                    raise error
+        raise wrong
+    if origin is typing.Literal:
+        if any(value == a and type(value) is type(a) for a in args):
+            return value
+        raise ConfigError(
+            f"{where}: expected one of {', '.join(repr(a) for a in args)}, got {value!r}."
+            f"{did_you_mean(value, [str(a) for a in args])}"
+        )
+    if origin is tuple:
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, (list, tuple)):
+            raise wrong
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_coerce(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
+        if len(value) != len(args):
+            raise wrong
+        return tuple(_coerce(v, a, f"{where}[{i}]") for i, (v, a) in enumerate(zip(value, args, strict=True)))
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
+            raise wrong
+        return {k: _coerce(v, args[1], f"{where}.{k}") for k, v in value.items()} if args else dict(value)
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        if isinstance(value, annotation):
+            return value
+        if isinstance(value, Mapping) and issubclass(annotation, Config):
+            return annotation.from_dict(value, where=where)
+        raise wrong
+    if annotation is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not (float("-inf") < value < float("inf")):
+            raise ConfigError(f"{where}: expected a finite number, got {value!r}.")
+        return float(value)
+    if annotation is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if annotation in (bool, str) and isinstance(value, annotation):
+        return value
+    raise wrong
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Config):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base of every configuration.
+
+    A subclass is a ``@dataclass(frozen=True)`` with annotated fields of plain types (``int``, ``float``, ``bool``,
+    ``str``, ``None``, ``Literal``, tuples, mappings, other configs). Types are checked on construction, lists become
+    tuples, and :meth:`check` may refuse impossible values.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Encoder(Config):
+        ...     embed_dim: int = 192
+        >>> Encoder.from_dict({"embed_dim": 64}).embed_dim
+        64
+        >>> Encoder.from_dict({"embed_dmi": 64})
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ConfigError: Encoder: unknown key 'embed_dmi'. Did you mean 'embed_dim'? ...
+    """
+
+    def __post_init__(self) -> None:
+        """Check every field's type, then the values."""
+        for name, annotation in _field_types(type(self)).items():
+            where = f"{type(self).__name__}.{name}"
+            object.__setattr__(self, name, _coerce(getattr(self, name), annotation, where))
+        self.check()
+
+    def check(self) -> None:
+        """Raise a :class:`ConfigError` for values that cannot work together; does nothing by default."""
+
+    def refuse(self, key: str, allowed: str) -> ConfigError:
+        """Return the error for an impossible value of ``key``.
+
+        Args:
+            key: The field's name.
+            allowed: What would be accepted.
+        """
+        return ConfigError(f"{type(self).__name__}.{key}: expected {allowed}, got {getattr(self, key)!r}.")
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any], *, where: str | None = None) -> Self:
+        """Build the configuration from a mapping, for example from JSON.
+
+        Args:
+            mapping: Values by key.
+            where: A name for the messages (default: the class's).
+
+        Raises:
+            ConfigError: For an unknown or missing key, a wrong type, or an impossible value.
+        """
+        where = where or cls.__name__
+        if not isinstance(mapping, Mapping):
+            raise ConfigError(f"{where}: expected a mapping, got {type(mapping).__name__}.")
+        fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+        for key in mapping:
+            if key not in fields:
+                raise ConfigError(
+                    f"{where}: unknown key {key!r}.{did_you_mean(key, fields)} Allowed: {', '.join(sorted(fields))}."
+                )
+        for key, field in fields.items():
+            no_default = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if no_default and key not in mapping:
+                raise ConfigError(f"{where}: missing key {key!r}.")
+        return cls(**mapping)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain JSON types."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some values changed, checked again.
+
+        Args:
+            **changes: New values by key.
+
+        Raises:
+            ConfigError: For an unknown key, a wrong type, or an impossible value.
+        """
+        return type(self).from_dict({**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, **changes})

@@ -1,0 +1,130 @@
+"""The errors of evermodels: each names the thing, what came, what was expected, and the way out."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+from torch import Tensor
+
+
+class EvermodelsError(Exception):
+    """Base of every error that evermodels raises on purpose."""
+
+
+class ShapeError(EvermodelsError, ValueError):
+    """A tensor or array has the wrong number of axes or the wrong length along one."""
+
+
+class ConfigError(EvermodelsError, ValueError):
+    """A configuration has an unknown key, a wrong type or an impossible value."""
+
+
+class UnknownNameError(EvermodelsError, LookupError):
+    """A name (of a model, channel, region, preset, …) is not in the closed table it was looked up in."""
+
+
+class SignalError(EvermodelsError, ValueError):
+    """A recording cannot be used as it is: empty, cut short, wrong channels, rate, unit or values."""
+
+
+class DataError(EvermodelsError, ValueError):
+    """A data set is not in its publisher's layout, or a split would leak."""
+
+
+class CheckpointError(EvermodelsError, RuntimeError):
+    """A checkpoint is missing, damaged, or does not fit the model."""
+
+
+class ChecksumError(CheckpointError):
+    """A file's digest differs from the one that the weight table declares."""
+
+
+class MissingExtraError(EvermodelsError, ImportError):
+    """An optional dependency is needed and absent."""
+
+
+def did_you_mean(name: object, allowed: Iterable[str], *, n: int = 3) -> str:
+    """Return ``" Did you mean 'x'?"`` for the closest allowed names, or an empty string.
+
+    Args:
+        name: What the user wrote.
+        allowed: The names that exist.
+        n: How many suggestions at the most.
+
+    Example:
+        >>> did_you_mean("embed_dmi", ["embed_dim", "depth"])
+        " Did you mean 'embed_dim'?"
+    """
+    close = difflib.get_close_matches(str(name), list(allowed), n=n, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency, or say which extra brings it.
+
+    Args:
+        module: Dotted name of the module, written in the code, never read from a file.
+        extra: The extra of ``pip install 'evermodels[extra]'`` that holds it.
+        purpose: What it is needed for, as it completes "… is needed to".
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingExtraError: If the module cannot be imported.
+
+    Example:
+        >>> require("math", extra="eeg", purpose="count").sqrt(4.0)
+        2.0
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{module} is needed to {purpose}, and could not be imported ({error}). "
+            f"Install it with: pip install 'evermodels[{extra}]'"
+        ) from error
+
+
+def check_axes(name: str, tensor: Tensor, axes: str, **lengths: int) -> None:
+    """Raise a :class:`ShapeError` unless a tensor has the named axes with the given lengths.
+
+    Args:
+        name: The argument's name, for the message.
+        tensor: The tensor.
+        axes: The axes' names, separated by blanks, for example ``"batch channels time"``.
+        **lengths: Expected length by axis name; axes that are not named are free, but not empty.
+
+    Raises:
+        ShapeError: If the number of axes differs, an axis is empty, or a length differs.
+
+    Example:
+        >>> import torch
+        >>> check_axes("eeg", torch.zeros(2, 19, 1000), "batch channels time", channels=19)
+        >>> check_axes("eeg", torch.zeros(19, 1000), "batch channels time")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ShapeError: eeg: expected (batch, channels, time), got 2 axes of shape (19, 1000). ...
+    """
+    if not isinstance(tensor, Tensor):
+        raise ShapeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}. Convert it with torch.as_tensor.")
+    names = axes.split()
+    shape = tuple(tensor.shape)
+    expected = f"({', '.join(names)})"
+    if len(shape) != len(names):
+        way_out = (
+            " Add the missing axis with .unsqueeze(0)." if len(shape) == len(names) - 1 else " Reshape it to these axes."
+        )
+        raise ShapeError(f"{name}: expected {expected}, got {len(shape)} axes of shape {shape}.{way_out}")
+    for axis, length in zip(names, shape, strict=True):
+        want = lengths.get(axis)
+        if want is not None and length != want:
+            raise ShapeError(
+                f"{name}: expected {expected} with {axis}={want}, got {axis}={length} (shape {shape}). "
+                f"Give {want} along {axis!r}, or build the module for {length}."
+            )
+        if length == 0:
+            raise ShapeError(f"{name}: axis {axis!r} of {expected} is empty (shape {shape}). Give at least one.")

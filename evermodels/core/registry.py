@@ -1,0 +1,156 @@
+"""The closed table of model names: what exists, and in which module it lives.
+
+A name leads to a module path written here, never to one read from a file, and nothing is imported before a model is
+made. Every family adds its names below and a class with a ``presets`` table in its module.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evermodels.core.errors import UnknownNameError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ModelEntry(NamedTuple):
+    """One name of the table.
+
+    Args:
+        kind: ``"backbone"`` (an encoder) or ``"system"`` (a whole recogniser).
+        modalities: What it takes.
+        module: Module that holds the class.
+        class_name: The class; its ``presets`` table holds the name's configuration.
+        summary: One line for people.
+    """
+
+    kind: str
+    modalities: tuple[str, ...]
+    module: str
+    class_name: str
+    summary: str
+
+
+def _family(kind: str, modalities: tuple[str, ...], module: str, cls: str, names: dict[str, str]) -> dict[str, ModelEntry]:
+    return {name: ModelEntry(kind, modalities, module, cls, summary) for name, summary in names.items()}
+
+
+MODELS: dict[str, ModelEntry] = {
+    **_family(
+        "backbone",
+        ("eeg",),
+        "evermodels.backbones.eeg.audio_mamba",
+        "AudioMamba",
+        {
+            "audio_mamba_nano": "Audio-Mamba, 64 wide, 4 deep, 8×8 patches, Fo-Bi: the EEG half of ever_tiny",
+            "audio_mamba_tiny": "Audio-Mamba tiny, 192 wide, 24 deep, Fo-Bi",
+            "audio_mamba_small": "Audio-Mamba small, 384 wide, 24 deep, Fo-Bi",
+            "audio_mamba_base": "Audio-Mamba base, 768 wide, 24 deep, Fo-Bi",
+        },
+    ),
+    **_family(
+        "backbone",
+        ("video",),
+        "evermodels.backbones.video.videomae",
+        "VideoMAE",
+        {
+            "videomae_nano": "VideoMAE / AdaMAE encoder, 96 wide, 4 deep, 16 frames of 64²: the face half of ever_tiny",
+            "videomae_tiny": "VideoMAE / AdaMAE encoder, 192 wide, 12 deep, 16 frames of 224²",
+            "videomae_small": "VideoMAE / AdaMAE encoder, 384 wide, 12 deep, 16 frames of 224²",
+            "videomae_base": "VideoMAE / AdaMAE encoder, ViT-B, 768 wide, 12 deep, 16 frames of 224²",
+            "adamae_base": "AdaMAE encoder, ViT-B as EVER uses it, 32 frames of 224²",
+        },
+    ),
+    **_family(
+        "system",
+        ("eeg", "video"),
+        "evermodels.models.ever",
+        "EVER",
+        {
+            "ever_tiny": "EVER at no more than 1.5 M parameters, 16 frames of 64²: trains in minutes on two cores",
+            "ever_small": "EVER, Audio-Mamba tiny and VideoMAE small, 16 frames of 112²",
+            "ever_base": "EVER as published: AdaMAE-B and Audio-Mamba tiny, 32 frames of 224²",
+            "ever_paper": "EVER with the 9-layer video encoder that the paper's parameter count implies, 30 channels",
+        },
+    ),
+}
+
+
+def entry(name: str) -> ModelEntry:
+    """Return the table's entry for an architecture name.
+
+    Args:
+        name: A name that :func:`list_models` shows; a ``.tag`` behind it is not part of the architecture.
+
+    Raises:
+        UnknownNameError: If there is no such name.
+
+    Example:
+        >>> entry("audio_mamba_tiny").class_name
+        'AudioMamba'
+    """
+    if name not in MODELS:
+        raise UnknownNameError(
+            f"model name: {name!r} does not exist.{did_you_mean(name, MODELS)} evermodels.list_models() shows them all."
+        )
+    return MODELS[name]
+
+
+def model_class(name: str) -> Any:
+    """Import and return the class behind an architecture name.
+
+    Args:
+        name: A name that :func:`list_models` shows.
+
+    Raises:
+        UnknownNameError: If there is no such name.
+    """
+    row = entry(name)
+    return getattr(importlib.import_module(row.module), row.class_name)
+
+
+def list_architectures(pattern: str = "*", *, kind: str | None = None, modality: str | None = None) -> list[str]:
+    """Return the architecture names that match.
+
+    Args:
+        pattern: A shell pattern such as ``"ever*"``.
+        kind: ``"backbone"`` or ``"system"``; ``None`` for both.
+        modality: Only models that take this modality, such as ``"eeg"``.
+
+    Raises:
+        UnknownNameError: If ``kind`` or ``modality`` is not one that exists.
+
+    Example:
+        >>> list_architectures("ever_*")
+        ['ever_base', 'ever_paper', 'ever_small', 'ever_tiny']
+    """
+    for label, value, known in (
+        ("kind", kind, {row.kind for row in MODELS.values()}),
+        ("modality", modality, {m for row in MODELS.values() for m in row.modalities}),
+    ):
+        if value is not None and value not in known:
+            raise UnknownNameError(f"{label}: expected one of {', '.join(sorted(known))}, got {value!r}.")
+    return sorted(
+        name
+        for name, row in MODELS.items()
+        if fnmatch.fnmatchcase(name, pattern)
+        and (kind is None or row.kind == kind)
+        and (modality is None or modality in row.modalities)
+    )
+
+
+def build(name: str, **config: Any) -> nn.Module:
+    """Build the named architecture with random weights.
+
+    Args:
+        name: A name that :func:`list_models` shows.
+        **config: Values that differ from the preset's.
+
+    Raises:
+        UnknownNameError: If there is no such name.
+        ConfigError: If a value does not fit.
+    """
+    return model_class(name).from_preset(name, **config)
