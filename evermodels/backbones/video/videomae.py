@@ -1,0 +1,342 @@
+"""VideoMAE's and AdaMAE's encoder: a plain ViT over space-time tubelets, without a class token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from timm.layers import DropPath, Mlp
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from evermodels.checkpoints.base import PretrainedModel
+from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError, ShapeError, check_axes
+from evermodels.core.specs import InputSpec, VideoSpec
+
+
+@dataclass(frozen=True)
+class VideoMAEConfig(Config):
+    """Configuration of :class:`VideoMAE`; the defaults are ViT-B on 16 frames of 224².
+
+    Args:
+        num_frames: Frames per clip, a multiple of ``tubelet_size``.
+        img_size: Height and width in pixels, multiples of ``patch_size``.
+        patch_size: Side of a patch in pixels.
+        tubelet_size: Frames in one token.
+        in_chans: Colours.
+        num_classes: Classes of the head; 0 for the embedding.
+        embed_dim: Width of the tokens, a multiple of ``num_heads``.
+        depth: Number of blocks.
+        num_heads: Attention heads.
+        mlp_ratio: Hidden width of the MLP over ``embed_dim``.
+        qkv_bias: Whether query and value (never the key) have a bias.
+        init_values: Start of the layer scale; 0 for none.
+        init_scale: Factor on the head's initial weights.
+        norm_eps: Epsilon of the layer norms.
+        drop_rate: Dropout of the tokens, the attention's output and the MLP's output.
+        attn_drop_rate: Dropout of the attention weights.
+        drop_path_rate: Stochastic depth of the last block; it grows linearly from 0.
+        head_drop_rate: Dropout before the head.
+    """
+
+    num_frames: int = 16
+    img_size: tuple[int, int] = (224, 224)
+    patch_size: int = 16
+    tubelet_size: int = 2
+    in_chans: int = 3
+    num_classes: int = 0
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    init_values: float = 0.0
+    init_scale: float = 1.0
+    norm_eps: float = 1e-6
+    drop_rate: float = 0.0
+    attn_drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    head_drop_rate: float = 0.0
+
+    def check(self) -> None:
+        """Refuse sizes that tubelets and heads do not divide, and rates that are none."""
+        for key in ("num_frames", "patch_size", "tubelet_size", "in_chans", "embed_dim", "depth", "num_heads"):
+            if getattr(self, key) < 1:
+                raise self.refuse(key, "at least 1")
+        if self.num_classes < 0:
+            raise self.refuse("num_classes", "0 (embedding) or more")
+        if self.num_frames % self.tubelet_size:
+            raise self.refuse("num_frames", f"a multiple of tubelet_size ({self.tubelet_size})")
+        if any(side < 1 or side % self.patch_size for side in self.img_size):
+            raise self.refuse("img_size", f"a height and width that are multiples of patch_size ({self.patch_size})")
+        if self.embed_dim % self.num_heads:
+            raise self.refuse("embed_dim", f"a multiple of num_heads ({self.num_heads})")
+        if self.mlp_ratio <= 0:
+            raise self.refuse("mlp_ratio", "a positive number")
+        if self.norm_eps <= 0:
+            raise self.refuse("norm_eps", "a positive number")
+        if self.init_values < 0:
+            raise self.refuse("init_values", "0 (no layer scale) or a positive number")
+        for key in ("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate"):
+            if not 0 <= getattr(self, key) < 1:
+                raise self.refuse(key, "a number in [0, 1)")
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tokens along time, height and width."""
+        height, width = self.img_size
+        return self.num_frames // self.tubelet_size, height // self.patch_size, width // self.patch_size
+
+
+def sinusoid_table(length: int, dim: int) -> Tensor:
+    """Return the fixed position table, ``(1, length, dim)`` in float32.
+
+    Column j of row p is ``sin`` (even j) or ``cos`` (odd j) of ``p / 10000^(2⌊j/2⌋/dim)``. It is computed in float64
+    and rounded once, as the reference does.
+
+    Args:
+        length: Number of tokens; the index runs over time, then height, then width.
+        dim: Width of the tokens.
+
+    Example:
+        >>> sinusoid_table(2, 4)[0, 0]
+        tensor([0., 1., 0., 1.])
+    """
+    column = torch.arange(dim, device="cpu", dtype=torch.float64)
+    position = torch.arange(length, device="cpu", dtype=torch.float64)
+    angle = position[:, None] / 10000 ** (2 * (column // 2) / dim)
+    return torch.where(column % 2 == 0, angle.sin(), angle.cos()).float()[None]
+
+
+class TubeletEmbed(nn.Module):
+    """Cut a clip into tubelets and project each one.
+
+    The weights are those of a ``Conv3d`` whose stride is its kernel (the reference's keys and shapes); the product is
+    taken as one matrix product, which is the same sum and faster than a strided convolution on most backends.
+    """
+
+    def __init__(self, config: VideoMAEConfig) -> None:
+        super().__init__()
+        self.kernel = (config.tubelet_size, config.patch_size, config.patch_size)
+        self.proj = nn.Conv3d(config.in_chans, config.embed_dim, self.kernel, stride=self.kernel)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Turn ``(batch, frames, channels, height, width)`` into ``(batch, n, embed_dim)``, time first, then rows."""
+        batch, frames, channels, height, width = video.shape
+        k, p, q = self.kernel
+        x = video.reshape(batch, frames // k, k, channels, height // p, p, width // q, q)
+        x = x.permute(0, 1, 4, 6, 3, 2, 5, 7).flatten(4).flatten(1, 3)
+        return F.linear(x, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention whose query and value have a bias and whose key has none."""
+
+    def __init__(self, config: VideoMAEConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.num_heads = config.num_heads
+        self.attn_drop_rate = config.attn_drop_rate
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(dim)) if config.qkv_bias else None
+        self.v_bias = nn.Parameter(torch.zeros(dim)) if config.qkv_bias else None
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(config.drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix tokens ``(batch, n, dim)``."""
+        batch, n, dim = x.shape
+        bias = None
+        if self.q_bias is not None and self.v_bias is not None:
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
+        q, k, v = F.linear(x, self.qkv.weight, bias).view(batch, n, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop_rate if self.training else 0.0)
+        return self.proj_drop(self.proj(x.transpose(1, 2).reshape(batch, n, dim)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with optional layer scale and stochastic depth."""
+
+    def __init__(self, config: VideoMAEConfig, drop_path: float) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.norm1 = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.attn = Attention(config)
+        self.norm2 = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.mlp = Mlp(dim, int(dim * config.mlp_ratio), drop=(0.0, config.drop_rate))  # type: ignore[arg-type]
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        scale = config.init_values
+        self.gamma_1 = nn.Parameter(torch.full((dim,), scale)) if scale > 0 else None
+        self.gamma_2 = nn.Parameter(torch.full((dim,), scale)) if scale > 0 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Update tokens ``(batch, n, dim)``."""
+        y = self.attn(self.norm1(x))
+        x = x + self.drop_path(y if self.gamma_1 is None else self.gamma_1 * y)
+        y = self.mlp(self.norm2(x))
+        return x + self.drop_path(y if self.gamma_2 is None else self.gamma_2 * y)
+
+
+def _vit(dim: int, heads: int, depth: int = 12, frames: int = 16, size: int = 224) -> VideoMAEConfig:
+    return VideoMAEConfig(num_frames=frames, img_size=(size, size), embed_dim=dim, depth=depth, num_heads=heads)
+
+
+class VideoMAE(PretrainedModel):
+    """Encoder of VideoMAE and AdaMAE, fine-tuning form: all tubelets enter, their mean is the embedding.
+
+    Source: Tong et al., "VideoMAE", NeurIPS 2022, §3; Bandara et al., "AdaMAE", CVPR 2023, §3, whose fine-tuning
+    encoder is the same; EVER eq. (1), ``z_v = f_v(V)``. State-dict keys are those of both repositories. Tubelets of
+    ``tubelet_size × patch_size × patch_size`` are projected, a fixed sinusoid over their flattened (time, row, column)
+    index is added, ``depth`` pre-norm blocks follow, and the embedding is ``LayerNorm(mean over tokens)``.
+
+    Args:
+        config: A :class:`VideoMAEConfig`.
+
+    Raises:
+        ConfigError: If ``config`` is something else.
+
+    Example:
+        >>> import torch
+        >>> model = VideoMAE.from_preset("videomae_nano", num_classes=4).eval()
+        >>> clip = torch.zeros(2, 16, 3, 64, 64)
+        >>> model(clip).shape, model.forward_features(clip).shape
+        (torch.Size([2, 4]), torch.Size([2, 128, 96]))
+    """
+
+    config_class = VideoMAEConfig
+    input: ClassVar[Literal["eeg", "spectrogram", "video", "log_mel"]] = "video"
+    head_prefixes = ("head.",)
+    presets: ClassVar[Mapping[str, VideoMAEConfig]] = {
+        "videomae_nano": _vit(96, 3, depth=4, size=64),
+        "videomae_tiny": _vit(192, 3),
+        "videomae_small": _vit(384, 6),
+        "videomae_base": _vit(768, 12),
+        "adamae_base": _vit(768, 12, frames=32),
+    }
+
+    def __init__(self, config: VideoMAEConfig) -> None:
+        super().__init__(config)
+        self.num_classes = config.num_classes
+        self.grad_checkpointing = False
+        self.input_spec = InputSpec(video=VideoSpec(num_frames=config.num_frames, size=config.img_size))
+        self.patch_embed = TubeletEmbed(config)
+        self.pos_drop = nn.Dropout(config.drop_rate)
+        steps = max(config.depth - 1, 1)
+        self.blocks = nn.ModuleList(Block(config, config.drop_path_rate * i / steps) for i in range(config.depth))
+        self.fc_norm = nn.LayerNorm(config.embed_dim, eps=config.norm_eps)
+        self.head_drop = nn.Dropout(config.head_drop_rate)
+        self.head: nn.Module = self._make_head(config.num_classes)
+        self.reset_parameters()
+        self.reset_buffers()
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the embedding."""
+        return self.config.embed_dim
+
+    def _make_head(self, num_classes: int) -> nn.Module:
+        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else nn.Identity()
+
+    def _scale_head(self) -> None:
+        if isinstance(self.head, nn.Linear):
+            nn.init.trunc_normal_(self.head.weight, std=0.02)
+            nn.init.zeros_(self.head.bias)
+            with torch.no_grad():
+                self.head.weight.mul_(self.config.init_scale)
+
+    def reset_parameters(self) -> None:
+        """Draw the linear weights from a truncated normal (0.02), zero their biases, and scale the head."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        self._scale_head()
+
+    def reset_buffers(self) -> None:
+        """Rebuild the position table on the device of the parameters."""
+        t, h, w = self.config.grid
+        table = sinusoid_table(t * h * w, self.embed_dim).to(self.fc_norm.weight.device)
+        self.register_buffer("pos_embed", table, persistent=False)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the head by a new one.
+
+        Args:
+            num_classes: Number of classes; 0 for the embedding.
+
+        Raises:
+            ConfigError: If ``num_classes`` is negative.
+        """
+        if num_classes < 0:
+            raise ConfigError(f"num_classes: expected 0 (embedding) or more, got {num_classes}.")
+        self.config = self.config.replace(num_classes=num_classes)
+        self.num_classes = num_classes
+        self.head = self._make_head(num_classes).to(self.fc_norm.weight)
+        self._scale_head()
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of storing it.
+
+        Args:
+            enable: Whether to do so.
+        """
+        self.grad_checkpointing = enable
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the tokens after the last block.
+
+        Args:
+            x: Normalised frames, ``(batch, frames, 3, height, width)``.
+
+        Returns:
+            Tokens, ``(batch, n, embed_dim)``, time first, then rows, then columns.
+
+        Raises:
+            ShapeError: If the clip differs from ``num_frames``, ``in_chans`` or ``img_size``.
+        """
+        c: VideoMAEConfig = self.config
+        if isinstance(x, Tensor) and x.ndim == 5 and x.shape[1] == c.in_chans != c.num_frames == x.shape[2]:
+            raise ShapeError(
+                f"video: expected (batch, frames, channels, height, width), got channels before frames "
+                f"(shape {tuple(x.shape)}). Swap them with .transpose(1, 2)."
+            )
+        height, width = c.img_size
+        axes = "batch frames channels height width"
+        check_axes("video", x, axes, frames=c.num_frames, channels=c.in_chans, height=height, width=width)
+        x = self.patch_embed(x)
+        x = self.pos_drop(x + self.pos_embed.to(x.dtype))
+        for block in self.blocks:
+            if self.grad_checkpointing and self.training:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool the tokens and classify.
+
+        Args:
+            x: Tokens, ``(batch, n, embed_dim)``.
+            pre_logits: Whether to stop at the embedding.
+
+        Returns:
+            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
+        """
+        x = self.fc_norm(x.mean(dim=1))
+        return x if pre_logits else self.head(self.head_drop(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify a clip.
+
+        Args:
+            x: Normalised frames, ``(batch, frames, 3, height, width)``.
+
+        Returns:
+            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
+        """
+        return self.forward_head(self.forward_features(x))
