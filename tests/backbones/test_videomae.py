@@ -76,8 +76,8 @@ def from_huggingface(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "layernorm_after": "norm2",
     }
     qkv: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in state.items():
-        key = key.removeprefix("videomae.")
+    for full, value in state.items():
+        key = full.removeprefix("videomae.")
         if key.startswith("encoder.layer."):
             _, _, n, rest = key.split(".", 3)
             if rest.startswith("attention.attention."):
@@ -120,11 +120,15 @@ def test_equals_transformers():
         assert relative(ours(x), want) < 1e-5
 
 
-def test_tubelets_are_the_convolution():
+def test_tubelets_by_hand():
     model = VideoMAE(TINY).double()
     x = clip(TINY, dtype=torch.float64)
-    want = model.patch_embed.proj(x.transpose(1, 2)).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(model.patch_embed(x), want, rtol=1e-12, atol=1e-12)
+    tokens = model.patch_embed(x)
+    weight, bias = model.patch_embed.proj.weight, model.patch_embed.proj.bias
+    for index, (t, row, column) in enumerate((t, r, c) for t in range(2) for r in range(2) for c in range(3)):
+        block = x[0, 2 * t : 2 * t + 2, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+        want = torch.einsum("dckij,kcij->d", weight, block) + bias
+        torch.testing.assert_close(tokens[0, index], want, rtol=1e-10, atol=1e-12)
 
 
 COUNTS = {

@@ -113,24 +113,16 @@ def sinusoid_table(length: int, dim: int) -> Tensor:
 
 
 class TubeletEmbed(nn.Module):
-    """Cut a clip into tubelets and project each one.
-
-    The weights are those of a ``Conv3d`` whose stride is its kernel (the reference's keys and shapes); the product is
-    taken as one matrix product, which is the same sum and faster than a strided convolution on most backends.
-    """
+    """Cut a clip into tubelets and project each one: a convolution whose stride is its kernel."""
 
     def __init__(self, config: VideoMAEConfig) -> None:
         super().__init__()
-        self.kernel = (config.tubelet_size, config.patch_size, config.patch_size)
-        self.proj = nn.Conv3d(config.in_chans, config.embed_dim, self.kernel, stride=self.kernel)
+        kernel = (config.tubelet_size, config.patch_size, config.patch_size)
+        self.proj = nn.Conv3d(config.in_chans, config.embed_dim, kernel, stride=kernel)
 
     def forward(self, video: Tensor) -> Tensor:
         """Turn ``(batch, frames, channels, height, width)`` into ``(batch, n, embed_dim)``, time first, then rows."""
-        batch, frames, channels, height, width = video.shape
-        k, p, q = self.kernel
-        x = video.reshape(batch, frames // k, k, channels, height // p, p, width // q, q)
-        x = x.permute(0, 1, 4, 6, 3, 2, 5, 7).flatten(4).flatten(1, 3)
-        return F.linear(x, self.proj.weight.flatten(1), self.proj.bias)
+        return self.proj(video.transpose(1, 2)).flatten(2).transpose(1, 2)
 
 
 class Attention(nn.Module):
@@ -167,7 +159,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=config.norm_eps)
         self.attn = Attention(config)
         self.norm2 = nn.LayerNorm(dim, eps=config.norm_eps)
-        self.mlp = Mlp(dim, int(dim * config.mlp_ratio), drop=(0.0, config.drop_rate))  # type: ignore[arg-type]
+        self.mlp = Mlp(dim, int(dim * config.mlp_ratio), drop=(0.0, config.drop_rate))
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
         scale = config.init_values
         self.gamma_1 = nn.Parameter(torch.full((dim,), scale)) if scale > 0 else None
@@ -210,6 +202,7 @@ class VideoMAE(PretrainedModel):
     config_class = VideoMAEConfig
     input: ClassVar[Literal["eeg", "spectrogram", "video", "log_mel"]] = "video"
     head_prefixes = ("head.",)
+    pos_embed: Tensor
     presets: ClassVar[Mapping[str, VideoMAEConfig]] = {
         "videomae_nano": _vit(96, 3, depth=4, size=64),
         "videomae_tiny": _vit(192, 3),
