@@ -1,1 +1,20 @@
-"""Placeholder docstring: the room's owner replaces it."""
+"""The papers' equations as pure tensor functions: no parameters, no input or output."""
+
+from evermodels.functional.alignment import coral, correlation_alignment, mmd
+from evermodels.functional.classification import class_balanced_weights, focal_loss
+from evermodels.functional.graph import cosine_adjacency, region_attention_pool, symmetric_normalize
+from evermodels.functional.scan import selective_scan
+from evermodels.functional.spectrogram import log_spectrogram
+
+__all__ = [
+    "class_balanced_weights",
+    "coral",
+    "correlation_alignment",
+    "cosine_adjacency",
+    "focal_loss",
+    "log_spectrogram",
+    "mmd",
+    "region_attention_pool",
+    "selective_scan",
+    "symmetric_normalize",
+]

@@ -1,0 +1,88 @@
+"""The log spectrogram that EEG encoders of EVER see."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from evermodels.core.errors import ConfigError, ShapeError, SignalError
+from evermodels.functional._precision import at_least_float32, without_autocast
+
+
+def resolve_hop(n_fft: int, hop_length: int | None, size: tuple[int, int] | None) -> int:
+    """Check the settings of a log spectrogram and return its hop (default: a quarter of the window)."""
+    if isinstance(n_fft, bool) or not isinstance(n_fft, int) or n_fft < 2:
+        raise ConfigError(f"n_fft: expected an integer of at least 2 samples, got {n_fft!r}. About 1 s is usual.")
+    hop = max(1, n_fft // 4) if hop_length is None else hop_length
+    if isinstance(hop, bool) or not isinstance(hop, int) or hop < 1:
+        raise ConfigError(f"hop_length: expected a positive integer or None (a quarter of n_fft), got {hop_length!r}.")
+    if size is not None and not (len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+        raise ConfigError(f"size: expected (frequency, time) of two positive integers, or None, got {size!r}.")
+    return hop
+
+
+def log_spectrogram(
+    signal: Tensor,
+    n_fft: int,
+    hop_length: int | None = None,
+    size: tuple[int, int] | None = None,
+    *,
+    window: Tensor | None = None,
+) -> Tensor:
+    r"""Log-magnitude spectrogram of each channel, resized to a fixed number of bins and frames.
+
+    EVER, section 3.1, eq. 2-3:
+
+    .. math:: S_c = \mathrm{STFT}(e_c, n_{fft}), \qquad M_c = \log(1 + |S_c|)
+
+    followed by an interpolation of every :math:`M_c` to :math:`F \times T`. The paper gives neither hop, padding nor
+    kind of interpolation. A choice: periodic Hann window, hop ``n_fft // 4``, frames centred on their sample with the
+    signal reflected at both ends, bilinear resize without antialiasing. The STFT is not normalised, so that the scale
+    follows the signal's (µV). Computed in float32 under autocast and for half-precision input; float64 stays float64.
+
+    Args:
+        signal: Signals, ``(..., time)``, in µV; any leading axes.
+        n_fft: Length of the window in samples.
+        hop_length: Samples between frames (default: ``n_fft // 4``).
+        size: ``(F, T)`` of the result (default: the raw ``n_fft // 2 + 1`` bins and ``1 + time // hop`` frames).
+        window: Window of ``n_fft`` values (default: periodic Hann).
+
+    Returns:
+        Spectrograms, ``(..., F, T)``, not negative.
+
+    Raises:
+        ConfigError: If ``n_fft``, ``hop_length`` or ``size`` cannot be used.
+        ShapeError: If the signal is empty, or the window has another length than ``n_fft``.
+        SignalError: If the signal is shorter than ``n_fft``, or is not of a real floating type.
+
+    Example:
+        >>> import torch
+        >>> from evermodels.functional import log_spectrogram
+        >>> log_spectrogram(torch.zeros(2, 19, 1000), n_fft=200).shape
+        torch.Size([2, 19, 101, 21])
+        >>> log_spectrogram(torch.zeros(2, 19, 1000), n_fft=200, size=(64, 48)).shape
+        torch.Size([2, 19, 64, 48])
+    """
+    hop = resolve_hop(n_fft, hop_length, size)
+    if not isinstance(signal, Tensor) or signal.ndim == 0 or signal.numel() == 0:
+        got = tuple(signal.shape) if isinstance(signal, Tensor) else type(signal).__name__
+        raise ShapeError(f"signal: expected a tensor (..., time) with at least one signal, got {got}.")
+    if not signal.is_floating_point():
+        raise SignalError(f"signal: expected a real floating type, got {signal.dtype}. Convert it with .float().")
+    time = signal.shape[-1]
+    if time < n_fft:
+        raise SignalError(
+            f"signal: {time} samples are shorter than one window, n_fft={n_fft}. Give more, or a smaller n_fft."
+        )
+    with without_autocast(signal):
+        x = at_least_float32(signal)
+        if window is None:
+            window = torch.hann_window(n_fft, dtype=x.dtype, device=x.device)
+        elif window.shape != (n_fft,):
+            raise ShapeError(f"window: expected ({n_fft},) as n_fft={n_fft}, got {tuple(window.shape)}.")
+        stft = torch.stft(x.reshape(-1, time), n_fft, hop, window=window.to(x), return_complex=True)
+        spectrogram = torch.log1p(stft.abs())
+        if size is not None:
+            spectrogram = F.interpolate(spectrogram[None], size=size, mode="bilinear", align_corners=False)[0]
+        return spectrogram.reshape(*signal.shape[:-1], *spectrogram.shape[-2:])
