@@ -101,7 +101,9 @@ class _Scan:
         self.u = _by_time(u, self.groups)
         self.raw_delta = _by_time(delta, self.groups)
         if delta_bias is not None:
-            self.raw_delta = self.raw_delta + delta_bias.view(self.groups, 1, -1)  # never in place: it may be the argument
+            self.raw_delta = self.raw_delta + delta_bias.view(
+                self.groups, 1, -1
+            )  # never in place: it may be the argument
         self.delta = F.softplus(self.raw_delta) if delta_softplus else self.raw_delta
         self.delta_u = self.delta * self.u
         self.A = _constant(A, self.groups)

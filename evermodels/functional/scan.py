@@ -85,7 +85,9 @@ def selective_scan(
             "mamba_ssm.ops.selective_scan_interface", extra="cuda", purpose="scan with backend='cuda'"
         ).selective_scan_fn
         if not u.is_cuda:
-            raise ConfigError(f"backend: 'cuda' needs CUDA tensors, u is on {u.device}. Move them, or use backend='torch'.")
+            raise ConfigError(
+                f"backend: 'cuda' needs CUDA tensors, u is on {u.device}. Move them, or use backend='torch'."
+            )
         return kernel(u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state)
 
     dtype = torch.float64 if any(x.dtype == torch.float64 for x in (u, delta, A, B, C)) else torch.float32
@@ -148,4 +150,6 @@ def _check(
                 "supported; use the real diagonal form (Mamba's own), or convert with .float()."
             )
         if x is not None and x.device != u.device:
-            raise ConfigError(f"{name}: expected to be on u's device {u.device}, got {x.device}. Move it with .to(u.device).")
+            raise ConfigError(
+                f"{name}: expected to be on u's device {u.device}, got {x.device}. Move it with .to(u.device)."
+            )

@@ -1,1 +1,1 @@
-"""Placeholder docstring: the room's owner replaces it."""
+"""EEG encoders."""

@@ -1,0 +1,199 @@
+"""The Mamba mixer, in one direction or two."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evermodels.core.errors import ConfigError, check_axes, did_you_mean
+from evermodels.functional.scan import selective_scan
+
+Direction = Literal["fo_fo", "fo_bi", "bi_bi"]
+DIRECTIONS = ("fo_fo", "fo_bi", "bi_bi")
+
+
+class MambaBlock(nn.Module):
+    """Mix a token sequence with an input-dependent state-space recurrence.
+
+    Gu and Dao, *Mamba* (2023), section 3.4, figure 3; the two-way forms are Vision Mamba's (Zhu et al. 2024) as
+    Audio-Mamba (Erol et al. 2024, figure 3) names them. With x, z the halves of ``in_proj`` and Δ, B, C linear in
+    x' = silu(conv(x))::
+
+        fo_fo   y = scan(x', Δ, A, B, C, D, z)
+        fo_bi   y = scan(x', Δ, A, B, C, D, z) + flip(scan(flip(x', Δ, B, C, z), A_b, D))
+        bi_bi   y = (scan(x', …, D) + flip(scan'(flip(x), flip(z), …, D_b))) / 2
+        out = out_proj(y)
+
+    ``fo_bi`` has one convolution and one projection for both scans and its only extra parameter is ``A_b``; its sum is
+    never halved. ``bi_bi`` has a second convolution and second projections, run on the flipped sequence; its sum is
+    halved unless ``halve_sum=False``. State-dict keys are the reference code's.
+
+    Args:
+        dim: Width of the tokens.
+        direction: ``"fo_fo"``, ``"fo_bi"`` or ``"bi_bi"``; default ``"fo_bi"``.
+        state_size: State per inner channel (``d_state``); default 16.
+        conv_size: Taps of the causal convolution (``d_conv``); default 4.
+        expand: Inner width as a multiple of ``dim``; default 2.
+        dt_rank: Rank of the step-size projection; default ``None``, which is ``dim / 16`` rounded up.
+        dt_min: Smallest initial step size; default 0.001.
+        dt_max: Largest initial step size; default 0.1.
+        dt_init_floor: Initial step sizes are not below this; default 1e-4.
+        halve_sum: Whether the sum of ``bi_bi`` is halved (the reference's ``if_devide_out``); default ``True``.
+        backend: Backend of :func:`evermodels.functional.selective_scan`; default ``"auto"``.
+
+    Raises:
+        ConfigError: If a value cannot work.
+
+    Example:
+        >>> import torch
+        >>> block = MambaBlock(32, direction="bi_bi")
+        >>> block(torch.zeros(2, 65, 32)).shape
+        torch.Size([2, 65, 32])
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        direction: Direction = "fo_bi",
+        state_size: int = 16,
+        conv_size: int = 4,
+        expand: int = 2,
+        dt_rank: int | None = None,
+        dt_min: float = 0.001,
+        dt_max: float = 0.1,
+        dt_init_floor: float = 1e-4,
+        halve_sum: bool = True,
+        backend: Literal["auto", "torch", "cuda"] = "auto",
+    ) -> None:
+        super().__init__()
+        dt_rank = math.ceil(dim / 16) if dt_rank is None else dt_rank
+        for name, value in (
+            ("dim", dim),
+            ("state_size", state_size),
+            ("conv_size", conv_size),
+            ("expand", expand),
+            ("dt_rank", dt_rank),
+        ):
+            if value < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {value!r}.")
+        if direction not in DIRECTIONS:
+            raise ConfigError(
+                f"direction: expected one of {', '.join(map(repr, DIRECTIONS))}, got {direction!r}."
+                f"{did_you_mean(direction, DIRECTIONS)}"
+            )
+        if not 0 < dt_min <= dt_max:
+            raise ConfigError(f"dt_min, dt_max: expected 0 < dt_min <= dt_max, got {dt_min!r} and {dt_max!r}.")
+        self.dim, self.direction, self.state_size, self.dt_rank = dim, direction, state_size, dt_rank
+        self.dt_min, self.dt_max, self.dt_init_floor = dt_min, dt_max, dt_init_floor
+        self.halve_sum, self.backend = halve_sum, backend
+        self.inner_dim = inner = expand * dim
+
+        self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
+        self.conv1d = nn.Conv1d(inner, inner, conv_size, groups=inner, padding=conv_size - 1)
+        self.x_proj = nn.Linear(inner, dt_rank + 2 * state_size, bias=False)
+        self.dt_proj = nn.Linear(dt_rank, inner)
+        self.A_log = nn.Parameter(torch.empty(inner, state_size))
+        self.D = nn.Parameter(torch.empty(inner))
+        if direction != "fo_fo":
+            self.A_b_log = nn.Parameter(torch.empty(inner, state_size))
+        if direction == "bi_bi":
+            self.conv1d_b = nn.Conv1d(inner, inner, conv_size, groups=inner, padding=conv_size - 1)
+            self.x_proj_b = nn.Linear(inner, dt_rank + 2 * state_size, bias=False)
+            self.dt_proj_b = nn.Linear(dt_rank, inner)
+            self.D_b = nn.Parameter(torch.empty(inner))
+        self.out_proj = nn.Linear(inner, dim, bias=False)
+        # The state matrices and the skip weights are not decayed, as in the reference.
+        for name in ("A_log", "A_b_log", "D", "D_b"):
+            if hasattr(self, name):
+                getattr(self, name)._no_weight_decay = True
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the initial weights: A = -(1 … N) in every channel, D = 1, step sizes log-uniform in [dt_min, dt_max]."""
+        for module in self.children():
+            module.reset_parameters()  # type: ignore[operator]
+        for suffix in ("", "_b"):
+            if hasattr(self, f"A{suffix}_log"):
+                a_log = getattr(self, f"A{suffix}_log")
+                a_log.copy_(torch.arange(1, self.state_size + 1, dtype=torch.float32).log().expand_as(a_log))
+            if hasattr(self, f"D{suffix}"):
+                getattr(self, f"D{suffix}").fill_(1.0)
+            if hasattr(self, f"dt_proj{suffix}"):
+                projection = getattr(self, f"dt_proj{suffix}")
+                bound = self.dt_rank**-0.5
+                projection.weight.uniform_(-bound, bound)
+                low, high = math.log(self.dt_min), math.log(self.dt_max)
+                dt = torch.empty_like(projection.bias).uniform_(low, high).exp_().clamp_(min=self.dt_init_floor)
+                projection.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix the tokens.
+
+        Args:
+            x: Tokens, ``(batch, n, dim)``.
+
+        Returns:
+            Tokens, ``(batch, n, dim)``.
+
+        Raises:
+            ShapeError: If ``x`` has other axes.
+        """
+        check_axes("x", x, "batch n dim", dim=self.dim)
+        inner, z = self.in_proj(x).transpose(1, 2).chunk(2, dim=1)
+        if self.direction == "fo_bi":
+            y = self._scan_both_ways(inner, z)
+        else:
+            y = self._scan(inner, z, "")
+            if self.direction == "bi_bi":
+                y = y + self._scan(inner.flip(-1), z.flip(-1), "_b").flip(-1)
+                y = y / 2 if self.halve_sum else y
+        return self.out_proj(y.transpose(1, 2).to(x.dtype))
+
+    @staticmethod
+    def _state_matrix(logarithm: Tensor) -> Tensor:
+        """A = -exp(A_log), in float32 at least."""
+        return -torch.exp(logarithm.to(torch.promote_types(logarithm.dtype, torch.float32)))
+
+    def _projections(self, inner: Tensor, suffix: str) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return x', Δ before its bias, the bias, B and C of the branch with this key suffix."""
+        convolution, to_steps = getattr(self, f"conv1d{suffix}"), getattr(self, f"dt_proj{suffix}")
+        inner = F.silu(convolution(inner)[..., : inner.shape[-1]])
+        projected = getattr(self, f"x_proj{suffix}")(inner.transpose(1, 2))
+        low_rank, B, C = projected.split([self.dt_rank, self.state_size, self.state_size], dim=-1)
+        delta = F.linear(low_rank, to_steps.weight).transpose(1, 2)
+        return inner, delta, to_steps.bias, B.transpose(1, 2), C.transpose(1, 2)
+
+    def _scan(self, inner: Tensor, z: Tensor, suffix: str) -> Tensor:
+        inner, delta, bias, B, C = self._projections(inner, suffix)
+        A = self._state_matrix(getattr(self, f"A{suffix}_log"))
+        D = getattr(self, f"D{suffix}")
+        return selective_scan(inner, delta, A, B, C, D, z, bias, True, backend=self.backend)  # type: ignore[return-value]
+
+    def _scan_both_ways(self, inner: Tensor, z: Tensor) -> Tensor:
+        """One scan over twice the channels, whose second half sees the sequence flipped."""
+        inner, delta, bias, B, C = self._projections(inner, "")
+
+        def both(t: Tensor, dim: int = 1) -> Tensor:
+            return torch.cat([t, t.flip(-1)], dim=dim)
+
+        A = self._state_matrix(torch.cat([self.A_log, self.A_b_log]))
+        y = selective_scan(
+            both(inner),
+            both(delta),
+            A,
+            torch.stack([B, B.flip(-1)], dim=1),
+            torch.stack([C, C.flip(-1)], dim=1),
+            torch.cat([self.D, self.D]),
+            both(z),
+            torch.cat([bias, bias]),
+            True,
+            backend=self.backend,
+        )
+        forward, backward = y.chunk(2, dim=1)  # type: ignore[union-attr]
+        return forward + backward.flip(-1)
