@@ -1,3 +1,261 @@
-"""evermodels: pretrained models and layers for emotion recognition from EEG, face video, speech and eye movement."""
+"""evermodels: pretrained models and layers for emotion recognition from EEG, face video, speech and eye movement.
 
-__version__ = "0.1.0.dev0"
+Names are resolved when they are first used, so that ``import evermodels`` stays light.
+
+Example:
+    >>> import evermodels as em
+    >>> em.list_models("audio_mamba_*")
+    ['audio_mamba_base', 'audio_mamba_nano', 'audio_mamba_small', 'audio_mamba_tiny']
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from evermodels import (
+        backbones,
+        datasets,
+        functional,
+        layers,
+        losses,
+        models,
+        montage,
+        plots,
+        signals,
+        training,
+    )
+    from evermodels.checkpoints.base import PretrainedModel
+    from evermodels.recognizer import Recognizer
+
+__version__ = "0.1.0"
+
+_SUBMODULES = (
+    "backbones",
+    "datasets",
+    "functional",
+    "layers",
+    "losses",
+    "models",
+    "montage",
+    "plots",
+    "signals",
+    "training",
+)
+_CLASSES = {"Recognizer": "evermodels.recognizer"}
+
+__all__ = [
+    "Recognizer",
+    "__version__",
+    "backbones",
+    "create_model",
+    "datasets",
+    "from_pretrained",
+    "functional",
+    "layers",
+    "list_models",
+    "losses",
+    "models",
+    "montage",
+    "plots",
+    "signals",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _CLASSES:
+        return getattr(importlib.import_module(_CLASSES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def list_models(
+    pattern: str = "*", *, kind: str | None = None, modality: str | None = None, pretrained: bool = False
+) -> list[str]:
+    """List the models that exist.
+
+    Args:
+        pattern: A shell pattern such as ``"ever*"``.
+        kind: ``"backbone"`` (encoders) or ``"system"`` (whole recognisers); ``None`` for both.
+        modality: Only models that take this modality, such as ``"eeg"``.
+        pretrained: Whether to list checkpoints (``arch.tag``) instead of architectures.
+
+    Returns:
+        The names in alphabetical order.
+
+    Raises:
+        UnknownNameError: If ``kind`` or ``modality`` does not exist.
+
+    Example:
+        >>> list_models("ever_*", modality="eeg")
+        ['ever_base', 'ever_paper', 'ever_small', 'ever_tiny']
+    """
+    from evermodels.core import registry
+
+    if not pretrained:
+        return registry.list_architectures(pattern, kind=kind, modality=modality)
+    from fnmatch import fnmatchcase
+
+    from evermodels.checkpoints.table import pretrained_names
+
+    architectures = set(registry.list_architectures(kind=kind, modality=modality))
+    split = [(name, name.partition(".")[0]) for name in pretrained_names()]
+    return sorted(n for n, a in split if a in architectures and (fnmatchcase(n, pattern) or fnmatchcase(a, pattern)))
+
+
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    num_classes: int | None = None,
+    ch_names: Sequence[str] | None = None,
+    sfreq: float | None = None,
+    **config: Any,
+) -> PretrainedModel:
+    """Build a model by name.
+
+    Args:
+        name: An architecture that :func:`list_models` shows; with ``pretrained=True`` also a checkpoint ``arch.tag``.
+        pretrained: Whether to load weights: those of the checkpoint named, or of the architecture's first.
+        num_classes: Number of classes; 0 for the embedding; default the preset's or the checkpoint's.
+        ch_names: EEG channels in the recording's order, for models that know channels by name.
+        sfreq: Sampling rate of the EEG in Hz, for models that know it.
+        **config: Other values of the model's configuration that differ from the preset's; not with ``pretrained=True``.
+
+    Returns:
+        The model: in training mode with random weights, or in evaluation mode with pretrained ones.
+
+    Raises:
+        UnknownNameError: If there is no such model or checkpoint.
+        ConfigError: If the model's configuration has no such field, or a value does not fit.
+
+    Example:
+        >>> create_model("audio_mamba_tinny")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.UnknownNameError: model name: 'audio_mamba_tinny' does not exist. ...
+    """
+    if pretrained:
+        return _create_pretrained(name, num_classes, ch_names, sfreq, config)
+    import dataclasses
+
+    from evermodels.core import registry
+    from evermodels.core.errors import ConfigError, UnknownNameError
+
+    if "." in name and name.partition(".")[0] in registry.MODELS:
+        raise UnknownNameError(
+            f"model name: {name!r} is a checkpoint's name. Load it with create_model({name!r}, pretrained=True), or "
+            f"build {name.partition('.')[0]!r} with random weights."
+        )
+    cls = registry.model_class(name)
+    fields = {field.name for field in dataclasses.fields(cls.config_class)}
+    for key, value in {"num_classes": num_classes, "ch_names": ch_names, "sfreq": sfreq}.items():
+        if value is None:
+            continue
+        if key not in fields:
+            raise ConfigError(
+                f"{key}: {name!r} has no such setting. Leave it out; it has: {', '.join(sorted(fields))}."
+            )
+        config[key] = tuple(value) if key == "ch_names" and not isinstance(value, str) else value
+    return registry.build(name, **config)  # type: ignore[return-value]
+
+
+def _create_pretrained(
+    name: str, num_classes: int | None, ch_names: Sequence[str] | None, sfreq: float | None, config: dict[str, Any]
+) -> PretrainedModel:
+    from evermodels.checkpoints.table import lookup, pretrained_names, what_exists
+    from evermodels.core import registry
+    from evermodels.core.errors import ConfigError, UnknownNameError
+
+    if config:
+        raise ConfigError(
+            f"{', '.join(sorted(config))}: pretrained weights come with their own configuration. "
+            "Leave it out, or build the model with pretrained=False."
+        )
+    if "." in name:
+        lookup(name)
+    else:
+        registry.entry(name)
+        names = pretrained_names(name)
+        if not names:
+            raise UnknownNameError(
+                f"pretrained: {name!r} has no pretrained weights. {what_exists()} Or build it with pretrained=False."
+            )
+        name = names[0]
+    model = from_pretrained(name, num_classes=num_classes, ch_names=ch_names)
+    own = model.input_spec.eeg.sfreq if model.input_spec is not None and model.input_spec.eeg is not None else None
+    if sfreq is not None and sfreq != own:
+        raise ConfigError(
+            f"sfreq: {name} takes {f'EEG at {own:g} Hz' if own else 'no EEG'}, got {sfreq!r}. Resample the recording; "
+            "evermodels.signals.Preprocessor(model.input_spec) does it."
+        )
+    return model
+
+
+def from_pretrained(
+    name_or_dir_or_repo: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    num_classes: int | None = None,
+    ch_names: Sequence[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> PretrainedModel:
+    """Load a pretrained model from a name or a folder.
+
+    The digest of every declared file is checked before the file is parsed; names, shapes and types of the weights must
+    be exactly the model's, and their values finite. Only the head may be renewed, and ``load_report`` says so.
+
+    Args:
+        name_or_dir_or_repo: A name such as ``"ever_tiny.quadrant"`` (``list_models(pretrained=True)`` shows them), or a
+            folder that ``model.save_pretrained`` wrote.
+        revision: Commit of a Hub repository; neither a bundled name nor a folder has one.
+        num_classes: Another number of classes: the head alone gets fresh random weights; 0 for the embedding.
+        ch_names: The EEG channels of your recording in your order; must be the checkpoint's own.
+        cache_dir: For the Hub; a bundled name or a folder does not use it.
+        token: For the Hub; a bundled name or a folder does not use it.
+        local_files_only: For the Hub; a bundled name or a folder never uses the network.
+        device: Where the model goes; default the CPU.
+        dtype: Floating-point type that the model is cast to; default the checkpoint's.
+
+    Returns:
+        The model in evaluation mode, with ``config``, ``input_spec``, ``classes``, ``provenance`` and ``load_report``.
+
+    Raises:
+        CheckpointError: If the checkpoint does not exist, is damaged, is a pickle, or does not fit the model.
+        ChecksumError: If a file is not the declared one.
+        ConfigError: If ``config.json`` or an argument has an unknown key, a wrong type or an impossible value.
+
+    Example:
+        >>> from_pretrained("ever_tinny.quadrant")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.CheckpointError: ever_tinny.quadrant: neither a pretrained name nor a folder. ...
+    """
+    from evermodels.checkpoints import load
+
+    return load.from_pretrained(
+        name_or_dir_or_repo,
+        revision=revision,
+        num_classes=num_classes,
+        ch_names=ch_names,
+        cache_dir=cache_dir,
+        token=token,
+        local_files_only=local_files_only,
+        device=device,
+        dtype=dtype,
+    )

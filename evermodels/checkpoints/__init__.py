@@ -1,1 +1,1 @@
-"""Placeholder docstring: the room's owner replaces it."""
+"""Checkpoints: written whole, verified before they are parsed, loaded strictly, and reported on."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch import nn
 from typing_extensions import Self
 
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, UnknownNameError, did_you_mean
 from evermodels.core.specs import InputSpec
+
+if TYPE_CHECKING:
+    from evermodels.checkpoints.card import CardInfo
+    from evermodels.checkpoints.report import LoadReport
 
 
 class PretrainedModel(nn.Module):
@@ -24,6 +31,7 @@ class PretrainedModel(nn.Module):
         architecture: Name in the registry, or ``None`` for a config made by hand.
         input_spec: What recordings must look like, or ``None`` where the model takes tensors only.
         classes: Names of the classes in the order of the logits, or ``None``.
+        provenance: Where the loaded weights come from, as their ``config.json`` says, or ``None``.
         load_report: What was loaded from where, or ``None`` for random weights.
     """
 
@@ -42,7 +50,8 @@ class PretrainedModel(nn.Module):
         self.architecture: str | None = None
         self.input_spec: InputSpec | None = None
         self.classes: tuple[str, ...] | None = None
-        self.load_report: Any = None
+        self.provenance: Mapping[str, Any] | None = None
+        self.load_report: LoadReport | None = None
 
     @classmethod
     def from_preset(cls, name: str, **config: Any) -> Self:
@@ -64,3 +73,95 @@ class PretrainedModel(nn.Module):
         model = cls(cls.presets[name].replace(**config))
         model.architecture = name
         return model
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_dir_or_repo: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        num_classes: int | None = None,
+        ch_names: Sequence[str] | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Self:
+        """Load a checkpoint that holds this class; see :func:`evermodels.from_pretrained`.
+
+        Args:
+            name_or_dir_or_repo: A name such as ``"ever_tiny.quadrant"``, or a folder.
+            revision: Commit of a Hub repository; neither a bundled name nor a folder has one.
+            num_classes: Another number of classes: the head alone gets fresh random weights; 0 for the embedding.
+            ch_names: The EEG channels of your recording in your order; must be the checkpoint's own.
+            cache_dir: For the Hub; a bundled name or a folder does not use it.
+            token: For the Hub; a bundled name or a folder does not use it.
+            local_files_only: For the Hub; a bundled name or a folder never uses the network.
+            device: Where the model goes; default the CPU.
+            dtype: Floating-point type that the model is cast to; default the checkpoint's.
+
+        Returns:
+            The model in evaluation mode.
+
+        Raises:
+            CheckpointError: If the checkpoint does not exist, is damaged, holds another class or does not fit.
+            ConfigError: If ``config.json`` or an argument has an unknown key, a wrong type or an impossible value.
+        """
+        from evermodels.checkpoints.load import from_pretrained
+
+        return from_pretrained(
+            name_or_dir_or_repo,
+            revision=revision,
+            num_classes=num_classes,
+            ch_names=ch_names,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            device=device,
+            dtype=dtype,
+            expected_class=cls,
+        )
+
+    def save_pretrained(
+        self,
+        dir: str | os.PathLike[str],
+        *,
+        classes: Sequence[str] | None = None,
+        training: Mapping[str, Any] | None = None,
+        card: CardInfo | Mapping[str, Any] | str | None = None,
+    ) -> Path:
+        """Write the model as a checkpoint: ``config.json``, ``model.safetensors`` and the card ``README.md``.
+
+        Each file is complete before it gets its name, so an interrupted save leaves what stood there before. Weights
+        that were changed after the save, or belong to another ``config.json``, are found by their digest.
+
+        Args:
+            dir: The folder; made if it does not exist.
+            classes: Names of the classes in the order of the logits; default the model's own.
+            training: Where the weights come from, in plain JSON; keys that :class:`CardInfo` knows (``licence``,
+                ``datasets``, ``protocol``, ``recipe``, ``scores``, …) go into the card. Nothing is carried over from
+                the checkpoint that the model was loaded from: what is not given is not claimed.
+            card: More for the card, as :class:`CardInfo` or a mapping with its keys, or the whole text of a card.
+
+        Returns:
+            The folder.
+
+        Raises:
+            CheckpointError: If a weight is not finite, or the folder cannot be written.
+            ConfigError: If ``classes``, ``training`` or ``card`` do not fit.
+        """
+        from evermodels.checkpoints.write import save_pretrained
+
+        return save_pretrained(self, dir, classes=classes, training=training, card=card)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Give the model a fresh random head for another number of classes; each subclass with a head defines it.
+
+        Args:
+            num_classes: Number of classes; 0 for the embedding.
+
+        Raises:
+            ConfigError: If the class has no head.
+        """
+        raise ConfigError(f"num_classes: {type(self).__name__} has no head that could be renewed, got {num_classes}.")

@@ -1,0 +1,166 @@
+"""``config.json``: what a checkpoint says about itself, read strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from evermodels.checkpoints.verify import FileDigest
+from evermodels.core import registry
+from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError, did_you_mean
+from evermodels.core.specs import InputSpec
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+CARD_NAME = "README.md"
+
+FORMAT_VERSION = 1
+
+DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+
+
+@dataclass(frozen=True)
+class CheckpointConfig(Config):
+    """The content of ``config.json``.
+
+    Args:
+        format_version: Version of this layout; always 1 so far.
+        architecture: A name of the model table, or the class's name for a configuration made by hand.
+        config: The model's configuration.
+        library_version: Version of evermodels that wrote it.
+        dtype: Type of the floating-point weights.
+        input_spec: What recordings must look like, or ``None`` where the model takes tensors only.
+        classes: Names of the classes in the order of the logits.
+        training: Where the weights come from: data, protocol, recipe, scores, in plain JSON.
+        files: Size and sha256 of the weights that were written together with it, by file name.
+    """
+
+    format_version: int
+    architecture: str
+    config: dict[str, Any]
+    library_version: str | None = None
+    dtype: Literal["float16", "bfloat16", "float32", "float64"] = "float32"
+    input_spec: InputSpec | None = None
+    classes: tuple[str, ...] | None = None
+    training: dict[str, Any] | None = None
+    files: dict[str, FileDigest] = dataclasses.field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse doubled classes and digests of files that a checkpoint does not have."""
+        if self.classes is not None and len(set(self.classes)) != len(self.classes):
+            raise self.refuse("classes", "names, each once")
+        if self.classes is not None and self.config.get("num_classes", len(self.classes)) != len(self.classes):
+            raise self.refuse("classes", f"{self.config['num_classes']} names, as config.num_classes says")
+        if not set(self.files) <= {WEIGHTS_NAME}:
+            raise self.refuse("files", f"only {WEIGHTS_NAME!r}")
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """Parse a JSON object strictly: UTF-8, no doubled key, no NaN.
+
+    Args:
+        data: The bytes of the file.
+        where: The file, for the message.
+
+    Raises:
+        ConfigError: If it is anything else.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            keys = [key for key, _ in pairs]
+            doubled = sorted({key for key in keys if keys.count(key) > 1})
+            raise ConfigError(f"{where}: the key {doubled[0]!r} stands there twice. Keep one.")
+        return result
+
+    def refuse(constant: str) -> Any:
+        raise ConfigError(f"{where}: {constant} is not JSON. Write a finite number or null.")
+
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{where}: expected JSON, got {data[:40]!r}… ({error}). "
+            "The file is damaged or something else: get the checkpoint again."
+        ) from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def dump_json(value: Mapping[str, Any], where: str) -> bytes:
+    """Return a mapping as JSON text of stable layout, and refuse what JSON cannot hold.
+
+    Args:
+        value: The mapping.
+        where: What it is, for the message.
+
+    Raises:
+        ConfigError: For a value that is not plain JSON, or a number that is not finite.
+    """
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{where}: expected plain JSON values (numbers, strings, lists, mappings): {error}. "
+            "Convert tensors and arrays with .tolist() or float()."
+        ) from error
+    return (text + "\n").encode("utf-8")
+
+
+def parse_config(data: bytes, where: str) -> CheckpointConfig:
+    """Parse the bytes of a ``config.json``.
+
+    Args:
+        data: The bytes of the file.
+        where: The file, for the message.
+
+    Raises:
+        ConfigError: For anything that is not such a file, naming the key and what is allowed.
+    """
+    mapping = parse_json(data, where)
+    version = mapping.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise ConfigError(
+            f"{where}: format_version: expected {FORMAT_VERSION}, got {version!r}. "
+            "A higher one needs a newer evermodels (pip install -U evermodels); without one it is not our file."
+        )
+    try:
+        return CheckpointConfig.from_dict(mapping, where=CONFIG_NAME)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def class_of(architecture: str, where: str) -> Any:
+    """Return the class behind a checkpoint's ``architecture``, from the closed table only.
+
+    Args:
+        architecture: A name of the model table, or a class's name in it.
+        where: The file, for the message.
+
+    Raises:
+        ConfigError: If the table has no such name.
+    """
+    names = {row.class_name: name for name, row in reversed(registry.MODELS.items())}
+    name = architecture if architecture in registry.MODELS else names.get(architecture)
+    if name is None:
+        raise ConfigError(
+            f"{where}: architecture: {architecture!r} does not exist."
+            f"{did_you_mean(architecture, [*registry.MODELS, *names])} evermodels.list_models() shows them all; "
+            "a newer evermodels may have it."
+        )
+    return registry.model_class(name)

@@ -1,0 +1,148 @@
+"""What was loaded, what was not, and why: attached to each model and shown by each error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from evermodels.core.errors import CheckpointError
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    ordered = sorted(set(numbers))
+    pieces: list[str] = []
+    start = previous = ordered[0]
+    for number in [*ordered[1:], None]:
+        if number is not None and number == previous + 1:
+            previous = number
+            continue
+        pieces.append(str(start) if start == previous else f"{start}…{previous}")
+        if number is not None:
+            start = previous = number
+    return pieces[0] if len(ordered) == 1 else "{" + ", ".join(pieces) + "}"
+
+
+def merge_names(names: Iterable[str]) -> list[str]:
+    """Merge names that differ in one number only, as the layers of a stack do.
+
+    Args:
+        names: Parameter names with parts separated by dots.
+
+    Returns:
+        The merged names, in the order of their first member.
+
+    Example:
+        >>> merge_names(["layers.0.weight", "layers.1.weight", "layers.2.weight", "norm.bias"])
+        ['layers.{0…2}.weight', 'norm.bias']
+    """
+    rows: list[tuple[str, ...]] = [tuple(name.split(".")) for name in dict.fromkeys(names)]
+    for position in range(max((len(row) for row in rows), default=0)):
+        groups: dict[tuple[tuple[str, ...], tuple[str, ...] | None], list[str]] = {}
+        for row in rows:
+            if position < len(row) and row[position].isdecimal():
+                key: tuple[tuple[str, ...], tuple[str, ...] | None] = (row[:position], row[position + 1 :])
+                groups.setdefault(key, []).append(row[position])
+            else:
+                groups.setdefault((row, None), []).append("")
+        rows = [
+            head if tail is None else (*head, _ranges(int(n) for n in numbers), *tail)
+            for (head, tail), numbers in groups.items()
+        ]
+    return [".".join(row) for row in rows]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of each tensor of a checkpoint and of the model; prints as a table.
+
+    Args:
+        source: Name or folder that was loaded.
+        loaded: Names of the tensors that hold the checkpoint's values.
+        reinitialised: Names of tensors with fresh random values, and why.
+        dropped: Names of the checkpoint's tensors that the model no longer has, and why.
+        faults: Names of tensors that do not fit, by kind of fault (``missing``, ``unexpected``, ``shape``, ``dtype``,
+            ``not finite``), and why. A model is never returned with one.
+        verified: Against which digest the weights were checked, or ``None`` where none was declared.
+
+    Example:
+        >>> print(LoadReport("demo", ("layers.0.weight", "layers.1.weight"), {"head.weight": "num_classes 4 -> 2"}))
+        demo: 2 tensors loaded, 1 re-initialised (sha256 not declared)
+          loaded          2  layers.{0…1}.weight
+          re-initialised  1  head.weight  (num_classes 4 -> 2)
+    """
+
+    source: str
+    loaded: tuple[str, ...] = ()
+    reinitialised: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    verified: str | None = None
+
+    def _rows(self) -> list[tuple[str, int, str, str]]:
+        rows = []
+        kinds = {
+            "loaded": dict.fromkeys(self.loaded, ""),
+            "re-initialised": self.reinitialised,
+            "dropped": self.dropped,
+            **self.faults,
+        }
+        for kind, names in kinds.items():
+            by_reason: dict[str, list[str]] = {}
+            for name, why in names.items():
+                by_reason.setdefault(why, []).append(name)
+            for why, group in by_reason.items():
+                rows.append((kind, len(group), ", ".join(merge_names(group)), why))
+        return rows
+
+    def __str__(self) -> str:
+        counts = {
+            "loaded": len(self.loaded),
+            "re-initialised": len(self.reinitialised),
+            "dropped": len(self.dropped),
+            **{kind: len(names) for kind, names in self.faults.items()},
+        }
+        summary = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n) or "nothing loaded"
+        summary = summary.replace(" loaded", " tensors loaded", 1) if self.loaded else summary
+        digest = f"sha256 checked against {self.verified}" if self.verified else "sha256 not declared"
+        rows = self._rows()
+        width = max((len(kind) for kind, *_ in rows), default=0)
+        digits = max((len(str(n)) for _, n, *_ in rows), default=0)
+        lines = [
+            f"  {kind:<{width}}  {n:>{digits}}  {_shorten(names)}" + (f"  ({why})" if why else "")
+            for kind, n, names, why in rows
+        ]
+        return "\n".join([f"{self.source}: {summary} ({digest})", *lines])
+
+    def raise_faults(self) -> None:
+        """Raise a :class:`CheckpointError` that shows the table, if anything does not fit.
+
+        Raises:
+            CheckpointError: If there is at least one fault.
+        """
+        if any(self.faults.values()):
+            raise CheckpointError(
+                f"The checkpoint does not fit the model, and nothing was loaded.\n{self}\n{self._hint()}"
+            )
+
+    def _hint(self) -> str:
+        missing, unexpected = list(self.faults.get("missing", ())), list(self.faults.get("unexpected", ()))
+        for more, fewer, text in (
+            (unexpected, missing, "The file's names begin with {!r}, which the model's do not: save the inner module."),
+            (missing, unexpected, "The model's names begin with {!r}, which the file's do not: load the inner module."),
+        ):
+            if more and fewer and more[0].endswith(first := _longest_tail(more[0], fewer)):
+                prefix = more[0][: len(more[0]) - len(first)]
+                if prefix and all(name.startswith(prefix) for name in more):
+                    return text.format(prefix)
+        if "not finite" in self.faults:
+            return "The training that wrote it diverged, or the file is damaged: use an earlier checkpoint."
+        return "Use the config.json that was written together with these weights, or save the model again."
+
+
+def _longest_tail(name: str, candidates: list[str]) -> str:
+    tails = [c for c in candidates if name != c and name.endswith("." + c)]
+    return max(tails, key=len, default="\0")
+
+
+def _shorten(text: str, limit: int = 400) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

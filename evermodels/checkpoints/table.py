@@ -1,0 +1,175 @@
+"""The weight table: which checkpoints exist, with the digest of each file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, parse_json
+from evermodels.checkpoints.verify import FileDigest
+from evermodels.core import registry
+from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError, UnknownNameError, did_you_mean
+
+TABLE_PATH = Path(__file__).with_name("table.json")
+BUNDLED = Path(__file__).with_name("bundled")
+BUNDLED_LIMIT = 40_000_000
+
+
+@dataclass(frozen=True)
+class Score(Config):
+    """One number with its interval.
+
+    Args:
+        metric: Name of the metric, such as ``"UAR"``.
+        value: The value.
+        low: Lower end of the 95 % interval, where known.
+        high: Upper end of the 95 % interval, where known.
+
+    Example:
+        >>> str(Score("UAR", 0.731, 0.69, 0.77))
+        'UAR 0.731 [0.690, 0.770]'
+    """
+
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def check(self) -> None:
+        """Refuse half an interval."""
+        if (self.low is None) != (self.high is None):
+            raise self.refuse("low", "both low and high, or neither")
+
+    def __str__(self) -> str:
+        interval = f" [{self.low:.3f}, {self.high:.3f}]" if self.low is not None else ""
+        return f"{self.metric} {self.value:.3f}{interval}"
+
+
+@dataclass(frozen=True)
+class TableEntry(Config):
+    """One checkpoint of the table.
+
+    Args:
+        bundled: Whether the files come with the package.
+        files: Size and sha256 of each file, by name.
+        licence: Licence of the weights, as an SPDX name.
+        data: What it was trained on.
+        protocol: How it was tested.
+        score: What it reached there.
+        recipe: The recipe that trains it.
+        summary: One line for people.
+        repo_id: Repository on the Hub, or ``None``.
+        revision: Its 40-digit commit, or ``None``.
+    """
+
+    bundled: bool
+    files: dict[str, FileDigest]
+    licence: str
+    data: str
+    protocol: str
+    score: Score
+    recipe: str
+    summary: str = ""
+    repo_id: str | None = None
+    revision: str | None = None
+
+    def check(self) -> None:
+        """Refuse an entry without a file, a text or a place to find it."""
+        if set(self.files) != {CONFIG_NAME, WEIGHTS_NAME, CARD_NAME}:
+            raise self.refuse("files", f"exactly {CONFIG_NAME}, {WEIGHTS_NAME} and {CARD_NAME}")
+        for key in ("licence", "data", "protocol", "recipe"):
+            if not getattr(self, key).strip():
+                raise self.refuse(key, "a text")
+        if (self.repo_id is None) != (self.revision is None):
+            raise self.refuse("revision", "a commit together with repo_id, or neither")
+        if self.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision):
+            raise self.refuse("revision", "a commit of 40 hexadecimal digits")
+        if not self.bundled and self.repo_id is None:
+            raise self.refuse("bundled", "true, or a repo_id")
+
+
+def load_table(path: Path | None = None) -> dict[str, TableEntry]:
+    """Read and check the weight table.
+
+    Args:
+        path: Another table file; default the package's own.
+
+    Returns:
+        Entries by ``arch.tag``.
+
+    Raises:
+        ConfigError: If the file is not such a table.
+    """
+    path = path or TABLE_PATH
+    mapping = parse_json(path.read_bytes(), str(path))
+    if set(mapping) != {"format_version", "entries"} or mapping["format_version"] != FORMAT_VERSION:
+        raise ConfigError(f"{path}: expected format_version {FORMAT_VERSION} and entries, got {sorted(mapping)}.")
+    if not isinstance(mapping["entries"], Mapping):
+        raise ConfigError(f"{path}: entries: expected a mapping by name.")
+    table = {}
+    for name, row in mapping["entries"].items():
+        split_name(name)
+        table[name] = TableEntry.from_dict(row, where=f"{path}: {name}")
+    return table
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split ``arch.tag`` and check both halves.
+
+    Args:
+        name: Name of a checkpoint.
+
+    Returns:
+        The architecture and the tag.
+
+    Raises:
+        UnknownNameError: If the architecture does not exist.
+        ConfigError: If the tag is not a plain word.
+
+    Example:
+        >>> split_name("ever_tiny.quadrant")
+        ('ever_tiny', 'quadrant')
+    """
+    architecture, _, tag = name.partition(".")
+    registry.entry(architecture)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", tag):
+        raise ConfigError(
+            f"checkpoint name: expected 'arch.tag', the tag of lower-case letters, digits, underscores, got {name!r}."
+        )
+    return architecture, tag
+
+
+def pretrained_names(architecture: str | None = None) -> list[str]:
+    """Return the names of the checkpoints that exist.
+
+    Args:
+        architecture: Only those of this architecture.
+
+    Returns:
+        Names ``arch.tag`` in the table's order.
+    """
+    return [name for name in load_table() if architecture is None or name.partition(".")[0] == architecture]
+
+
+def lookup(name: str) -> TableEntry:
+    """Return the table's entry for a checkpoint's name.
+
+    Args:
+        name: ``arch.tag``.
+
+    Raises:
+        UnknownNameError: If there is none.
+    """
+    table = load_table()
+    if name not in table:
+        raise UnknownNameError(f"checkpoint: {name!r} does not exist.{did_you_mean(name, table)} {what_exists()}")
+    return table[name]
+
+
+def what_exists() -> str:
+    """Return a sentence that lists the checkpoints of the table."""
+    names = pretrained_names()
+    return f"Pretrained weights exist for: {', '.join(names)}." if names else "No pretrained weights exist yet."

@@ -1,0 +1,149 @@
+"""Writing a checkpoint: every file is complete before it gets its name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from evermodels.checkpoints.card import CardInfo, model_card
+from evermodels.checkpoints.config_file import (
+    CARD_NAME,
+    CONFIG_NAME,
+    DTYPES,
+    FORMAT_VERSION,
+    WEIGHTS_NAME,
+    dump_json,
+    parse_config,
+)
+from evermodels.checkpoints.verify import FileDigest
+from evermodels.core.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from evermodels.checkpoints.base import PretrainedModel
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[dict[str, Path]]:
+    """Collect finished files under temporary names and give them their own names at the end, all or none.
+
+    Temporary files stand in the same folder, so that each rename is atomic; on an error they are removed and what
+    stood there before is untouched.
+
+    Args:
+        folder: Where the files go; made if it does not exist.
+
+    Yields:
+        A mapping to which :func:`stage` adds, from final name to temporary file. The order of the renames is its order.
+
+    Raises:
+        CheckpointError: If the folder or a file cannot be written.
+    """
+    files: dict[str, Path] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield files
+        for path in files.values():
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+        for name, path in files.items():
+            path.replace(folder / name)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: cannot be written ({error}). Check that the place is a folder, may be written and has room; "
+            "what stood there before is untouched."
+        ) from error
+    finally:
+        for path in files.values():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def stage(files: dict[str, Path], folder: Path, name: str) -> Path:
+    """Return a fresh temporary path for a final name, registered so that it is renamed or removed.
+
+    Args:
+        files: What :func:`staged` yielded.
+        folder: The same folder.
+        name: The final name.
+    """
+    files[name] = folder / f".{name}.{uuid.uuid4().hex}.tmp"
+    return files[name]
+
+
+def save_pretrained(
+    model: PretrainedModel,
+    folder: str | os.PathLike[str],
+    *,
+    classes: Sequence[str] | None = None,
+    training: Mapping[str, Any] | None = None,
+    card: CardInfo | Mapping[str, Any] | str | None = None,
+) -> Path:
+    """Write a model as a checkpoint folder; see :meth:`PretrainedModel.save_pretrained`."""
+    folder = Path(folder)
+    state, dtype = _state(model)
+    classes = model.classes if classes is None else tuple(classes)
+    architecture = model.architecture or type(model).__name__
+    content = {
+        "format_version": FORMAT_VERSION,
+        "architecture": architecture,
+        "library_version": getattr(sys.modules[__name__.partition(".")[0]], "__version__", None),
+        "dtype": dtype,
+        "config": model.config.to_dict(),
+        "input_spec": model.input_spec.to_dict() if model.input_spec is not None else None,
+        "classes": list(classes) if classes is not None else None,
+        "training": dict(training) if training is not None else None,
+    }
+    # The same reader that will load it checks it now, before anything is written.
+    checked = parse_config(dump_json(content, "training"), "save_pretrained")
+    text = card if isinstance(card, str) else model_card(checked, _card_info(card), name=folder.name)
+    with staged(folder) as files:
+        weights = stage(files, folder, WEIGHTS_NAME)
+        readme = stage(files, folder, CARD_NAME)
+        readme.write_bytes(text.encode("utf-8"))
+        save_file(state, weights, metadata={"format": "pt"})
+        weights.chmod(readme.stat().st_mode)  # safetensors makes files that only their owner can read
+        digest = FileDigest.of_file(weights)
+        content["files"] = {WEIGHTS_NAME: digest.to_dict()}
+        stage(files, folder, CONFIG_NAME).write_bytes(dump_json(content, "training"))
+    return folder
+
+
+def _card_info(card: CardInfo | Mapping[str, Any] | None) -> CardInfo:
+    if card is None:
+        return CardInfo()
+    return card if isinstance(card, CardInfo) else CardInfo.from_dict(card, where="card")
+
+
+def _state(model: PretrainedModel) -> tuple[dict[str, Tensor], str]:
+    state: dict[str, Tensor] = {}
+    owners: dict[int, str] = {}
+    dtypes: set[torch.dtype] = set()
+    for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, Tensor) or tensor.is_meta:
+            raise CheckpointError(f"{name}: expected a tensor with values, got {type(tensor).__name__} without.")
+        if tensor.numel() and (first := owners.setdefault(tensor.data_ptr(), name)) != name:
+            raise CheckpointError(f"{name}: shares its memory with {first}. Give each its own copy before saving.")
+        if tensor.is_floating_point():
+            dtypes.add(tensor.dtype)
+            if not bool(torch.isfinite(tensor).all()):
+                raise CheckpointError(
+                    f"{name}: has values that are not finite: the training diverged. Nothing is saved."
+                )
+        state[name] = tensor.detach().cpu().contiguous()
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    if len(dtypes) > 1 or not dtypes <= set(names):
+        raise ConfigError(
+            f"dtype: expected one floating-point type for all weights, got {', '.join(sorted(map(str, dtypes)))}. "
+            "Call model.float() first."
+        )
+    return state, names[dtypes.pop()] if dtypes else "float32"
