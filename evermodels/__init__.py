@@ -160,6 +160,8 @@ def create_model(
         )
     cls = registry.model_class(name)
     fields = {field.name for field in dataclasses.fields(cls.config_class)}
+    if ch_names is not None and not isinstance(ch_names, str):
+        ch_names = tuple(ch_names)
     for key, value in {"num_classes": num_classes, "ch_names": ch_names, "sfreq": sfreq}.items():
         if value is None:
             continue
@@ -167,7 +169,7 @@ def create_model(
             raise ConfigError(
                 f"{key}: {name!r} has no such setting. Leave it out; it has: {', '.join(sorted(fields))}."
             )
-        config[key] = tuple(value) if key == "ch_names" and not isinstance(value, str) else value
+        config[key] = value
     return registry.build(name, **config)  # type: ignore[return-value]
 
 

@@ -151,14 +151,12 @@ def _scores(info: CardInfo) -> str:
         return "## Scores\n\nNone were recorded with this checkpoint."
     lines = [info.protocol or ""]
     if info.scores:
-        lines.append(
-            "\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *map(_score, info.scores.items())])
-        )
+        rows = [_score(metric, score) for metric, score in info.scores.items()]
+        lines.append("\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *rows]))
     return "## Scores\n\n" + "\n\n".join(line for line in lines if line)
 
 
-def _score(item: tuple[str, Any]) -> str:
-    metric, score = item
+def _score(metric: str, score: Any) -> str:
     value, low, high = (
         (score.get("value"), score.get("low"), score.get("high")) if isinstance(score, Mapping) else (score, None, None)
     )

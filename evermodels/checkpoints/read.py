@@ -206,9 +206,9 @@ def _values(stream: BinaryIO, header: Mapping[str, Mapping[str, Any]], path: Pat
     for name, row in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         tensor = torch.empty(row["shape"], dtype=_DTYPES[row["dtype"]], device="cpu")
         if tensor.numel():
-            view = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())  # shares the tensor's memory
+            memory = tensor.reshape(-1).view(torch.uint8).numpy()  # shares the tensor's memory
             stream.seek(row["start"] + row["data_offsets"][0])
-            if stream.readinto(view) != len(view):  # type: ignore[attr-defined]
+            if stream.readinto(memory) != len(memory):  # type: ignore[attr-defined]
                 raise CheckpointError(f"{path}: ended inside {name!r}. It changed while it was read: load it again.")
         tensors[name] = tensor
     return tensors
