@@ -279,7 +279,9 @@ def _head(axes: Axes, ink: _Ink) -> None:
     patches = require("matplotlib.patches", extra="plots", purpose="draw pictures")
     style = {"edgecolor": ink.soft, "linewidth": 1.4, "facecolor": "none", "zorder": 3}
     axes.add_patch(patches.Circle((0, 0), 1.0, **style))
-    axes.plot([-0.12, 0.0, 0.12], [0.993, 1.13, 0.993], color=ink.soft, linewidth=1.4, zorder=1, solid_joinstyle="round")
+    axes.plot(
+        [-0.12, 0.0, 0.12], [0.993, 1.13, 0.993], color=ink.soft, linewidth=1.4, zorder=1, solid_joinstyle="round"
+    )
     for side in (-1, 1):
         axes.add_patch(patches.Ellipse((side * 1.03, 0.0), 0.10, 0.30, **{**style, "zorder": 1}))
     axes.set_xlim(-1.42, 1.42)
@@ -409,7 +411,8 @@ def plot_region_attention(
             title_fontsize=8.5,
             fontsize=8.5,
         )
-        _colour_bar(figure, axes, picture, "attention" if region_weights is None else "attention × region weight", ink)
+        label = "attention" if region_weights is None else "attention \N{MULTIPLICATION SIGN} region weight"
+        _colour_bar(figure, axes, picture, label, ink)
     return figure
 
 
@@ -468,7 +471,7 @@ def plot_adjacency(
                     axes.text(
                         column,
                         row,
-                        f"{value:.2f}".replace("-", "−"),
+                        f"{value:.2f}".replace("-", "\N{MINUS SIGN}"),
                         ha="center",
                         va="center",
                         fontsize=8,

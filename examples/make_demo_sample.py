@@ -5,7 +5,7 @@ Run from the project's root, with the folder that holds ``eegmat/`` and ``faces/
     python examples/make_demo_sample.py ../shared/data
 
 EEG: one test person of EEGMAT (Subject30-Subject35), chosen by data quality alone: the person whose larger peak over
-both recordings is the smallest (Subject33). The middle 30 s of each recording, the 19 scalp channels and A2-A1, with the
+both recordings is the smallest (Subject33). The middle 30 s of each recording, the 19 scalp channels and A2-A1, the
 16-bit samples untouched. Faces: the first two test people by sorted id (129, 130), a square around the face, no resize.
 """
 
@@ -70,7 +70,7 @@ def cut_faces(folder: Path, person: str, out: Path) -> None:
     left = min(max(x + w // 2 - side // 2, 0), neutral.shape[1] - side)
     top = min(max(y + h // 2 - side // 2, 0), neutral.shape[0] - side)
     for expression, picture in pictures.items():
-        target = out / f"face_{person}_{expression}.jpg"
+        target = out / "faces" / f"{person}_{expression}.jpg"
         cv2.imwrite(str(target), picture[top : top + side, left : left + side], [cv2.IMWRITE_JPEG_QUALITY, 90])
         print(f"{target}  {target.stat().st_size} bytes")
 

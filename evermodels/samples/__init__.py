@@ -34,14 +34,14 @@ ATTRIBUTION: dict[str, Source] = {
         "ODC-By 1.0",
         "resampled to 250 Hz, without the ECG channel, the middle 30 s of each recording",
     ),
-    "face": Source(
+    "faces": Source(
         "Face Research Lab London Set, people 129 and 130",
         "DeBruine & Jones, figshare, 2017, doi 10.6084/m9.figshare.5047666",
         "CC BY 4.0",
         "cut to a square around the face",
     ),
 }
-"""Attribution by the first part of the file names."""
+"""Attribution by what the file names begin with."""
 
 
 def names() -> list[str]:
@@ -51,7 +51,8 @@ def names() -> list[str]:
         >>> names()[:2]
         ['eegmat_subject33_arithmetic.edf', 'eegmat_subject33_rest.edf']
     """
-    return sorted(p.name for p in Path(__file__).parent.iterdir() if p.suffix in (".edf", ".jpg"))
+    root = Path(__file__).parent
+    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix in (".edf", ".jpg"))
 
 
 def path(name: str) -> Path:
@@ -69,5 +70,7 @@ def path(name: str) -> Path:
     """
     known = names()
     if name not in known:
-        raise UnknownNameError(f"sample: {name!r} does not exist.{did_you_mean(name, known)} There are: {', '.join(known)}.")
+        raise UnknownNameError(
+            f"sample: {name!r} does not exist.{did_you_mean(name, known)} There are: {', '.join(known)}."
+        )
     return Path(__file__).parent / name

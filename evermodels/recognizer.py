@@ -1,0 +1,334 @@
+"""From a recording to class probabilities in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evermodels import checkpoints, montage
+from evermodels.checkpoints.base import PretrainedModel
+from evermodels.core.errors import ConfigError, require
+from evermodels.core.specs import InputSpec
+from evermodels.signals import Preprocessor
+
+__all__ = ["Recognition", "Recognizer", "Top", "describe"]
+
+
+class Top(NamedTuple):
+    """The most probable class over all windows.
+
+    Args:
+        label: Name of the class.
+        probability: Its mean probability.
+    """
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, repr=False)
+class Recognition:
+    """What a model said about one recording, window by window; NumPy arrays only, so that it is easy to keep.
+
+    Args:
+        model: Name of the model.
+        starts: Start of each window in seconds, ``(windows,)``.
+        window_seconds: Length of a window in seconds.
+        probabilities: Probability of each class, ``(windows, classes)``.
+        classes: Names of the classes, in the order of the columns.
+        embeddings: Embedding of each modality, ``(windows, dim)``, by modality.
+        attention: What the model looked at, first axis the windows, by name; see the model's own documentation.
+        inputs: What the model read: ``"eeg"`` ``(windows, channels, time)`` float32 in µV (or standardised, if the
+            model asks for it), ``"video"`` ``(windows, frames, 3, height, width)`` uint8, RGB.
+        input_spec: What the model asks for.
+        regions: Channel indices by region of the head.
+        facts: What is known about the model, ready for a page: name, parameters, data, licence, scores.
+    """
+
+    model: str
+    starts: np.ndarray
+    window_seconds: float
+    probabilities: np.ndarray
+    classes: tuple[str, ...]
+    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    attention: Mapping[str, np.ndarray] = field(default_factory=dict)
+    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    input_spec: InputSpec = field(default_factory=InputSpec)
+    regions: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.starts)
+
+    def __repr__(self) -> str:
+        return f"Recognition({self.model!r}, {len(self)} windows, top={self.top.label!r} at {self.top.probability:.2f})"
+
+    @property
+    def top(self) -> Top:
+        """The class with the largest mean probability, and that mean."""
+        mean = self.probabilities.mean(axis=0)
+        best = int(mean.argmax())
+        return Top(self.classes[best], float(mean[best]))
+
+    def to_table(self) -> list[dict[str, Any]]:
+        """Return one row per window: ``start``, ``stop`` (seconds), ``top``, and the probability of every class.
+
+        Example:
+            >>> import numpy as np
+            >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "tense"))
+            >>> result.to_table()
+            [{'start': 0.0, 'stop': 5.0, 'top': 'tense', 'calm': 0.25, 'tense': 0.75}]
+        """
+        return [
+            {
+                "start": float(start),
+                "stop": float(start) + self.window_seconds,
+                "top": self.classes[int(row.argmax())],
+                **{name: float(value) for name, value in zip(self.classes, row, strict=True)},
+            }
+            for start, row in zip(self.starts, self.probabilities, strict=True)
+        ]
+
+    def summary(self) -> str:
+        """Return the table as text, one line per window and one for the mean.
+
+        Example:
+            >>> import numpy as np
+            >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "tense"))
+            >>> print(result.summary())
+              seconds  calm  tense
+             0.0- 5.0  0.25   0.75  tense
+                 mean  0.25   0.75  tense
+        """
+        widths = [max(len(name), 4) for name in self.classes]
+        lines = ["  seconds  " + "  ".join(f"{n:>{w}}" for n, w in zip(self.classes, widths, strict=True))]
+        for row in [*self.to_table(), None]:
+            if row is None:
+                label, values, best = "mean", self.probabilities.mean(axis=0), self.top.label
+            else:
+                label = f"{row['start']:.1f}-{row['stop']:4.1f}"
+                values, best = np.array([row[name] for name in self.classes]), row["top"]
+            cells = "  ".join(f"{v:{w}.2f}" for v, w in zip(values, widths, strict=True))
+            lines.append(f"{label:>9}  {cells}  {best}")
+        return "\n".join(lines)
+
+
+class Recognizer:
+    """A model with its preprocessing: takes recordings, returns probabilities per window.
+
+    Args:
+        model: A model with an ``input_spec``, or the name, folder or repository of a checkpoint.
+        device: Where to run; ``None`` for the GPU if there is one, else the CPU.
+        batch_size: Windows per forward pass.
+
+    Raises:
+        ConfigError: If the model does not say what recordings must look like, or ``batch_size`` is below 1.
+        UnknownNameError: If there is no such checkpoint.
+        CheckpointError: If the checkpoint is damaged.
+
+    Example:
+        >>> import evermodels as em
+        >>> recognizer = Recognizer(em.create_model("ever_tiny"))  # random weights: only the shapes mean something
+        >>> import numpy as np
+        >>> eeg = np.random.default_rng(0).normal(0.0, 10.0, (19, 2500))
+        >>> result = recognizer.predict(eeg, ch_names=em.montage.preset("eegmat"), unit="uV", sfreq=250.0)
+        >>> result.probabilities.shape
+        (2, 4)
+    """
+
+    def __init__(
+        self, model: PretrainedModel | str, *, device: str | torch.device | None = None, batch_size: int = 8
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size: expected at least 1, got {batch_size!r}.")
+        if not isinstance(model, torch.nn.Module):
+            model = checkpoints.from_pretrained(model)
+        if getattr(model, "input_spec", None) is None:
+            raise ConfigError(
+                f"model: {type(model).__name__} has no input_spec, so recordings cannot be prepared for it. "
+                "Set model.input_spec, or call the model on tensors."
+            )
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = model.to(device).eval()
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self.preprocessor = Preprocessor(model.input_spec)
+
+    def __repr__(self) -> str:
+        return f"Recognizer({_name(self.model)!r}, device={str(self.device)!r}, batch_size={self.batch_size})"
+
+    def predict(
+        self,
+        eeg: Any = None,
+        video: Any = None,
+        *,
+        overlap: float = 0.0,
+        progress: bool = False,
+        ch_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        sfreq: float | None = None,
+    ) -> Recognition:
+        """Read a recording, cut it into windows, and return what the model says about each.
+
+        Args:
+            eeg: EEG file, MNE object or array ``(channels, time)``; ``None`` if there is none.
+            video: Video file, folder or list of pictures, or array of frames; ``None`` if there is none.
+            overlap: Part of a window that the next one repeats, in [0, 1).
+            progress: Whether to draw a progress bar on stderr.
+            ch_names: Channel names of an EEG array.
+            unit: Unit of an EEG array, such as ``"uV"`` or ``"V"``.
+            sfreq: Sampling rate of an EEG array in Hz.
+
+        Returns:
+            The result, one row per window.
+
+        Raises:
+            ConfigError: If neither EEG nor video is given, or a modality that the model does not take.
+            SignalError: If the recording cannot be used; the message says why and what to do.
+        """
+        inputs, starts = self._prepare(
+            eeg, video, overlap=overlap, eeg_options={"ch_names": ch_names, "unit": unit, "sfreq": sfreq}
+        )
+        count = len(next(iter(inputs.values())))
+        outputs = []
+        for first in _ticks(range(0, count, self.batch_size), progress=progress, windows=count):
+            batch = {name: tensor[first : first + self.batch_size].to(self.device) for name, tensor in inputs.items()}
+            with torch.inference_mode():
+                output = self.model(**batch)
+            size = len(next(iter(batch.values())))
+            outputs.append(
+                (
+                    _numpy(output.probabilities),
+                    {name: _numpy(value) for name, value in output.embeddings.items()},
+                    {name: _by_window(_numpy(value), size) for name, value in output.attention.items()},
+                )
+            )
+        spec = self.model.input_spec
+        probabilities = np.concatenate([row[0] for row in outputs])
+        return Recognition(
+            model=_name(self.model),
+            starts=np.asarray(starts, dtype=np.float64),
+            window_seconds=spec.eeg.window_seconds if spec.eeg is not None else float(_window_of(starts)),
+            probabilities=probabilities,
+            classes=_classes(self.model, probabilities.shape[1]),
+            embeddings=_join([row[1] for row in outputs]),
+            attention=_join([row[2] for row in outputs]),
+            inputs=_keep(inputs, spec),
+            input_spec=spec,
+            regions={name: tuple(indices) for name, indices in _regions(spec).items()},
+            facts=describe(self.model),
+        )
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()
+
+
+def _by_window(value: np.ndarray, windows: int) -> np.ndarray:
+    """Repeat what the model learned once (a weight per region) for each window."""
+    return value if value.ndim > 1 else np.repeat(value[None], windows, axis=0)
+
+
+def _join(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def _name(model: Any) -> str:
+    report = getattr(model, "load_report", None)
+    source = getattr(report, "source", None)
+    return str(source or getattr(model, "architecture", None) or type(model).__name__)
+
+
+def _classes(model: Any, count: int) -> tuple[str, ...]:
+    classes = getattr(model, "classes", None)
+    return tuple(classes) if classes else tuple(f"class {k}" for k in range(count))
+
+
+def _regions(spec: InputSpec) -> dict[str, list[int]]:
+    return montage.regions(spec.eeg.ch_names) if spec.eeg is not None else {}
+
+
+def _keep(inputs: Mapping[str, Tensor], spec: InputSpec) -> dict[str, np.ndarray]:
+    """Keep the inputs small: EEG as float32, frames back to 8-bit colours."""
+    kept: dict[str, np.ndarray] = {}
+    if "eeg" in inputs:
+        kept["eeg"] = _numpy(inputs["eeg"])
+    if "video" in inputs and spec.video is not None:
+        mean = torch.tensor(spec.video.mean).view(3, 1, 1)
+        std = torch.tensor(spec.video.std).view(3, 1, 1)
+        pictures = inputs["video"].cpu() * std + mean
+        kept["video"] = (pictures.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    return kept
+
+
+def _ticks(steps: Any, *, progress: bool, windows: int) -> Any:
+    if not progress:
+        return steps
+    tqdm = require("tqdm", extra="train", purpose="draw a progress bar")
+    return tqdm.tqdm(steps, desc=f"{windows} windows", unit="batch", leave=False)
+
+
+def _score(value: Any) -> str:
+    if isinstance(value, Mapping) and "value" in value:
+        interval = f" [{value['low']:.3f}, {value['high']:.3f}]" if {"low", "high"} <= set(value) else ""
+        return f"{value['value']:.3f}{interval}"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """Return what is known about a model, as text by name, for pages and listings.
+
+    Args:
+        model: A model; a checkpoint's training provenance is used where it has one.
+
+    Returns:
+        Text by name; ``not_this`` (what the model is not) and ``attribution`` are lists of text.
+
+    Example:
+        >>> import evermodels as em
+        >>> describe(em.create_model("ever_tiny"))["EEG"].split(",")[0]
+        '19 channels'
+    """
+    facts: dict[str, Any] = {
+        "architecture": getattr(model, "architecture", None) or type(model).__name__,
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+    }
+    if getattr(model, "classes", None):
+        facts["classes"] = ", ".join(model.classes)
+    facts.update(_inputs(getattr(model, "input_spec", None)))
+    said = getattr(model, "provenance", None)
+    if not isinstance(said, Mapping):
+        return {**facts, "weights": "random: nothing was learned, and no probability means anything"}
+    for key in ("summary", "datasets", "protocol", "recipe", "licence"):
+        value = said.get(key)
+        if value:
+            facts[key] = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(said.get("scores"), Mapping):
+        facts["scores"] = "; ".join(f"{name} {_score(value)}" for name, value in said["scores"].items())
+    report = getattr(model, "load_report", None)
+    if getattr(report, "verified", None):
+        facts["weights"] = f"sha256 checked against {report.verified}"
+    for key in ("not_this", "attribution"):
+        if said.get(key):
+            facts[key] = [str(text) for text in said[key]]
+    return facts
+
+
+def _inputs(spec: InputSpec | None) -> dict[str, str]:
+    rows = {}
+    if spec is not None and spec.eeg is not None:
+        rows["EEG"] = (
+            f"{len(spec.eeg.ch_names)} channels, {' '.join(spec.eeg.ch_names)}; {spec.eeg.sfreq:g} Hz; "
+            f"windows of {spec.eeg.window_seconds:g} s"
+        )
+    if spec is not None and spec.video is not None:
+        height, width = spec.video.size
+        rows["video"] = f"{spec.video.num_frames} frames of {height} by {width} pixels a window"
+    return rows
