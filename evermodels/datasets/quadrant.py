@@ -1,0 +1,288 @@
+"""The quadrant pairs: EEG windows of some people beside face clips of others, four classes, an invented pairing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from evermodels.core.errors import ConfigError, DataError
+from evermodels.core.specs import VideoSpec
+from evermodels.datasets.augment import EEGTransform
+from evermodels.datasets.clips import EXPRESSIONS, face_clip
+from evermodels.datasets.eegmat import EEGMAT, STATES
+from evermodels.datasets.faces import LondonFaces
+from evermodels.datasets.splits import PARTS, PairSplit, protocol4_split
+
+CLASSES = ("rest & neutral", "rest & smiling", "arithmetic & neutral", "arithmetic & smiling")
+_VIEW = 0.75
+
+
+class Pair(NamedTuple):
+    """One item: which stretch of whose EEG, and whose face.
+
+    Attributes:
+        label: Class, 2 · arousal + valence.
+        eeg_subject: Id of the person with EEG.
+        start: First sample of the EEG window inside the recording of that state.
+        face_id: Id of the person with the face.
+        key: Seed of the clip and of the transforms.
+    """
+
+    label: int
+    eeg_subject: str
+    start: int
+    face_id: str
+    key: tuple[int, ...]
+
+    @property
+    def arousal(self) -> int:
+        """1 for arithmetic, 0 for rest."""
+        return self.label // 2
+
+    @property
+    def valence(self) -> int:
+        """1 for smiling, 0 for neutral."""
+        return self.label % 2
+
+
+def _deal(people: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
+    """``count`` people such that everybody comes equally often, give or take one, in random order."""
+    rounds = [rng.permutation(len(people)) for _ in range(-(-count // len(people)))]
+    return [people[i] for i in np.concatenate(rounds)[:count]] if count else []
+
+
+class QuadrantPairs(Dataset[dict[str, Any]]):
+    r"""Four classes from two independent signals: rest or arithmetic (EEG), neutral or smiling (face clip).
+
+    The class is :math:`2 a + v` with arousal :math:`a = 1` for an EEGMAT window of mental arithmetic and valence
+    :math:`v = 1` for a smiling face. The signals are real, the pairing is invented: this exercises fusion, and says
+    nothing on emotion. One signal alone reaches at most half of the classes' recall.
+
+    Every part is exactly balanced. An evaluation part (``train=False``) is drawn once from ``pairing_seed``, so that it
+    is the same for every model and seed: each arithmetic window of a person once with a neutral and once with a smiling
+    face, and as many rest windows of the same person, sampled without replacement; the faces are dealt out evenly. In
+    training (``train=True``) each epoch (:meth:`set_epoch`) draws new pairs: everybody equally often in every class,
+    windows that begin anywhere in a recording. Items depend on ``(seed, epoch, index)`` alone, whatever the number of
+    workers; the length of a recording never enters.
+
+    Args:
+        eegmat: The EEG.
+        faces: The photographs.
+        part: ``"train"``, ``"validation"`` or ``"test"``.
+        seed: Seed of the training draws; an evaluation part does not depend on it.
+        pairing_seed: Seed of the fixed pairing.
+        num_frames: Frames per clip.
+        size: Height and width of the frames in pixels.
+        train: Whether to draw anew every epoch; only for the part ``"train"``.
+        length: Items of an epoch in training, a multiple of 4 (default: 4 for each arithmetic window of the part).
+        split: The people of each part (default: :func:`~evermodels.datasets.protocol4_split`).
+        flip: Whether half of the training clips are mirrored.
+        crossfade: How many of the clips begin with the other expression.
+        eeg_transform: Called on each training window as ``eeg_transform(window, rng)``, ``(channels, time)`` float32.
+        mean: Mean of each colour (RGB in 0..1) that is subtracted.
+        std: Standard deviation of each colour that is divided by.
+
+    Returns:
+        Items are dicts: ``eeg`` ``(channels, time)`` float32 in µV; ``video`` ``(frames, 3, height, width)`` float32,
+        normalised; ``label`` 0..3, ``arousal`` and ``valence`` 0 or 1; ``eeg_subject`` and ``face_id``.
+
+    Raises:
+        DataError: If people of the part are missing from the data.
+        ConfigError: If an argument is impossible.
+    """
+
+    classes = CLASSES
+
+    def __init__(
+        self,
+        eegmat: EEGMAT,
+        faces: LondonFaces,
+        part: str,
+        *,
+        seed: int = 0,
+        pairing_seed: int = 0,
+        num_frames: int = 16,
+        size: tuple[int, int] = (64, 64),
+        train: bool = False,
+        length: int | None = None,
+        split: PairSplit | None = None,
+        flip: bool = True,
+        crossfade: float = 0.5,
+        eeg_transform: EEGTransform | None = None,
+        mean: tuple[float, float, float] = VideoSpec.mean,
+        std: tuple[float, float, float] = VideoSpec.std,
+    ) -> None:
+        if part not in PARTS:
+            raise ConfigError(f"part: expected one of {', '.join(PARTS)}, got {part!r}.")
+        if train and part != "train":
+            raise ConfigError(f"train: only the part 'train' is drawn anew every epoch, got train=True for {part!r}.")
+        if length is not None and (not train or length < 4 or length % 4):
+            raise ConfigError(
+                f"length: expected a positive multiple of 4 with train=True, got {length} with train={train}; "
+                f"the four classes are exactly balanced."
+            )
+        split = split if split is not None else protocol4_split(faces.people)
+        self.eegmat, self.faces, self.part, self.train = eegmat, faces, part, train
+        self.seed, self.pairing_seed = int(seed), int(pairing_seed)
+        self.num_frames, self.size = num_frames, (int(size[0]), int(size[1]))
+        self.flip, self.crossfade, self.eeg_transform = flip and train, crossfade, eeg_transform
+        self.subjects = _present(split.eeg.part(part), eegmat.subjects, f"EEG of the part {part!r}")
+        self.people = _present(split.faces.part(part), faces.people, f"faces of the part {part!r}")
+        self._offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
+        self._factor = (1.0 / (255.0 * np.asarray(std, np.float32))).astype(np.float32)
+        # In shared memory, so that workers that outlive an epoch see it too.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._drawn: tuple[int, list[Pair]] | None = None
+        self._fixed: list[Pair] = [] if train else self._fixed_pairs()
+        self._length = (length or self._default_length()) if train else len(self._fixed)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __repr__(self) -> str:
+        return (
+            f"QuadrantPairs({self.part!r}, {len(self)} items, {len(self.subjects)} EEG subjects, "
+            f"{len(self.people)} face people, {'new pairs every epoch' if self.train else 'fixed pairs'})"
+        )
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Items of each class, in the order of :attr:`classes`."""
+        return tuple(np.bincount([pair.label for pair in self.pairs], minlength=len(CLASSES)).tolist())
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose pairs are given out."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the pairs of another epoch; does nothing to a fixed part.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        if epoch < 0:
+            raise ConfigError(f"epoch: expected a number of at least 0, got {epoch}.")
+        self._epoch.fill_(int(epoch))
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The items' pairs, of the present epoch in training."""
+        if not self.train:
+            return self._fixed
+        epoch = self.epoch
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = (epoch, self._random_pairs(epoch))
+        return self._drawn[1]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the pairs: two results with one digest were measured on the same items."""
+        return hashlib.sha256(json.dumps(self.pairs).encode()).hexdigest()
+
+    def _default_length(self) -> int:
+        return 4 * sum(len(self.eegmat.window_starts(person, "arithmetic")) for person in self.subjects)
+
+    def _fixed_pairs(self) -> list[Pair]:
+        # The part's name is in the seed, so that no two parts share their draws.
+        base = (self.pairing_seed, PARTS.index(self.part))  # type: ignore[arg-type]
+        rng = np.random.default_rng(base)
+        stretches: list[tuple[int, str, int]] = []
+        for person in self.subjects:
+            starts = [self.eegmat.window_starts(person, state) for state in STATES]
+            count = min(map(len, starts))
+            for arousal, choices in enumerate(starts):
+                chosen = np.sort(rng.permutation(len(choices))[:count])
+                stretches.extend((arousal, person, int(choices[i])) for i in chosen)
+        pairs = []
+        for valence in range(len(EXPRESSIONS)):
+            order = rng.permutation(len(stretches))
+            people = _deal(self.people, len(stretches), rng)
+            faces = {int(i): person for i, person in zip(order, people, strict=True)}
+            for i, (arousal, person, start) in enumerate(stretches):
+                pairs.append(Pair(2 * arousal + valence, person, start, faces[i], (*base, len(pairs))))
+        return pairs
+
+    def _random_pairs(self, epoch: int) -> list[Pair]:
+        rng = np.random.default_rng((self.seed, epoch))
+        count = self._length // 4
+        pairs: list[list[Pair]] = []
+        for label in range(len(CLASSES)):
+            subjects, people = _deal(self.subjects, count, rng), _deal(self.people, count, rng)
+            place = rng.random(count)
+            rows = []
+            for i in range(count):
+                room = self.eegmat.num_samples(subjects[i], STATES[label // 2]) - self.eegmat.window_samples
+                start = int(place[i] * (room + 1))
+                rows.append(Pair(label, subjects[i], start, people[i], (self.seed, epoch, 4 * i + label)))
+            pairs.append(rows)
+        return [pairs[i % 4][i // 4] for i in range(self._length)]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one item; the same arguments and epoch give the same item, bit for bit."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} of {len(self)} items")
+        pair = self.pairs[index]
+        rng = np.random.default_rng(pair.key)
+        return {
+            "eeg": torch.from_numpy(self._window(pair, rng)),
+            "video": self._normalised(self._clip(pair, rng)),
+            "label": pair.label,
+            "arousal": pair.arousal,
+            "valence": pair.valence,
+            "eeg_subject": pair.eeg_subject,
+            "face_id": pair.face_id,
+        }
+
+    def _window(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.float32]:
+        recording = self.eegmat.recording(pair.eeg_subject, STATES[pair.arousal])
+        window = recording[:, pair.start : pair.start + self.eegmat.window_samples].copy()
+        if self.train and self.eeg_transform is not None:
+            # A generator of its own: a transform that draws more must not change the clip.
+            window = self.eeg_transform(window, rng.spawn(1)[0])
+            window = np.ascontiguousarray(window, dtype=np.float32)
+        return window
+
+    def frames(self, index: int) -> NDArray[np.uint8]:
+        """Return one item's clip before normalisation, ``(frames, height, width, 3)`` uint8, RGB.
+
+        Args:
+            index: Number of the item.
+        """
+        pair = self.pairs[index]
+        return self._clip(pair, np.random.default_rng(pair.key))
+
+    def _clip(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.uint8]:
+        side = (round(self.size[0] / _VIEW), round(self.size[1] / _VIEW))
+        neutral, smiling = (self.faces.photo(pair.face_id, expression, size=side) for expression in EXPRESSIONS)
+        return face_clip(
+            neutral,
+            smiling,
+            EXPRESSIONS[pair.valence],
+            self.num_frames,
+            self.size,
+            rng,
+            view=_VIEW,
+            crossfade=self.crossfade,
+            flip=self.flip,
+        )
+
+    def _normalised(self, frames: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray((frames * self._factor - self._offset).transpose(0, 3, 1, 2)))
+
+
+def _present(wanted: tuple[str, ...], there: tuple[str, ...], what: str) -> tuple[str, ...]:
+    missing = [person for person in wanted if person not in there]
+    if missing:
+        raise DataError(
+            f"QuadrantPairs: {what} is missing for {', '.join(missing)}. Complete the folder, or give a split of the "
+            f"people that are there."
+        )
+    return wanted

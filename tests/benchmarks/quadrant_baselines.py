@@ -1,0 +1,177 @@
+"""Simple baselines on exactly the windows and faces of the quadrant pairs' fixed parts.
+
+    python tests/benchmarks/quadrant_baselines.py
+
+reads the real recordings from EVERMODELS_DATA (default ../shared/data) and prints balanced accuracy on the validation
+and test parts: band power + logistic regression for arousal, principal components + logistic regression for valence,
+and the recall over the four classes of the two together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import welch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from evermodels.datasets.clips import EXPRESSIONS
+from evermodels.datasets.eegmat import EEGMAT, STATES
+from evermodels.datasets.faces import LondonFaces
+from evermodels.datasets.quadrant import QuadrantPairs
+from evermodels.datasets.splits import protocol4_split
+
+BANDS = ((1, 4), (4, 8), (8, 13), (13, 30), (30, 45))
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+def band_power(windows: np.ndarray, sfreq: float) -> np.ndarray:
+    """Log band power, (windows, channels * bands)."""
+    frequency, power = welch(windows, sfreq, nperseg=int(sfreq), axis=-1)
+    bands = [power[..., (frequency >= low) & (frequency < high)].mean(-1) for low, high in BANDS]
+    return np.log(np.stack(bands, -1) + 1e-12).reshape(len(windows), -1)
+
+
+def choose(make, train, validation):
+    """Fit for each strength, keep the one that is best on the validation part."""
+    models = [make(strength).fit(*train) for strength in STRENGTHS]
+    scores = [balanced_accuracy_score(validation[1], model.predict(validation[0])) for model in models]
+    best = int(np.argmax(scores))
+    return models[best], STRENGTHS[best]
+
+
+def all_windows(eegmat: EEGMAT, people: tuple[str, ...], *, standardise: bool):
+    """Features, states and people of all windows; standardised by each person's own unlabelled windows if asked."""
+    features, states, owners = [], [], []
+    for person in people:
+        own = [band_power(eegmat.windows(person, state), eegmat.sfreq) for state in STATES]
+        state = np.repeat([0, 1], [len(x) for x in own])
+        x = np.concatenate(own)
+        features.append((x - x.mean(0)) / x.std(0) if standardise else x)
+        states.append(state)
+        owners += [person] * len(state)
+    return np.concatenate(features), np.concatenate(states), np.array(owners)
+
+
+def pair_windows(eegmat: EEGMAT, pairs: QuadrantPairs, *, standardise: bool) -> np.ndarray:
+    """Features of each item's window, in the items' order."""
+    rows = []
+    statistics = {}
+    for pair in pairs.pairs:
+        window = eegmat.recording(pair.eeg_subject, STATES[pair.arousal])[:, pair.start :][:, : eegmat.window_samples]
+        x = band_power(window[None], eegmat.sfreq)[0]
+        if standardise:
+            if pair.eeg_subject not in statistics:
+                own = all_windows(eegmat, (pair.eeg_subject,), standardise=False)[0]
+                statistics[pair.eeg_subject] = own.mean(0), own.std(0)
+            mean, std = statistics[pair.eeg_subject]
+            x = (x - mean) / std
+        rows.append(x)
+    return np.stack(rows)
+
+
+def arousal(eegmat: EEGMAT, parts: dict[str, QuadrantPairs], *, standardise: bool = False) -> np.ndarray:
+    """Print the EEG baseline; returns its answers on the test items."""
+
+    def make(strength: float):
+        regression = LogisticRegression(C=strength, max_iter=2000, class_weight="balanced")
+        return make_pipeline(StandardScaler(), regression)
+
+    sets = {name: all_windows(eegmat, part.subjects, standardise=standardise) for name, part in parts.items()}
+    model, strength = choose(make, sets["train"][:2], sets["validation"][:2])
+    name = "band power + LR" + (", z (transductive)" if standardise else "")
+    answer = np.empty(0)
+    for part in ("validation", "test"):
+        x, y, owners = sets[part]
+        per_person = [
+            balanced_accuracy_score(y[owners == p], model.predict(x[owners == p])) for p in dict.fromkeys(owners)
+        ]
+        items = pair_windows(eegmat, parts[part], standardise=standardise)
+        truth = np.array([pair.arousal for pair in parts[part].pairs])
+        answer = model.predict(items)
+        score = model.decision_function(items)
+        print(
+            f"arousal  {name:36s} C {strength:<7g}{part:11s} "
+            f"pairs' windows {balanced_accuracy_score(truth, answer):.3f} "
+            f"(AUROC {roc_auc_score(truth, score):.3f})   "
+            f"all windows {balanced_accuracy_score(y, model.predict(x)):.3f} "
+            f"(AUROC {roc_auc_score(y, model.decision_function(x)):.3f}), "
+            f"per person {np.mean(per_person):.3f} ± {np.std(per_person):.3f}"
+        )
+    return answer
+
+
+def grey(pictures: np.ndarray) -> np.ndarray:
+    """Flat grey pictures, each with mean 0 and standard deviation 1."""
+    flat = (pictures.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)).reshape(len(pictures), -1)
+    return (flat - flat.mean(1, keepdims=True)) / flat.std(1, keepdims=True)
+
+
+def valence(faces: LondonFaces, parts: dict[str, QuadrantPairs], *, clips: bool, epochs: int) -> np.ndarray:
+    """Print the face baseline, on photographs or on each clip's last frame; returns its answers on the test items."""
+
+    def make(strength: float):
+        return make_pipeline(PCA(60, random_state=0), StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+
+    def photographs(part: QuadrantPairs):
+        keys = [(person, v) for person in part.people for v in (0, 1)]
+        rows = np.stack([faces.photo(p, EXPRESSIONS[v], size=(64, 64)) for p, v in keys])
+        return grey(rows), np.array([v for _, v in keys])
+
+    def frames(part: QuadrantPairs):
+        x, y = [], []
+        for epoch in range(epochs if part.train else 1):
+            if part.train:
+                part.set_epoch(epoch)
+            for i, pair in enumerate(part.pairs):
+                clip = part.frames(i)
+                x.append(clip[-1])
+                y.append(pair.valence)
+        return grey(np.stack(x)), np.array(y)
+
+    data = {name: (frames if clips else photographs)(part) for name, part in parts.items()}
+    model, strength = choose(make, data["train"], data["validation"])
+    name = "PCA + LR, " + ("last frame of the clip" if clips else "photograph")
+    for part in ("validation", "test"):
+        x, y = data[part]
+        print(
+            f"valence  {name:36s} C {strength:<7g}{part:11s} {balanced_accuracy_score(y, model.predict(x)):.3f} "
+            f"(AUROC {roc_auc_score(y, model.decision_function(x)):.3f}, {len(y)} pictures, "
+            f"{len(parts[part].people)} people)"
+        )
+    return model.predict(data["test"][0])
+
+
+def main() -> None:
+    """Print all baselines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of training clips for the face baseline")
+    options = parser.parse_args()
+    root = Path(os.environ.get("EVERMODELS_DATA", "../shared/data"))
+    eegmat, faces = EEGMAT(root / "eegmat").preload(), LondonFaces(root / "faces")
+    split = protocol4_split(faces.people)
+    parts = {
+        name: QuadrantPairs(eegmat, faces, name, train=name == "train", split=split, length=None)
+        for name in ("train", "validation", "test")
+    }
+    for part in parts.values():
+        print(part, "classes", part.class_counts, "digest", part.digest[:12])
+    high = arousal(eegmat, parts)
+    arousal(eegmat, parts, standardise=True)
+    valence(faces, parts, clips=False, epochs=1)
+    smiles = valence(faces, parts, clips=True, epochs=options.epochs)
+    label = np.array([pair.label for pair in parts["test"].pairs])
+    both = recall_score(label, 2 * high + smiles, average="macro")
+    print(f"both together, four classes, test: UAR {both:.3f} (arousal from band power, valence from the last frame)")
+    best = max(recall_score(label, 2 * high + v, average="macro") for v in (0, 1))
+    print(f"band power alone, four classes, test: UAR {best:.3f}")
+
+
+if __name__ == "__main__":
+    main()
