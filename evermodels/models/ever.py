@@ -1,0 +1,418 @@
+"""EVER: EEG and face video through two encoders, fused by a graph over brain regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from evermodels import montage
+from evermodels.checkpoints.base import PretrainedModel
+from evermodels.core.errors import ConfigError, ShapeError, SignalError, check_axes
+from evermodels.core.outputs import EmotionOutput
+from evermodels.functional import class_balanced_weights
+from evermodels.layers import BIHGCN, STFTSpectrogram
+from evermodels.losses import EmotionLoss
+from evermodels.models.ever_config import EVERConfig, Modality
+
+_TINY = EVERConfig(
+    num_classes=4,
+    eeg_encoder="audio_mamba_nano",
+    video_encoder="videomae_nano",
+    dim=96,
+    ch_names=montage.MONTAGES["eegmat"],
+    window_seconds=5.0,
+    n_fft=200,
+    spectrogram_size=(64, 64),
+    spectrogram_mean=2.14,  # of EEGMAT's training people (00-23), rest and arithmetic
+    spectrogram_std=1.77,
+    num_frames=16,
+    img_size=(64, 64),
+)
+_SMALL = EVERConfig(
+    eeg_encoder="audio_mamba_tiny",
+    video_encoder="videomae_small",
+    dim=384,
+    spectrogram_size=(64, 64),
+    num_frames=16,
+    img_size=(112, 112),
+)
+
+
+class EVER(PretrainedModel):
+    r"""EEG-video emotion recognition with brain anatomy guidance.
+
+    Source: "A Unified Framework for EEG-Video Emotion Recognition with Brain Anatomy Guidance" (EVER), section 3.
+
+    .. math::
+        z_v = f_v(V), \quad \tilde E = \mathrm{resize}(\log(1 + |\mathrm{STFT}(E)|)), \quad z_e = f_e(\tilde E), \quad
+        z_{fused} = \mathrm{BIHGCN}(\tilde E, z_e, z_v)
+
+    (eq. 1, 2-3, 4, 5-14). Each encoder is any registered backbone and gets the input that it declares; the spectrogram
+    is computed once, standardised by two fixed scalars, and shared by the EEG encoder and the graph's channel nodes.
+    Where an encoder's width differs from ``dim``, one linear layer projects it (a choice; the paper names one d).
+
+    An absent modality is a learned token in the graph and has no weight in eq. 14; its content cannot matter.
+    ``modalities`` and ``fusion`` give the ablations of Table 3, ``local_mask`` and ``region_edges`` of Table 4,
+    ``alignment`` of Table 5.
+
+    Args:
+        config: An :class:`EVERConfig`.
+
+    Attributes:
+        regions: Channel indices by region name, in the order of ``attention["regions"]``.
+
+    Raises:
+        ConfigError: If an encoder does not fit its modality.
+
+    Example:
+        >>> import torch
+        >>> model = EVER.from_preset("ever_tiny").eval()
+        >>> output = model(eeg=torch.randn(2, 19, 1000), video=torch.randn(2, 16, 3, 64, 64))
+        >>> output.logits.shape, output.attention["channels"].shape
+        (torch.Size([2, 4]), torch.Size([2, 19]))
+        >>> dict(zip(model.regions, output.attention["regions"][0].tolist(), strict=True)).keys()
+        dict_keys(['frontal', 'temporal', 'central', 'parietal', 'occipital'])
+        >>> model(eeg=torch.randn(2, 19, 1000)).logits.shape  # no video at all
+        torch.Size([2, 4])
+    """
+
+    config_class = EVERConfig
+    head_prefixes = ("fusion.region_gcn.", "head.")
+    presets: ClassVar[Mapping[str, EVERConfig]] = {
+        "ever_tiny": _TINY,
+        "ever_small": _SMALL,
+        "ever_base": EVERConfig(),
+        "ever_paper": EVERConfig(video_config={"depth": 9}),
+    }
+
+    def __init__(self, config: EVERConfig) -> None:
+        super().__init__(config)
+        self.input_spec = config.input_spec()
+        self.regions = config.regions()
+        self.check_values = True
+        self.drop = nn.Dropout(config.drop_rate)
+        self._takes_spectrogram = False
+        graph = config.both and config.fusion == "bih_gcn"
+        for modality in config.modalities:
+            encoder = config.build_encoder(modality)
+            width = encoder.embed_dim
+            self.add_module(f"{modality}_encoder", encoder)
+            self.add_module(f"{modality}_projection", _projection(width, config.dim))
+            self._takes_spectrogram |= encoder.input == "spectrogram"
+        if "eeg" in config.modalities and (graph or self._takes_spectrogram):
+            self.spectrogram = STFTSpectrogram(config.window_length, config.hop_length, config.spectrogram_size)
+        if graph:
+            self.fusion = BIHGCN(
+                config.spectrogram_size[0] * config.spectrogram_size[1],
+                config.dim,
+                config.num_classes,
+                self.regions,
+                self_loops=config.self_loops,
+                local_mask=config.local_mask,
+                region_edges=config.region_edges,
+                activation=config.activation,
+                in_chans=len(config.ch_names),
+            )
+        else:
+            if config.both:
+                self.absent_eeg = nn.Parameter(torch.empty(config.dim))
+                self.absent_video = nn.Parameter(torch.empty(config.dim))
+            self.head: nn.Module = self._make_head(config.num_classes)
+        self.reset_parameters()
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the fused embedding that ``num_classes=0`` returns."""
+        config: EVERConfig = self.config
+        return config.dim * (2 if config.both and config.fusion == "naive" else 1)
+
+    def _make_head(self, num_classes: int) -> nn.Module:
+        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else nn.Identity()
+
+    def reset_parameters(self) -> None:
+        """Draw the tokens of absent modalities of the naive fusion; every other part has drawn its own."""
+        for name in ("absent_eeg", "absent_video"):
+            if hasattr(self, name):
+                nn.init.normal_(getattr(self, name), std=0.02)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Renew the classifier: stage 2's weight of the graph (eq. 13), or the linear head.
+
+        Args:
+            num_classes: Number of classes; 0 for the fused embedding.
+
+        Raises:
+            ConfigError: If ``num_classes`` is negative.
+        """
+        self.config = self.config.replace(num_classes=num_classes)
+        self.classes = None
+        if hasattr(self, "fusion"):
+            self.fusion.reset_classifier(num_classes)
+        else:
+            anchor = next(self.parameters())
+            self.head = self._make_head(num_classes).to(device=anchor.device, dtype=anchor.dtype)
+
+    def make_loss(
+        self, class_counts: Tensor | Sequence[int] | None = None, *, beta: float = 0.999, **options: Any
+    ) -> EmotionLoss:
+        """Return EVER's loss (eq. 18-19) with this model's alignment.
+
+        Args:
+            class_counts: Training samples per class, ``(num_classes,)``, for the class-balanced weights of the
+                cross-entropy (default: no weights).
+            beta: Cui's β of the effective number of samples (a choice, the paper gives none).
+            **options: Further arguments of :class:`~evermodels.losses.EmotionLoss`.
+
+        Raises:
+            ShapeError: If ``class_counts`` has another length than ``num_classes``.
+        """
+        config: EVERConfig = self.config
+        if class_counts is not None:
+            counts = torch.as_tensor(class_counts)
+            if counts.shape != (config.num_classes,):
+                raise ShapeError(f"class_counts: expected ({config.num_classes},), got {tuple(counts.shape)}.")
+            options["class_weights"] = class_balanced_weights(counts, beta)
+        options.setdefault("alignment", config.alignment if config.both else "none")
+        return EmotionLoss(**{"align_weight": config.align_weight, **options})
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters by ``"video_encoder"``, ``"eeg_encoder"`` and ``"rest"``, for a learning rate each.
+
+        The paper gives rates by kind of network only (A.2): 1e-4 for MAE encoders, 2e-4 for Mamba; 2e-4 for the rest
+        is a choice.
+        """
+        groups: dict[str, list[nn.Parameter]] = {"video_encoder": [], "eeg_encoder": [], "rest": []}
+        for name, parameter in self.named_parameters():
+            head = name.partition(".")[0]
+            groups[head if head in groups else "rest"].append(parameter)
+        return groups
+
+    def forward(
+        self,
+        eeg: Tensor | None = None,
+        video: Tensor | None = None,
+        audio: Tensor | None = None,
+        eye: Tensor | None = None,
+        *,
+        present: Mapping[str, Tensor] | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+    ) -> EmotionOutput:
+        """Classify a batch.
+
+        Args:
+            eeg: EEG in µV, ``(batch, channels, time)``, channels in the order of ``input_spec.eeg.ch_names``; ``None``
+                where the whole batch has none.
+            video: Normalised frames, ``(batch, frames, 3, height, width)``; ``None`` where the whole batch has none.
+            audio: EVER takes none.
+            eye: EVER takes none.
+            present: Which samples have a modality, ``(batch,)`` bool by modality (default: all that are given).
+            masks: EVER takes none.
+
+        Returns:
+            Logits, ``(batch, num_classes)``. ``embeddings`` by modality, ``(batch, dim)``, after the projection, zero
+            where absent. With the graph, ``attention``: ``"channels"`` ``(batch, channels)``, α of eq. 10, sums to 1
+            within each region; ``"regions"`` ``(batch, K)``, the weight of each region in the messages that the two
+            global nodes receive, ``ω|Â_e,rk| + (1 - ω)|Â_v,rk|`` scaled to sum to 1 (a choice);
+            ``"adjacency_local"`` ``(batch, channels, channels)`` and ``"adjacency_region"`` ``(batch, 2+K, 2+K)``,
+            both normalised, the latter in the order EEG, video, regions.
+
+        Raises:
+            ShapeError: If a shape is wrong or no modality is present.
+            SignalError: If a value is not finite (checked in eager mode only).
+            ConfigError: If a modality comes that the model does not take.
+        """
+        inputs = self._check(eeg, video, {"audio": audio, "eye": eye}, present, masks)
+        presence = self._presence(inputs, present)
+        embeddings: dict[str, Tensor] = {}
+        spectrogram: Tensor | None = None
+        for modality, given in inputs.items():
+            here = None if presence is None else presence[modality]
+            # Absent samples may hold anything, NaN too: it must reach neither value nor gradient.
+            x = given if here is None else torch.where(here.view(-1, *[1] * (given.ndim - 1)), given, 0)
+            self._check_finite(modality, x)
+            if modality == "eeg" and hasattr(self, "spectrogram"):
+                spectrogram = self._standardised(x)
+            encoder = getattr(self, f"{modality}_encoder")
+            z = encoder(spectrogram if encoder.input == "spectrogram" else x.to(self._dtype))
+            z = self.drop(getattr(self, f"{modality}_projection")(z))
+            embeddings[modality] = z if here is None else torch.where(here[:, None], z, 0)
+        return self._fuse(spectrogram, embeddings, self._hide(presence, embeddings))
+
+    def to_torch_geometric(self, output: EmotionOutput, index: int) -> Any:
+        """Return one sample's two graphs for torch-geometric; see :meth:`BIHGCN.to_torch_geometric`.
+
+        Args:
+            output: What this model returned.
+            index: The sample in the batch.
+
+        Raises:
+            ConfigError: If the model has no graph.
+        """
+        if not hasattr(self, "fusion"):
+            raise ConfigError('fusion: this EVER has no graph; build it with both modalities and fusion="bih_gcn".')
+        return self.fusion.to_torch_geometric(output, index, ch_names=self.config.ch_names)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def _standardised(self, eeg: Tensor) -> Tensor:
+        config: EVERConfig = self.config
+        # A half-precision model still takes its spectrogram in float32.
+        spectrogram = self.spectrogram(eeg.double() if self._dtype == torch.float64 else eeg.float())
+        return ((spectrogram - config.spectrogram_mean) / config.spectrogram_std).to(self._dtype)
+
+    def _fuse(
+        self, spectrogram: Tensor | None, z: dict[str, Tensor], presence: dict[Modality, Tensor] | None
+    ) -> EmotionOutput:
+        config: EVERConfig = self.config
+        if not config.both:
+            return EmotionOutput(self.head(z[config.modalities[0]]), z)
+        if config.fusion == "naive":
+            batch = next(iter(z.values())).shape[0]
+            parts = []
+            for modality in config.modalities:
+                token = getattr(self, f"absent_{modality}").expand(batch, -1)
+                if modality not in z:
+                    parts.append(token)
+                elif presence is None:
+                    parts.append(z[modality])
+                else:
+                    parts.append(torch.where(presence[modality][:, None], z[modality], token.to(z[modality].dtype)))
+            return EmotionOutput(self.head(torch.cat(parts, dim=1)), z)
+        graph = self.fusion(spectrogram, z.get("eeg"), z.get("video"), present=presence)
+        adjacency = graph.adjacency_region
+        omega = self.fusion.omega
+        if presence is not None:  # as eq. 14 does: all on the modality that is there
+            omega = torch.where(presence["eeg"] & presence["video"], omega, presence["eeg"].to(omega.dtype))[:, None]
+        to_regions = adjacency[:, :2, 2:].abs()
+        regions = omega * to_regions[:, 0] + (1 - omega) * to_regions[:, 1]
+        attention = {
+            "channels": graph.channel_attention,
+            "regions": regions / regions.sum(1, keepdim=True).clamp_min(1e-12),
+            "adjacency_local": graph.adjacency_local,
+            "adjacency_region": adjacency,
+        }
+        return EmotionOutput(graph.logits, z, attention)
+
+    def _hide(self, presence: dict[Modality, Tensor] | None, z: dict[str, Tensor]) -> dict[Modality, Tensor] | None:
+        """Hide one modality of some samples from the fusion, in training."""
+        config: EVERConfig = self.config
+        if not (self.training and config.modality_drop_rate > 0 and len(z) == 2):
+            return presence
+        draw = torch.rand(z["eeg"].shape[0], device=z["eeg"].device)
+        rate = config.modality_drop_rate
+        hide = {"eeg": draw < rate / 2, "video": (draw >= rate / 2) & (draw < rate)}
+        every = torch.ones_like(draw, dtype=torch.bool)
+        now = {m: every if presence is None else presence[m] for m in config.modalities}
+        complete = now["eeg"] & now["video"]
+        return {m: now[m] & ~(hide[m] & complete) for m in config.modalities}
+
+    def _check(
+        self,
+        eeg: Tensor | None,
+        video: Tensor | None,
+        others: Mapping[str, Any],
+        present: Mapping[str, Tensor] | None,
+        masks: Mapping[str, Tensor] | None,
+    ) -> dict[Modality, Tensor]:
+        config: EVERConfig = self.config
+        takes = " and ".join(config.modalities)
+        for name, value in (*others.items(), ("eeg", eeg), ("video", video)):
+            if value is not None and name not in config.modalities:
+                raise ConfigError(f"{name}: this EVER takes {takes} only. Leave {name!r} out.")
+        if masks:
+            raise ConfigError(f"masks: EVER has no valid-frame or valid-channel masks, got {', '.join(masks)}.")
+        for name in present or ():
+            if name not in config.modalities:
+                raise ConfigError(f"present: this EVER takes {takes} only, got {name!r}.")
+        inputs: dict[Modality, Tensor] = {}
+        if eeg is not None:
+            inputs["eeg"] = self._check_eeg(eeg)
+        if video is not None:
+            names = "batch frames channels height width"
+            height, width = config.img_size
+            check_axes("video", video, names, frames=config.num_frames, channels=3, height=height, width=width)
+            inputs["video"] = video
+        if not inputs:
+            raise ShapeError(f"eeg, video: every modality is absent. Give at least one of {takes}.")
+        if eeg is not None and video is not None and eeg.shape[0] != video.shape[0]:
+            raise ShapeError(
+                f"eeg, video: expected the same batch size, got eeg {eeg.shape[0]}, video {video.shape[0]}. "
+                'A sample without one of them still has a row; say so with present={"video": ...}.'
+            )
+        return inputs
+
+    def _check_eeg(self, eeg: Tensor) -> Tensor:
+        config: EVERConfig = self.config
+        check_axes("eeg", eeg, "batch channels time")
+        channels, time = eeg.shape[1:]
+        if channels != len(config.ch_names):
+            raise ShapeError(
+                f"eeg: expected (batch, channels, time) with the {len(config.ch_names)} channels "
+                f"{', '.join(config.ch_names)}, got {channels} channels (shape {tuple(eeg.shape)}). Pick and order "
+                "them by name with evermodels.signals.Preprocessor, or build EVER with your own ch_names."
+            )
+        if time < config.window_length:
+            raise ShapeError(
+                f"eeg: expected at least n_fft={config.window_length} samples, got {time}. Give a longer window "
+                f"(the model was built for {config.window_seconds:g} s), or build EVER with a smaller n_fft."
+            )
+        return eeg
+
+    def _check_finite(self, modality: Modality, x: Tensor) -> None:
+        """Refuse NaN and infinities, in eager mode only: the sum finds them in one pass."""
+        if not self.check_values or torch.compiler.is_compiling() or x.is_meta:
+            return
+        if torch.isfinite(x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)):
+            return
+        bad = ~torch.isfinite(x)
+        if modality == "eeg":
+            names = [n for n, b in zip(self.config.ch_names, bad.any(dim=2).any(dim=0).tolist(), strict=True) if b]
+            if names:
+                raise SignalError(
+                    f"eeg: {int(bad.sum())} values are NaN or infinite, in channels {', '.join(names)}. Interpolate or "
+                    'drop that stretch, or say that the sample has no EEG with present={"eeg": ...}.'
+                )
+        elif bad.any():
+            raise SignalError(
+                f"video: {int(bad.sum())} values are NaN or infinite. Check the normalisation, or say that the sample "
+                'has no video with present={"video": ...}.'
+            )
+
+    def _presence(
+        self, inputs: Mapping[Modality, Tensor], present: Mapping[str, Tensor] | None
+    ) -> dict[Modality, Tensor] | None:
+        """Return a ``(batch,)`` bool for each modality, or ``None`` where all is there."""
+        config: EVERConfig = self.config
+        if not present and len(inputs) == len(config.modalities):
+            return None
+        some = next(iter(inputs.values()))
+        presence: dict[Modality, Tensor] = {}
+        for modality in config.modalities:
+            given = None if present is None else present.get(modality)
+            if given is None:
+                given = torch.full((some.shape[0],), modality in inputs, dtype=torch.bool, device=some.device)
+            check_axes(f"present[{modality!r}]", given, "batch", batch=some.shape[0])
+            if given.dtype != torch.bool:
+                raise ConfigError(f"present[{modality!r}]: expected bool, got {given.dtype}. Convert it with .bool().")
+            presence[modality] = given.to(some.device)
+        if not torch.compiler.is_compiling() and not some.is_meta:
+            for modality in config.modalities:
+                if modality not in inputs and bool(presence[modality].any()):
+                    raise ShapeError(
+                        f"present[{modality!r}]: says that samples have {modality}, but {modality} is None."
+                    )
+            nothing = ~torch.stack(list(presence.values())).any(dim=0)
+            if bool(nothing.any()):
+                raise ShapeError(
+                    f"present: samples {nothing.nonzero().flatten().tolist()} have no modality. Leave them out."
+                )
+        return presence
+
+
+def _projection(width: int, dim: int) -> nn.Module:
+    return nn.Identity() if width == dim else nn.Linear(width, dim)

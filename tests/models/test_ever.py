@@ -1,0 +1,560 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from evermodels import functional as EF
+from evermodels import montage
+from evermodels.core import registry
+from evermodels.core.errors import ConfigError, EvermodelsError, ShapeError, SignalError, UnknownNameError
+from evermodels.models import EVER, EVERConfig
+
+CHANNELS = ("Fp1", "F4", "T7", "C3", "Cz", "P4", "O1")
+SMALL = EVERConfig(
+    num_classes=3,
+    eeg_encoder="audio_mamba_nano",
+    eeg_config={"embed_dim": 16, "depth": 2},
+    video_encoder="videomae_nano",
+    video_config={"embed_dim": 24, "depth": 1, "num_heads": 2, "patch_size": 8},
+    dim=20,
+    ch_names=CHANNELS,
+    sfreq=32.0,
+    window_seconds=2.0,
+    n_fft=16,
+    spectrogram_size=(16, 16),
+    num_frames=4,
+    img_size=(16, 24),
+)
+ABLATIONS = [
+    {},
+    {"local_mask": False},
+    {"region_edges": False},
+    {"local_mask": False, "region_edges": False},
+    {"self_loops": (True, False)},
+    {"alignment": "none"},
+    {"alignment": "coral"},
+    {"alignment": "mmd"},
+    {"fusion": "naive"},
+    {"modalities": ("eeg",)},
+    {"modalities": ("video",)},
+    {"fusion": "naive", "num_classes": 0},
+    {"num_classes": 0},
+]
+
+
+def make(**changes) -> EVER:
+    torch.manual_seed(7)
+    return EVER(SMALL.replace(**changes)).eval()
+
+
+def batch(model: EVER, n: int = 3, seed: int = 1) -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    c = model.config
+    full = {
+        "eeg": 20 * torch.randn(n, len(c.ch_names), round(c.sfreq * c.window_seconds), generator=g),
+        "video": torch.randn(n, c.num_frames, 3, *c.img_size, generator=g),
+    }
+    return {m: full[m] for m in c.modalities}
+
+
+def leaves(output) -> dict[str, torch.Tensor]:
+    return {"logits": output.logits, **output.embeddings, **output.attention}
+
+
+def assert_same(a, b, **tolerance) -> None:
+    a, b = leaves(a), leaves(b)
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], msg=lambda m, key=key: f"{key}: {m}", **tolerance)
+
+
+def ids(changes) -> str:
+    return ",".join(f"{k}={v}" for k, v in changes.items()) or "full"
+
+
+@pytest.mark.parametrize("changes", ABLATIONS, ids=ids)
+def test_shapes_losses_and_gradients(changes):
+    model = make(**changes).train()
+    inputs = batch(model, 4)
+    output = model(**inputs)
+    width = model.config.num_classes or (40 if model.config.fusion == "naive" else 20)
+    assert output.logits.shape == (4, width)
+    assert set(output.embeddings) == set(model.config.modalities)
+    assert all(z.shape == (4, 20) for z in output.embeddings.values())
+    graph = model.config.both and model.config.fusion == "bih_gcn"
+    assert set(output.attention) == ({"channels", "regions", "adjacency_local", "adjacency_region"} if graph else set())
+    if graph:
+        k = len(model.regions)
+        assert output.attention["channels"].shape == (4, 7)
+        assert output.attention["adjacency_local"].shape == (4, 7, 7)
+        assert output.attention["adjacency_region"].shape == (4, 2 + k, 2 + k)
+        torch.testing.assert_close(output.attention["regions"].sum(1), torch.ones(4))
+        for members in model.regions.values():
+            torch.testing.assert_close(output.attention["channels"][:, members].sum(1), torch.ones(4))
+    if model.config.num_classes:
+        loss = model.make_loss([5, 1, 2])(output, torch.tensor([0, 1, 2, 0])).total
+    else:
+        loss = output.logits.square().sum()
+    loss.backward()
+    # ReLU of stage 1 may be dead in a tiny model, never in all samples; tokens of absent modalities get none here.
+    silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert all("token" in name or name.startswith("absent_") for name in silent), silent
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_make_loss_follows_the_config():
+    model = make(alignment="correlation", align_weight=0.25)
+    inputs, target = batch(model, 4), torch.tensor([0, 1, 2, 1])
+    output = model(**inputs)
+    terms = model.make_loss([9, 3, 1])(output, target)
+    weight = EF.class_balanced_weights(torch.tensor([9, 3, 1]), 0.999)
+    cross = F.cross_entropy(output.logits, target, weight=weight)
+    align = EF.correlation_alignment(output.embeddings["eeg"], output.embeddings["video"])
+    want = 0.9 * cross + 0.1 * EF.focal_loss(output.logits, target, 2.0) + 0.25 * align
+    torch.testing.assert_close(terms.total, want)
+    assert make(modalities=("eeg",)).make_loss().alignment is None
+    with pytest.raises(ShapeError, match="class_counts"):
+        model.make_loss([1, 2])
+
+
+def by_hand(model: EVER, eeg: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
+    """Equations 1 to 14 in loops over samples and regions, from the parameters alone."""
+    c, fusion = model.config, model.fusion
+    out = []
+    for e, v in zip(eeg, video, strict=True):
+        window = torch.hann_window(c.n_fft)
+        stft = torch.stft(e, c.n_fft, c.n_fft // 4, window=window, return_complex=True)
+        m = F.interpolate(torch.log(1 + stft.abs())[None], size=c.spectrogram_size, mode="bilinear")[0]
+        m = (m - c.spectrogram_mean) / c.spectrogram_std
+        z_e = model.eeg_projection(model.eeg_encoder(m[None]))[0]
+        z_v = model.video_projection(model.video_encoder(v[None]))[0]
+        h = m.flatten(1) @ fusion.proj.weight.T + fusion.proj.bias
+        regions = []
+        for members in montage.regions(c.ch_names).values():
+            x = h[members]
+            a = F.cosine_similarity(x[:, None], x[None], dim=-1)
+            d = a.abs().sum(1)
+            a = a / (d[:, None] * d[None]).sqrt()
+            local = torch.relu(a @ x @ fusion.local_gcn.weight.T + fusion.local_gcn.bias)
+            alpha = (local @ fusion.attention.weight[0]).softmax(0)
+            regions.append(alpha @ local)
+        nodes = torch.stack([z_e, z_v, *regions])
+        a = F.cosine_similarity(nodes[:, None], nodes[None], dim=-1)
+        d = a.abs().sum(1)
+        a = a / (d[:, None] * d[None]).sqrt()
+        y = a @ nodes @ fusion.region_gcn.weight.T + fusion.region_gcn.bias
+        omega = 1 / (1 + torch.exp(-fusion.omega_logit))
+        out.append(omega * y[0] + (1 - omega) * y[1])
+    return torch.stack(out)
+
+
+def test_equals_the_equations_by_hand():
+    model = make(spectrogram_mean=1.5, spectrogram_std=0.7)
+    with torch.no_grad():
+        model.fusion.omega_logit.fill_(0.8)
+        inputs = batch(model)
+        torch.testing.assert_close(model(**inputs).logits, by_hand(model, **inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_region_weights_by_hand():
+    model = make()
+    with torch.no_grad():
+        model.fusion.omega_logit.fill_(-0.4)
+        output = model(**batch(model))
+    omega = 1 / (1 + math.exp(0.4))
+    a = output.attention["adjacency_region"].abs()
+    for b in range(3):
+        raw = [omega * a[b, 0, 2 + k] + (1 - omega) * a[b, 1, 2 + k] for k in range(5)]
+        want = torch.stack(raw) / sum(raw)
+        torch.testing.assert_close(output.attention["regions"][b], want)
+
+
+SUBSETS = [("eeg", "video"), ("eeg",), ("video",)]
+
+
+@pytest.mark.parametrize("fusion", ["bih_gcn", "naive"])
+def test_mixed_batch_equals_each_sample_alone(fusion):
+    model = make(fusion=fusion)
+    inputs = batch(model)
+    present = {m: torch.tensor([m in subset for subset in SUBSETS]) for m in ("eeg", "video")}
+    mixed = model(**inputs, present=present)
+    for index, subset in enumerate(SUBSETS):
+        alone = model(**{m: inputs[m][index : index + 1] for m in subset})
+        torch.testing.assert_close(mixed.logits[index : index + 1], alone.logits, rtol=1e-5, atol=1e-6)
+        for key, value in alone.attention.items():
+            torch.testing.assert_close(mixed.attention[key][index : index + 1], value, rtol=1e-5, atol=1e-6)
+        for m in ("eeg", "video"):
+            if m in subset:
+                torch.testing.assert_close(mixed.embeddings[m][index : index + 1], alone.embeddings[m])
+            else:
+                assert not mixed.embeddings[m][index].any()
+    assert set(alone.embeddings) == {"video"}
+
+
+@pytest.mark.parametrize("fusion", ["bih_gcn", "naive"])
+@pytest.mark.parametrize("modality", ["eeg", "video"])
+def test_content_of_an_absent_modality_does_not_matter(fusion, modality):
+    model = make(fusion=fusion).train()
+    inputs = batch(model)
+    present = {modality: torch.tensor([True, False, True])}
+
+    def run():
+        model.zero_grad()
+        output = model(**inputs, present=present)
+        output.logits.square().sum().backward()
+        return output, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+    want, gradients = run()
+    inputs[modality] = inputs[modality].clone()
+    inputs[modality][1] = float("nan")
+    got, others = run()
+    assert_same(got, want, rtol=0, atol=0)
+    assert gradients.keys() == others.keys()
+    for name in gradients:
+        torch.testing.assert_close(others[name], gradients[name], rtol=0, atol=0)
+    tokens = [n for n in gradients if ("token" in n or n.startswith("absent_")) and gradients[n].abs().sum() > 0]
+    assert any(modality in name for name in tokens if not name.startswith("eeg_encoder"))
+
+
+def test_alignment_looks_only_at_complete_samples():
+    model = make()
+    inputs, target = batch(model, 4), torch.tensor([0, 1, 2, 1])
+    present = {"video": torch.tensor([True, False, True, True])}
+    terms = model.make_loss()(model(**inputs, present=present), target, present)
+    keep = [0, 2, 3]
+    complete = model(**{m: x[keep] for m, x in inputs.items()})
+    want = EF.correlation_alignment(complete.embeddings["eeg"], complete.embeddings["video"])
+    torch.testing.assert_close(terms.alignment, want, rtol=1e-4, atol=1e-6)
+
+
+def test_modality_dropout_hides_from_the_fusion_only():
+    model = make(modality_drop_rate=0.9)
+    inputs = batch(model, 8)
+    clean = model(**inputs)
+    model.train()
+    dropped = model(**inputs)
+    for m in ("eeg", "video"):
+        torch.testing.assert_close(dropped.embeddings[m], clean.embeddings[m])
+    dropped.logits.sum().backward()
+    assert model.fusion.eeg_token.grad.abs().sum() + model.fusion.video_token.grad.abs().sum() > 0
+    hidden = model._hide({"eeg": torch.arange(8) != 0, "video": torch.ones(8, dtype=torch.bool)}, clean.embeddings)
+    assert (hidden["eeg"] | hidden["video"]).all()
+    assert not hidden["eeg"][0]
+    assert model.eval()._hide(None, clean.embeddings) is None
+
+
+def test_channels_outside_regions_stay_in_the_encoder():
+    names = (*CHANNELS, "A2")
+    model = make(ch_names=names)
+    assert all(7 not in members for members in model.regions.values())
+    inputs = batch(model)
+    output = model(**inputs)
+    assert output.attention["channels"].shape == (3, 8)
+    assert not output.attention["channels"][:, 7].any()
+    inputs["eeg"] = inputs["eeg"].clone()
+    inputs["eeg"][:, 7] *= 3
+    assert not torch.allclose(model(**inputs).embeddings["eeg"], output.embeddings["eeg"])
+    torch.testing.assert_close(
+        model(**inputs).attention["adjacency_local"], output.attention["adjacency_local"], rtol=0, atol=0
+    )
+
+
+def test_channel_order_is_free_in_the_graph():
+    # Audio-Mamba's patch embedding has weights per channel, so its weights are permuted along; the graph has none.
+    order = [3, 0, 6, 2, 5, 1, 4]
+    model = make()
+    permuted = make(ch_names=tuple(CHANNELS[i] for i in order))
+    state = model.state_dict()
+    state["eeg_encoder.patch_embed.proj.weight"] = state["eeg_encoder.patch_embed.proj.weight"][:, order]
+    permuted.load_state_dict(state)
+    inputs = batch(model)
+    want = model(**inputs)
+    got = permuted(eeg=inputs["eeg"][:, order], video=inputs["video"])
+    torch.testing.assert_close(got.logits, want.logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got.attention["channels"], want.attention["channels"][:, order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got.attention["regions"], want.attention["regions"], rtol=1e-4, atol=1e-5)
+
+
+def test_batch_split():
+    model = make()
+    inputs = batch(model, 5)
+    whole = model(**inputs)
+    parts = [model(**{m: x[s] for m, x in inputs.items()}) for s in (slice(0, 2), slice(2, 5))]
+    torch.testing.assert_close(torch.cat([p.logits for p in parts]), whole.logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"fusion": "naive"}], ids=ids)
+def test_compile_equality(changes):
+    model = make(eeg_config={"embed_dim": 16, "depth": 1}, **changes)
+    inputs = batch(model)
+    present = {"video": torch.tensor([True, False, True])}
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    assert_same(compiled(**inputs, present=present), model(**inputs, present=present), rtol=1e-4, atol=1e-5)
+
+
+def test_export_equality():
+    model = make()
+    inputs = batch(model)
+    inputs["present"] = {"video": torch.tensor([True, False, True])}
+    size = torch.export.Dim("batch", min=2, max=16)
+    shapes = {
+        "eeg": {0: size}, "video": {0: size}, "audio": None, "eye": None,
+        "present": {"video": {0: size}}, "masks": None,
+    }  # fmt: skip
+    inputs = {"eeg": None, "video": None, "audio": None, "eye": None, "masks": None, **inputs}
+    program = torch.export.export(model, (), inputs, dynamic_shapes=shapes)
+    other = {**inputs, **batch(model, 5, seed=9), "present": {"video": torch.tensor([True, False, True, False, True])}}
+    for arguments in (inputs, other):
+        assert_same(program.module()(**arguments), model(**arguments), rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_autocast_is_close():
+    model = make()
+    inputs = batch(model)
+    want = model(**inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = model(**inputs)
+    assert got.attention["adjacency_local"].dtype == torch.float32
+    scale = want.logits.abs().max()
+    assert (got.logits.float() - want.logits).abs().max() < 0.05 * scale + 0.02
+
+
+def test_float64_model_takes_float32_recordings():
+    model = make()
+    inputs = batch(model)
+    want = model(**inputs)
+    got = model.double()(eeg=inputs["eeg"], video=inputs["video"])
+    assert got.logits.dtype == torch.float64
+    torch.testing.assert_close(got.logits.float(), want.logits, rtol=1e-3, atol=1e-4)
+    back = model.float()(eeg=inputs["eeg"].double(), video=inputs["video"].double())
+    torch.testing.assert_close(back.logits, want.logits)
+
+
+def test_flat_channel_gives_finite_values_and_gradients():
+    model = make().train()
+    inputs = batch(model)
+    inputs["eeg"][:, 2] = 5.0
+    inputs["eeg"][0] = 0.0
+    output = model(**inputs)
+    output.logits.square().sum().backward()
+    assert all(torch.isfinite(x).all() for x in leaves(output).values())
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_spectrogram_is_computed_once():
+    model = make()
+    calls = []
+    model.spectrogram.register_forward_hook(lambda *a: calls.append(1))
+    model(**batch(model))
+    assert len(calls) == 1
+
+
+PAIRS = [
+    ({"embed_dim": 16, "depth": 1}, {"embed_dim": 24, "depth": 1, "num_heads": 2, "patch_size": 8}, 20),
+    ({"embed_dim": 24, "depth": 1, "direction": "fo_fo"}, {"embed_dim": 12, "depth": 2, "num_heads": 3,
+     "patch_size": 8, "tubelet_size": 4}, 24),
+    ({"embed_dim": 20, "depth": 1}, {"embed_dim": 20, "depth": 1, "num_heads": 2, "patch_size": 8}, 20),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("eeg", "video", "dim"), PAIRS)
+def test_any_widths(eeg, video, dim):
+    model = make(eeg_config=eeg, video_config=video, dim=dim)
+    assert isinstance(model.eeg_projection, nn.Identity) == (eeg["embed_dim"] == dim)
+    assert isinstance(model.video_projection, nn.Identity) == (video["embed_dim"] == dim)
+    assert model(**batch(model)).embeddings["eeg"].shape == (3, dim)
+
+
+class RawEncoder(nn.Module):
+    """Eats raw EEG, as a stand-in for the encoders of raw EEG that later issues bring."""
+
+    input = "eeg"
+
+    def __init__(self, in_chans, num_samples, width):
+        super().__init__()
+        self.embed_dim = width
+        self.lin = nn.Linear(in_chans * num_samples, width)
+
+    @classmethod
+    def from_preset(cls, name, *, num_classes, in_chans, num_samples, width=6):
+        assert name == "raw"
+        assert num_classes == 0
+        return cls(in_chans, num_samples, width)
+
+    def forward(self, x):
+        return self.lin(x.flatten(1))
+
+
+@pytest.mark.parametrize("changes", [{}, {"fusion": "naive"}, {"modalities": ("eeg",)}], ids=ids)
+def test_an_encoder_of_raw_eeg_gets_raw_eeg(monkeypatch, changes):
+    real = registry.model_class
+    monkeypatch.setattr(registry, "model_class", lambda name: RawEncoder if name == "raw" else real(name))
+    model = make(eeg_encoder="raw", eeg_config={"width": 9}, **changes)
+    inputs = batch(model)
+    want = model.eeg_projection(model.eeg_encoder.lin(inputs["eeg"].flatten(1)))
+    torch.testing.assert_close(model(**inputs).embeddings["eeg"], want)
+    assert hasattr(model, "spectrogram") == (changes == {})
+
+
+def test_state_round_trip_and_meta():
+    config = SMALL.replace(drop_rate=0.1)
+    source = EVER(config).eval()
+    inputs = batch(source)
+    with torch.device("meta"):
+        model = EVER(EVERConfig.from_dict(config.to_dict())).eval()
+    model.load_state_dict(source.state_dict(), assign=True)
+    for module in model.modules():
+        if hasattr(module, "reset_buffers"):
+            module.reset_buffers()
+    assert not any(t.is_meta for t in (*model.parameters(), *model.buffers()))
+    assert_same(model(**inputs), source(**inputs), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("changes", [{}, {"fusion": "naive"}, {"modalities": ("video",)}], ids=ids)
+def test_reset_classifier_renews_the_head_only(changes):
+    model = make(**changes)
+    inputs = batch(model)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.reset_classifier(6)
+    assert model(**inputs).logits.shape == (3, 6)
+    assert model.config.num_classes == 6
+    for key, value in model.state_dict().items():
+        if key.startswith(EVER.head_prefixes):
+            assert value.shape[0] == 6
+        else:
+            assert torch.equal(value, before[key])
+    assert any(key.startswith(EVER.head_prefixes) for key in before)
+    model.reset_classifier(0)
+    assert model(**inputs).logits.shape == (3, model.embed_dim)
+    with pytest.raises(ConfigError, match="num_classes"):
+        model.reset_classifier(-1)
+
+
+def test_parameter_groups_cover_each_parameter_once():
+    model = make()
+    groups = model.parameter_groups()
+    assert list(groups) == ["video_encoder", "eeg_encoder", "rest"]
+    every = [id(p) for group in groups.values() for p in group]
+    assert sorted(every) == sorted(id(p) for p in model.parameters())
+    assert {id(p) for p in groups["video_encoder"]} == {id(p) for p in model.video_encoder.parameters()}
+    assert {id(p) for p in groups["eeg_encoder"]} == {id(p) for p in model.eeg_encoder.parameters()}
+
+
+def test_to_torch_geometric():
+    pytest.importorskip("torch_geometric")
+    model = make()
+    channels, regions = model.to_torch_geometric(model(**batch(model)), 1)
+    assert channels.num_nodes == 7
+    assert channels.ch_names == list(CHANNELS)
+    assert regions.node_names == ["eeg", "video", *model.regions]
+    naive = make(fusion="naive")
+    with pytest.raises(ConfigError, match="no graph"):
+        naive.to_torch_geometric(naive(**batch(naive)), 0)
+
+
+def test_input_spec_and_regions():
+    model = make(ch_names=("EEG Fp1", "F4", "T3", "C3", "Cz", "P4", "O1"), l_freq=0.5, h_freq=15.0)
+    assert model.config.ch_names == CHANNELS
+    assert model.input_spec.eeg.ch_names == CHANNELS
+    assert (model.input_spec.eeg.l_freq, model.input_spec.eeg.num_samples) == (0.5, 64)
+    assert (model.input_spec.video.num_frames, model.input_spec.video.size) == (4, (16, 24))
+    assert model.regions == {"frontal": [0, 1], "temporal": [2], "central": [3, 4], "parietal": [5], "occipital": [6]}
+    assert make(modalities=("eeg",)).input_spec.modalities == ("eeg",)
+
+
+# Encoders, projections and graph, each counted by hand in its own test; here the sums that the docs show.
+COUNTS = {"ever_tiny": 1_225_541, "ever_small": 31_345_542, "ever_base": 107_232_774, "ever_paper": 85_971_462}
+
+
+@pytest.mark.parametrize("name", EVER.presets)
+def test_parameter_counts(name):
+    with torch.device("meta"):
+        model = EVER.from_preset(name)
+    c = model.config
+    f, t = c.spectrogram_size
+    graph = (f * t + 1) * c.dim + (c.dim + 1) * c.dim + c.dim + (c.dim + 1) * c.num_classes + 1 + 3 * c.dim
+    parts = {n: sum(p.numel() for p in m.parameters()) for n, m in model.named_children()}
+    assert parts["fusion"] == graph
+    for m in ("eeg", "video"):
+        width = getattr(model, f"{m}_encoder").embed_dim
+        assert parts[f"{m}_projection"] == (0 if width == c.dim else (width + 1) * c.dim)
+    assert sum(parts.values()) == sum(p.numel() for p in model.parameters()) == COUNTS[name]
+    assert model.architecture == name
+    assert COUNTS["ever_tiny"] <= 1_500_000
+
+
+def drop(**changes):
+    return lambda inputs: {**inputs, **changes}
+
+
+WRONG = [
+    (lambda i: {}, ShapeError, "every modality is absent"),
+    (lambda i: drop(eeg=i["eeg"][0])(i), ShapeError, r"eeg: expected \(batch, channels, time\), got 2 axes"),
+    (lambda i: drop(eeg=i["eeg"][:, :5])(i), ShapeError, "7 channels Fp1, F4, T7, C3, Cz, P4, O1, got 5"),
+    (lambda i: drop(eeg=i["eeg"][..., :15])(i), ShapeError, "at least n_fft=16 samples, got 15"),
+    (lambda i: drop(eeg=i["eeg"][:0])(i), ShapeError, "empty"),
+    (lambda i: drop(eeg=i["eeg"].numpy())(i), ShapeError, "expected a torch.Tensor"),
+    (lambda i: drop(eeg=i["eeg"][:2])(i), ShapeError, "same batch size, got eeg 2, video 3"),
+    (lambda i: drop(eeg=i["eeg"].masked_fill(torch.eye(7)[:, [1, 4]].any(1)[None, :, None], float("nan")))(i),
+     SignalError, "NaN or infinite, in channels F4, Cz"),
+    (lambda i: drop(eeg=i["eeg"] / 0)(i), SignalError, "NaN or infinite"),
+    (lambda i: drop(video=i["video"] * float("inf"))(i), SignalError, "video: .* NaN or infinite"),
+    (lambda i: drop(video=i["video"][:, :3])(i), ShapeError, "frames=4, got frames=3"),
+    (lambda i: drop(video=i["video"].transpose(3, 4))(i), ShapeError, "height=16, got height=24"),
+    (drop(audio=torch.zeros(3, 10, 8)), ConfigError, "audio: this EVER takes eeg and video only"),
+    (drop(masks={"eeg": torch.ones(3, 7)}), ConfigError, "masks"),
+    (drop(present={"eye": torch.ones(3).bool()}), ConfigError, "present.*got 'eye'"),
+    (drop(present={"eeg": torch.ones(3)}), ConfigError, "expected bool"),
+    (drop(present={"eeg": torch.ones(2).bool()}), ShapeError, "batch=3, got batch=2"),
+    (drop(present={"eeg": torch.tensor([1, 0, 0]).bool(), "video": torch.tensor([1, 1, 0]).bool()}),
+     ShapeError, r"samples \[2\] have no modality"),
+    (lambda i: {"eeg": i["eeg"], "present": {"video": torch.ones(3).bool()}}, ShapeError, "but video is None"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "error", "message"), WRONG)
+def test_wrong_inputs(change, error, message):
+    model = make()
+    with pytest.raises(error, match=message) as caught:
+        model(**change(batch(model)))
+    assert isinstance(caught.value, EvermodelsError)
+
+
+def test_single_modality_refuses_the_other():
+    model = make(modalities=("video",))
+    with pytest.raises(ConfigError, match="eeg: this EVER takes video only"):
+        model(eeg=torch.zeros(3, 7, 64))
+    with pytest.raises(ShapeError, match="no modality"):
+        model(**batch(model), present={"video": torch.tensor([True, False, True])})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"ch_names": ("Fp1", "Xyz")}, UnknownNameError, "Xyz"),
+        ({"ch_names": ("A1", "A2")}, ConfigError, "at least one channel that lies in a region"),
+        ({"ch_names": ()}, ConfigError, "ch_names"),
+        ({"n_fft": 65}, ConfigError, "n_fft: expected between 2 and the 64 samples"),
+        ({"modalities": ()}, ConfigError, "modalities"),
+        ({"modalities": ("eeg", "eeg")}, ConfigError, "modalities"),
+        ({"modalities": ("eeg", "audio")}, ConfigError, "'eeg', 'video'"),
+        ({"fusion": "concat"}, ConfigError, "'bih_gcn', 'naive'"),
+        ({"alignment": "coral2"}, ConfigError, "Did you mean 'coral'"),
+        ({"eeg_encoder": "videomae_nano"}, ConfigError, "eeg_encoder: expected a backbone whose input is"),
+        ({"video_encoder": "audio_mamba_nano"}, ConfigError, "video_encoder: expected a backbone whose input is"),
+        ({"video_encoder": "ever_tiny"}, ConfigError, "video_encoder: expected a backbone"),
+        ({"video_encoder": "videomea_nano"}, UnknownNameError, "Did you mean 'videomae_nano'"),
+        ({"video_config": {"num_frames": 8}}, ConfigError, "'num_frames' is decided by EVER's own fields"),
+        ({"eeg_config": {"embed_dmi": 8}}, ConfigError, "Did you mean 'embed_dim'"),
+        ({"dim": "20"}, ConfigError, "EVERConfig.dim: expected int"),
+        ({"h_freq": 20.0}, ConfigError, "h_freq"),
+        ({"spectrogram_std": 0.0}, ConfigError, "spectrogram_std"),
+    ],
+)
+def test_impossible_configs(changes, error, message):
+    with pytest.raises(error, match=message):
+        EVER(SMALL.replace(**changes))
