@@ -78,7 +78,8 @@ def selective_scan(
     _check(u, delta, A, B, C, D, z, delta_bias)
     if backend not in _BACKENDS:
         raise ConfigError(
-            f"backend: expected one of {', '.join(map(repr, _BACKENDS))}, got {backend!r}.{did_you_mean(backend, _BACKENDS)}"
+            f"backend: expected one of {', '.join(map(repr, _BACKENDS))}, got {backend!r}."
+            f"{did_you_mean(backend, _BACKENDS)}"
         )
     if backend == "cuda":
         kernel = require(
