@@ -45,7 +45,8 @@ def log_spectrogram(
         signal: Signals, ``(..., time)``, in µV; any leading axes.
         n_fft: Length of the window in samples.
         hop_length: Samples between frames (default: ``n_fft // 4``).
-        size: ``(F, T)`` of the result (default: the raw ``n_fft // 2 + 1`` bins and ``1 + time // hop`` frames).
+        size: ``(F, T)`` of the result (default: the raw ``n_fft // 2 + 1`` bins and ``1 + time // hop`` frames,
+            for an even ``n_fft``).
         window: Window of ``n_fft`` values (default: periodic Hann).
 
     Returns:
