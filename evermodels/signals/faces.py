@@ -1,0 +1,199 @@
+"""Faces cut out of pictures, by OpenCV's bundled Haar cascade or any callable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evermodels.core.errors import ConfigError, MissingExtraError, ShapeError, SignalError, require
+
+Box = tuple[float, float, float, float]
+FaceFinder = Callable[[np.ndarray], Any]
+"""Takes a picture ``(height, width, 3)`` uint8 RGB; gives a box ``(x, y, width, height)`` in pixels, ``None`` where
+there is no face, or the cropped picture itself."""
+
+_LONGEST_SIDE = 480
+_LEAST_PART = 0.25
+
+
+class HaarFaceCrop:
+    """Find the largest face of a picture with OpenCV's frontal-face Haar cascade.
+
+    Source: Viola & Jones, Rapid object detection using a boosted cascade of simple features, CVPR 2001; the trained
+    cascade ``haarcascade_frontalface_default`` comes with OpenCV 4 (version 5's wheel has none). The picture is
+    searched at no more than 480 pixels a side, for faces of at least an eighth of its shorter side.
+
+    Args:
+        margin: Extra border on each side, as a part of the face box's side (default 0.1).
+        min_neighbors: How many overlapping hits make a face (default 6; fewer find more, and more that is none).
+
+    Raises:
+        ConfigError: If ``margin`` is not in 0..1.
+        MissingExtraError: On the first use, if OpenCV or its cascade is missing.
+
+    Example:
+        >>> HaarFaceCrop(margin=0.2)
+        HaarFaceCrop(margin=0.2, min_neighbors=6)
+    """
+
+    def __init__(self, margin: float = 0.1, min_neighbors: int = 6) -> None:
+        if not 0 <= margin <= 1:
+            raise ConfigError(f"margin: expected a number in 0..1, got {margin!r}.")
+        self.margin = margin
+        self.min_neighbors = min_neighbors
+        self._cascade: Any = None
+
+    def __call__(self, image: np.ndarray) -> Box | None:
+        """Return the box of the largest face with its margin, or ``None``.
+
+        Args:
+            image: ``(height, width, 3)`` uint8 RGB.
+        """
+        cv2 = require("cv2", extra="video", purpose="find faces")
+        if self._cascade is None:
+            folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
+            path = Path(folder) / "haarcascade_frontalface_default.xml"
+            if not folder or not path.is_file():
+                raise MissingExtraError(
+                    f"OpenCV {cv2.__version__} comes without the face cascade. "
+                    "Install: pip install 'opencv-python-headless<5', or give another face finder."
+                )
+            self._cascade = cv2.CascadeClassifier(str(path))
+        height, width = image.shape[:2]
+        scale = min(1.0, _LONGEST_SIDE / max(height, width))
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if scale < 1:
+            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        least = max(24, min(grey.shape) // 8)
+        found = self._cascade.detectMultiScale(
+            grey, scaleFactor=1.1, minNeighbors=self.min_neighbors, minSize=(least, least)
+        )
+        if len(found) == 0:
+            return None
+        x, y, w, h = (float(v) / scale for v in max(found, key=lambda box: box[2] * box[3]))
+        return x - self.margin * w, y - self.margin * h, w * (1 + 2 * self.margin), h * (1 + 2 * self.margin)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave OpenCV's object behind: it cannot be pickled, and is loaded again on use."""
+        return {**self.__dict__, "_cascade": None}
+
+    def __repr__(self) -> str:
+        return f"HaarFaceCrop(margin={self.margin}, min_neighbors={self.min_neighbors})"
+
+
+def crop_faces(
+    frames: Sequence[np.ndarray], finder: FaceFinder, *, size: tuple[int, int] | None = None
+) -> list[np.ndarray]:
+    """Cut the face out of each frame of a clip, with one box for the whole clip.
+
+    The box is the median of the boxes found, so it neither jitters nor follows one wrong hit. At least a quarter of
+    the frames must show a face (a choice).
+
+    Args:
+        frames: Pictures of one size, each ``(height, width, 3)`` uint8 RGB.
+        finder: :class:`HaarFaceCrop`, or a callable of a picture that gives a box, ``None``, or the cropped picture.
+        size: Height and width of the result; ``None`` for the size of the crop.
+
+    Returns:
+        One picture a frame.
+
+    Raises:
+        SignalError: If there is no face.
+        ShapeError: If the finder gives neither a box nor a picture, or pictures of several sizes without ``size``.
+
+    Example:
+        >>> frame = np.arange(48, dtype="uint8").reshape(4, 4, 3)
+        >>> crop_faces([frame], lambda image: (1, 1, 2, 2))[0].shape
+        (2, 2, 3)
+    """
+    found = [finder(frame) for frame in frames]
+    kept = [result for result in found if result is not None]
+    if len(kept) < max(1, _LEAST_PART * len(frames)):
+        where = "no face was found" if not kept else f"a face was found in only {len(kept)} of the frames"
+        raise SignalError(
+            f"video: {where} ({len(frames)} frames searched with {finder!r}). Give a clip in which the face is seen "
+            "from the front, another face finder, or use the whole picture with face=None (face_crop=False in a spec)."
+        )
+    if all(isinstance(result, np.ndarray) and result.ndim == 3 for result in kept):
+        if len(kept) < len(found):  # the nearest earlier crop, or the first one, stands in
+            last = kept[0]
+            found = [last := (last if result is None else result) for result in found]
+        crops = list(found)
+    else:
+        try:
+            boxes = np.array([[float(v) for v in result] for result in kept]).reshape(len(kept), 4)
+        except (TypeError, ValueError):
+            raise ShapeError(
+                "face: the finder must give a box (x, y, width, height), None, or a picture (height, width, 3); "
+                f"got {type(kept[0]).__name__}."
+            ) from None
+        crops = [_cut(frame, np.median(boxes, axis=0)) for frame in frames]
+    if size is not None:
+        return [resize(crop, size) for crop in crops]
+    if len({crop.shape for crop in crops}) > 1:
+        raise ShapeError("face: the finder gives pictures of several sizes. Give size=(height, width).")
+    return crops
+
+
+def haar_face_crop(image: np.ndarray, *, margin: float = 0.1, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Cut the largest face out of one picture.
+
+    Args:
+        image: ``(height, width, 3)`` uint8 RGB.
+        margin: As in :class:`HaarFaceCrop`.
+        size: Height and width of the result; ``None`` for the size of the crop.
+
+    Returns:
+        The face, ``(h, w, 3)`` uint8.
+
+    Raises:
+        SignalError: If there is no face.
+    """
+    return crop_faces([image], HaarFaceCrop(margin), size=size)[0]
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the picture at another size, by area where it shrinks (no aliasing) and linearly where it grows.
+
+    The largest centred part that has the new size's proportions is taken, so nothing is stretched.
+
+    Args:
+        image: ``(height, width, 3)`` uint8.
+        size: New height and width.
+
+    Raises:
+        ConfigError: If the size is not positive.
+
+    Example:
+        >>> resize(np.zeros((4, 8, 3), dtype="uint8"), (2, 2)).shape
+        (2, 2, 3)
+    """
+    height, width = (int(v) for v in size)
+    if height < 1 or width < 1:
+        raise ConfigError(f"size: expected a positive height and width, got {size!r}.")
+    cv2 = require("cv2", extra="video", purpose="resize pictures")
+    have_h, have_w = image.shape[:2]
+    part_h, part_w = have_h, have_w
+    if have_w * height > have_h * width:
+        part_w = max(1, round(have_h * width / height))
+    else:
+        part_h = max(1, round(have_w * height / width))
+    top, left = (have_h - part_h) // 2, (have_w - part_w) // 2
+    part = image[top : top + part_h, left : left + part_w]
+    if part.shape[:2] == (height, width):
+        return np.ascontiguousarray(part)
+    shrinks = height <= part_h and width <= part_w
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(part), (width, height), interpolation=how)
+
+
+def _cut(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+    height, width = frame.shape[:2]
+    x, y, w, h = box
+    w, h = min(max(round(w), 1), width), min(max(round(h), 1), height)
+    # A box over the edge is moved inside, which keeps its proportions.
+    left, top = min(max(round(x), 0), width - w), min(max(round(y), 0), height - h)
+    return frame[top : top + h, left : left + w]

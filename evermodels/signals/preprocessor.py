@@ -1,0 +1,264 @@
+"""From recordings to exactly what a model takes, as its input spec says."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evermodels.core.errors import ConfigError, SignalError
+from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
+from evermodels.signals.eeg import EEGRecording, read_eeg
+from evermodels.signals.faces import FaceFinder, HaarFaceCrop
+from evermodels.signals.filters import band_pass, notch, recording_windows, resample
+from evermodels.signals.video import read_clips, video_duration
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a model takes, window by window: ``model(**inputs.tensors)``.
+
+    Args:
+        tensors: By modality: ``"eeg"`` ``(windows, channels, time)`` in µV, ``"video"``
+            ``(windows, frames, 3, height, width)`` normalised; float32.
+        starts: Start of each window in seconds of the recording, ``(windows,)`` float64.
+        window_seconds: Length of a window in seconds.
+        dropped: Channels of the recording that the model does not take.
+    """
+
+    tensors: dict[str, Tensor]
+    starts: Tensor
+    window_seconds: float
+    dropped: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return int(self.starts.numel())
+
+
+class Preprocessor:
+    """Make a model's inputs from recordings.
+
+    Args:
+        input_spec: The model's ``input_spec``, which is saved with its checkpoint.
+        face: What finds the face: ``"spec"`` (default) uses OpenCV's cascade where the spec asks for a face crop,
+            ``None`` takes the whole picture, a callable is used as in :func:`~evermodels.signals.read_video`.
+
+    Raises:
+        ConfigError: If ``input_spec`` is not an :class:`~evermodels.core.specs.InputSpec`.
+
+    Example:
+        >>> spec = InputSpec(eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0, window_seconds=2.0))
+        >>> volts = 2e-5 * np.random.default_rng(0).standard_normal((3, 500))
+        >>> inputs = Preprocessor(spec)(eeg=volts, ch_names=["EEG T3", "Fz", "CZ"], unit="V", sfreq=100, overlap=0.5)
+        >>> inputs.tensors["eeg"].shape, inputs.starts.tolist(), inputs.dropped
+        (torch.Size([4, 2, 200]), [0.0, 1.0, 2.0, 3.0], ('Fz',))
+    """
+
+    def __init__(self, input_spec: InputSpec, *, face: FaceFinder | Literal["spec"] | None = "spec") -> None:
+        if not isinstance(input_spec, InputSpec):
+            raise ConfigError(
+                f"input_spec: expected an InputSpec, got {type(input_spec).__name__}. Give model.input_spec; a model "
+                "without one takes tensors only."
+            )
+        self.input_spec = input_spec
+        video = input_spec.video
+        if isinstance(face, str):
+            if face != "spec":
+                raise ConfigError(f"face: expected 'spec', None or a callable, got {face!r}.")
+            self.face: FaceFinder | None = HaarFaceCrop(video.margin) if video and video.face_crop else None
+        else:
+            self.face = face
+
+    def eeg(
+        self,
+        source: Any,
+        *,
+        ch_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        sfreq: float | None = None,
+        overlap: float = 0.0,
+    ) -> Tensor:
+        """Return a recording's windows as the model takes them.
+
+        Channels are picked and ordered by name (missing ones are an error, extra ones are left out); then notch,
+        band-pass, reference, resampling, windows and scaling, as the spec says.
+
+        Args:
+            source: As in :func:`~evermodels.signals.read_eeg`.
+            ch_names: Names of an array's rows.
+            unit: Unit of an array.
+            sfreq: Sampling rate of an array in Hz.
+            overlap: Part of a window that it shares with the next, ``0 <= overlap < 1``.
+
+        Returns:
+            ``(windows, channels, time)`` float32 in µV (or standardised, where the spec says so).
+
+        Raises:
+            ConfigError: If the model takes no EEG, or ``overlap`` is impossible.
+            SignalError: If a channel is missing, or the recording is unusable or shorter than a window.
+        """
+        recording, _ = self._read(source, ch_names, unit, sfreq)
+        return self._windows(recording, overlap)[0]
+
+    def video(
+        self,
+        source: Any,
+        *,
+        windows: Sequence[tuple[float, float]] | None = None,
+        fps: float | None = None,
+    ) -> Tensor:
+        """Return a video's clips as the model takes them.
+
+        Args:
+            source: As in :func:`~evermodels.signals.read_video`.
+            windows: ``(start, stop)`` of each clip in seconds, in order of time; ``None`` for the whole video.
+            fps: Pictures per second of a picture sequence.
+
+        Returns:
+            ``(clips, frames, 3, height, width)`` float32, normalised with the spec's mean and std.
+
+        Raises:
+            ConfigError: If the model takes no video, or a window is impossible.
+            SignalError: If the video is unreadable, cut short, has no frame or no face, or a window is past its end.
+        """
+        spec = self._video_spec()
+        if windows is None:
+            windows = [(0.0, video_duration(source, fps=fps))]
+        mean, std = (torch.tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (spec.mean, spec.std))
+        clips = read_clips(source, windows, spec.num_frames, size=spec.size, face=self.face, fps=fps)
+        return torch.stack(
+            [(torch.from_numpy(clip).permute(0, 3, 1, 2).float().div_(255) - mean) / std for clip in clips]
+        )
+
+    def __call__(
+        self,
+        eeg: Any = None,
+        video: Any = None,
+        *,
+        overlap: float = 0.0,
+        ch_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        sfreq: float | None = None,
+        fps: float | None = None,
+        video_start: float = 0.0,
+        window_seconds: float | None = None,
+    ) -> Inputs:
+        """Return all inputs of a model, window by window.
+
+        Args:
+            eeg: As in :func:`~evermodels.signals.read_eeg`, or ``None``.
+            video: As in :func:`~evermodels.signals.read_video`, or ``None``.
+            overlap: Part of a window that it shares with the next, ``0 <= overlap < 1``.
+            ch_names: Names of an EEG array's rows.
+            unit: Unit of an EEG array.
+            sfreq: Sampling rate of an EEG array in Hz.
+            fps: Pictures per second of a picture sequence.
+            video_start: When the first frame was taken, in seconds of the EEG recording (default 0).
+            window_seconds: Window length for video without EEG; the EEG spec's, or the whole video, by default.
+
+        Returns:
+            The tensors and the window times. With both modalities, only windows that both cover.
+
+        Raises:
+            ConfigError: If nothing is given, or the model does not take what is.
+            SignalError: If a recording is unusable, or the two have no window in common.
+
+        Warns:
+            UserWarning: If windows of the EEG are left out because the video does not cover them.
+        """
+        if eeg is None and video is None:
+            raise ConfigError(f"inputs: give at least one of {', '.join(self.input_spec.modalities)}; got none.")
+        if video is not None:
+            self._video_spec()
+        if eeg is None:
+            return self._video_only(video, overlap, fps, window_seconds)
+        length = self._eeg_spec().window_seconds
+        if window_seconds is not None and window_seconds != length:
+            raise ConfigError(f"window_seconds: the model's EEG window is {length:g} s, got {window_seconds!r}.")
+        recording, dropped = self._read(eeg, ch_names, unit, sfreq)
+        tensor, starts = self._windows(recording, overlap)
+        tensors = {"eeg": tensor}
+        if video is not None:
+            end = video_duration(video, fps=fps)
+            begins = starts - video_start
+            covered = (begins >= -1e-9) & (begins + length <= end + 1e-3)
+            if not covered.any():
+                raise SignalError(
+                    f"video: it covers {video_start:.3f} to {video_start + end:.3f} s of the EEG, which holds no whole "
+                    f"window of {length:g} s out of the {len(starts)} of the EEG. Give a longer video or set "
+                    "video_start."
+                )
+            if not covered.all():
+                warnings.warn(
+                    f"video: {int((~covered).sum())} of {len(starts)} EEG windows are left out, because the video "
+                    f"covers only {video_start:.3f} to {video_start + end:.3f} s.",
+                    stacklevel=2,
+                )
+            tensors["eeg"], starts = tensor[torch.from_numpy(covered)], starts[covered]
+            clips = [(float(max(a, 0.0)), float(min(max(a, 0.0) + length, end))) for a in begins[covered]]
+            tensors["video"] = self.video(video, windows=clips, fps=fps)
+        return Inputs(tensors, torch.from_numpy(starts), length, dropped)
+
+    def _video_only(self, video: Any, overlap: float, fps: float | None, window_seconds: float | None) -> Inputs:
+        end = video_duration(video, fps=fps)
+        if window_seconds is None:
+            window_seconds = self.input_spec.eeg.window_seconds if self.input_spec.eeg else end
+        if not (np.isfinite(window_seconds) and window_seconds > 0):
+            raise ConfigError(f"window_seconds: expected a positive length in seconds, got {window_seconds!r}.")
+        if not 0 <= overlap < 1:
+            raise ConfigError(f"overlap: expected a part of a window, 0 <= overlap < 1, got {overlap!r}.")
+        if end + 1e-3 < window_seconds:
+            raise SignalError(
+                f"video: it is {end:.3f} s long and one window needs {window_seconds:g} s. Give a longer video, or "
+                "window_seconds."
+            )
+        step = window_seconds * (1 - overlap)
+        count = int((end + 1e-3 - window_seconds) // step) + 1
+        starts = np.arange(count) * step
+        clips = [(float(a), float(min(a + window_seconds, end))) for a in starts]
+        tensors = {"video": self.video(video, windows=clips, fps=fps)}
+        return Inputs(tensors, torch.from_numpy(starts), float(window_seconds))
+
+    def _eeg_spec(self) -> EEGSpec:
+        if self.input_spec.eeg is None:
+            raise ConfigError(
+                f"eeg: the model takes no EEG, only {', '.join(self.input_spec.modalities) or 'nothing'}."
+            )
+        return self.input_spec.eeg
+
+    def _video_spec(self) -> VideoSpec:
+        if self.input_spec.video is None:
+            raise ConfigError(
+                f"video: the model takes no video, only {', '.join(self.input_spec.modalities) or 'nothing'}."
+            )
+        return self.input_spec.video
+
+    def _read(
+        self, source: Any, ch_names: Sequence[str] | None, unit: str | None, sfreq: float | None
+    ) -> tuple[EEGRecording, tuple[str, ...]]:
+        spec = self._eeg_spec()
+        if ch_names is None and not isinstance(source, (np.ndarray, Tensor, list, tuple)):
+            ch_names = spec.ch_names  # what the model does not take is not even read
+        whole = read_eeg(source, ch_names=ch_names, unit=unit, sfreq=sfreq)
+        recording = whole.pick(spec.ch_names)
+        dropped = recording.dropped
+        if spec.notch is not None:
+            recording = notch(recording, spec.notch)
+        recording = band_pass(recording, spec.l_freq, spec.h_freq)
+        if spec.reference == "average":
+            centred = recording.data - recording.data.mean(axis=0, keepdims=True)
+            recording = replace(recording, data=centred)
+        return resample(recording, spec.sfreq), dropped
+
+    def _windows(self, recording: EEGRecording, overlap: float) -> tuple[Tensor, np.ndarray]:
+        spec = self._eeg_spec()
+        windows, starts = recording_windows(recording, spec.window_seconds, overlap)
+        if spec.scale == "zscore":
+            spread = windows.std(axis=-1, keepdims=True)
+            windows = (windows - windows.mean(axis=-1, keepdims=True)) / np.where(spread > 0, spread, 1)
+        return torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32)), starts
