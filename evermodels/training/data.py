@@ -1,0 +1,207 @@
+"""The three parts of a recipe's data set, built for what the model eats."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset
+
+from evermodels.core.errors import ConfigError, DataError
+from evermodels.core.specs import InputSpec
+from evermodels.training.recipe import Augmentation, Recipe
+
+
+class Parts(NamedTuple):
+    """The parts of one data set; nobody is in two of them.
+
+    Args:
+        train: Drawn anew every epoch where it has ``set_epoch``.
+        validation: Chooses the epoch.
+        test: Seen once, at the end.
+        classes: Names of the classes in the order of the labels.
+    """
+
+    train: Dataset[dict[str, Any]]
+    validation: Dataset[dict[str, Any]]
+    test: Dataset[dict[str, Any]]
+    classes: tuple[str, ...]
+
+    def part(self, name: str) -> Dataset[dict[str, Any]]:
+        """Return a part by name.
+
+        Raises:
+            ConfigError: If it is not ``"train"``, ``"validation"`` or ``"test"``.
+        """
+        if name not in ("train", "validation", "test"):
+            raise ConfigError(f"part: expected 'train', 'validation' or 'test', got {name!r}.")
+        part: Dataset[dict[str, Any]] = getattr(self, name)
+        return part
+
+
+def data_folder(root: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of recordings: the one given, else ``EVERMODELS_DATA``, else ``../shared/data``.
+
+    Args:
+        root: The folder, or ``None``.
+
+    Raises:
+        DataError: If it does not exist.
+    """
+    path = Path(root if root is not None else os.environ.get("EVERMODELS_DATA", "../shared/data"))
+    if not path.is_dir():
+        raise DataError(
+            f"data: {str(path)!r} is not a folder. Give the folder that holds eegmat/ and faces/ "
+            "(data_root=…, --data, or the environment variable EVERMODELS_DATA)."
+        )
+    return path
+
+
+def _eeg_transform(settings: Augmentation, sfreq: float) -> Any:
+    from evermodels.datasets import augment
+
+    chosen: list[Any] = [
+        make(value)
+        for value, make in (
+            (settings.amplitude_scale, augment.AmplitudeScale),
+            (settings.channel_gain, augment.ChannelGain),
+            (settings.channel_dropout, augment.ChannelDropout),
+            (settings.gaussian_noise, augment.GaussianNoise),
+            (settings.band_noise, lambda relative: augment.BandNoise(sfreq, relative)),
+            (settings.time_flip, augment.TimeFlip),
+            (settings.polarity_flip, augment.PolarityFlip),
+        )
+        if value
+    ]
+    return augment.Compose(chosen) if chosen else None
+
+
+def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str | os.PathLike[str] | None) -> Parts:
+    """Build the parts of the quadrant pairs (protocol 4: fixed people, balanced classes, a pairing of its own seed).
+
+    A modality that the model does not take is still part of each pair, at the data set's default size, so that all
+    rows see the same samples.
+
+    Args:
+        recipe: The recipe.
+        spec: What the model eats.
+        seed: Seed of the training draws.
+        data_root: Folder that holds ``eegmat`` and ``faces``.
+
+    Raises:
+        DataError: If the folder or people are missing.
+        ConfigError: If the model eats what this data cannot give.
+    """
+    from evermodels.core.specs import VideoSpec
+    from evermodels.datasets.eegmat import EEGMAT
+    from evermodels.datasets.faces import LondonFaces
+    from evermodels.datasets.quadrant import QuadrantPairs
+
+    root, settings = data_folder(data_root), recipe.data
+    eeg_settings: dict[str, Any] = {}
+    if spec.eeg is not None:
+        if spec.eeg.notch is not None or spec.eeg.scale != "none":
+            raise ConfigError(
+                f"model: its input spec asks for notch={spec.eeg.notch}, scale={spec.eeg.scale!r}; the quadrant pairs "
+                "give EEG in µV with notch=None and scale='none'."
+            )
+        eeg_settings = {
+            key: getattr(spec.eeg, key)
+            for key in ("ch_names", "sfreq", "window_seconds", "l_freq", "h_freq", "reference")
+        }
+    # The smallest clip that the data set makes where nobody looks at it.
+    video = spec.video if spec.video is not None else VideoSpec(num_frames=1, size=(8, 8))
+    eegmat = EEGMAT(root / "eegmat", **eeg_settings)
+    faces = LondonFaces(root / "faces", crop=video.face_crop, margin=video.margin)
+    shared: dict[str, Any] = {
+        "pairing_seed": settings.pairing_seed,
+        "num_frames": video.num_frames,
+        "size": video.size,
+        "crossfade": settings.crossfade,
+        "mean": video.mean,
+        "std": video.std,
+    }
+    return Parts(
+        train=QuadrantPairs(
+            eegmat,
+            faces,
+            "train",
+            seed=seed,
+            train=True,
+            length=settings.length,
+            flip=settings.flip,
+            eeg_transform=_eeg_transform(settings.augment, eegmat.sfreq),
+            **shared,
+        ),
+        validation=QuadrantPairs(eegmat, faces, "validation", **shared),
+        test=QuadrantPairs(eegmat, faces, "test", **shared),
+        classes=tuple(QuadrantPairs.classes),
+    )
+
+
+_BUILDERS = {"quadrant_pairs": quadrant_parts}
+
+
+def make_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str | os.PathLike[str] | None = None) -> Parts:
+    """Build the parts of a recipe's data set.
+
+    Args:
+        recipe: The recipe.
+        spec: What the model eats.
+        seed: Seed of the training draws; the validation and test parts do not depend on it.
+        data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
+    """
+    return _BUILDERS[recipe.data.dataset](recipe, spec, seed=seed, data_root=data_root)
+
+
+def class_counts(dataset: Dataset[dict[str, Any]], num_classes: int) -> list[int]:
+    """Return how many training samples each class has.
+
+    Args:
+        dataset: A data set with ``class_counts`` or ``labels``, else it is read through once.
+        num_classes: Number of classes.
+    """
+    counts = getattr(dataset, "class_counts", None)
+    if counts is not None:
+        return [int(c) for c in counts]
+    labels = getattr(dataset, "labels", None)
+    if labels is None:
+        labels = [dataset[i]["label"] for i in range(len(dataset))]  # type: ignore[arg-type]
+    result = [0] * num_classes
+    for label in labels:
+        result[int(label)] += 1
+    return result
+
+
+def people(dataset: Dataset[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return who is in a part: ``{"eeg": ids, "faces": ids}``, sorted.
+
+    Args:
+        dataset: A data set with ``subjects`` and ``people``, else it is read through once.
+    """
+    if hasattr(dataset, "subjects") and hasattr(dataset, "people"):
+        return {"eeg": sorted(map(str, dataset.subjects)), "faces": sorted(map(str, dataset.people))}
+    items = [dataset[i] for i in range(len(dataset))]  # type: ignore[arg-type]
+    return {
+        "eeg": sorted({str(item["eeg_subject"]) for item in items}),
+        "faces": sorted({str(item["face_id"]) for item in items}),
+    }
+
+
+def check_disjoint(split: dict[str, dict[str, list[str]]]) -> None:
+    """Raise a :class:`DataError` if somebody is in two parts.
+
+    Args:
+        split: :func:`people` by part.
+    """
+    names = list(split)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            for kind in split[first]:
+                both = sorted(set(split[first][kind]) & set(split[second][kind]))
+                if both:
+                    raise DataError(
+                        f"split: {kind} of {', '.join(both)} are in {first} and in {second}. "
+                        "Nobody may be on two sides; split by person."
+                    )

@@ -1,0 +1,435 @@
+"""Training of one row at one seed: resumable, chosen on validation people, tested once at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from evermodels.core import registry
+from evermodels.core.errors import CheckpointError, ConfigError, EvermodelsError, require
+from evermodels.training import provenance
+from evermodels.training.batches import EpochSampler, Mixup, mix_seeds, modality_dropout
+from evermodels.training.bootstrap import METRICS, interval
+from evermodels.training.data import Parts, check_disjoint, class_counts, make_parts, people
+from evermodels.training.evaluation import inputs_of, modalities_of, predict
+from evermodels.training.metrics import Predictions, summarize
+from evermodels.training.optim import MovingAverage, make_optimizer
+from evermodels.training.recipe import Recipe
+from evermodels.training.state import clear, read_json, restore_state, save_state, write_json
+
+EVAL_BATCH = 64
+
+
+class TrainingError(EvermodelsError, RuntimeError):
+    """A training cannot go on, or a folder holds another run."""
+
+
+def build_model(recipe: Recipe) -> Any:
+    """Build the model of a recipe (of one row: :meth:`Recipe.for_row`), with random or pretrained weights.
+
+    Args:
+        recipe: The recipe.
+
+    Raises:
+        UnknownNameError: If there is no such architecture.
+        ConfigError: If a value of ``model.config`` does not fit, or the model has no input spec.
+    """
+    settings = recipe.model
+    if settings.pretrained is not None:
+        from evermodels.checkpoints.load import from_pretrained
+
+        model: Any = from_pretrained(settings.pretrained)
+    else:
+        model = registry.build(settings.architecture, **settings.config)
+    if model.input_spec is None:
+        raise ConfigError(
+            f"model: {settings.architecture!r} has no input spec. Recipes train systems, such as ever_tiny."
+        )
+    return model
+
+
+def load_encoder(model: nn.Module, modality: str, folder: str | os.PathLike[str]) -> int:
+    """Copy one whole encoder from a checkpoint folder into a model.
+
+    Args:
+        model: The model; its ``eeg_encoder`` or ``video_encoder`` is overwritten.
+        modality: ``"eeg"`` or ``"video"``.
+        folder: A checkpoint that holds the same encoder.
+
+    Returns:
+        How many tensors were copied.
+
+    Raises:
+        CheckpointError: If the file is missing, or tensors are missing, left over, or of other shapes.
+    """
+    name = f"{modality}_encoder"
+    encoder = getattr(model, name, None)
+    file = Path(folder) / "model.safetensors"
+    if not isinstance(encoder, nn.Module):
+        raise CheckpointError(f"init_from: the model has no {name}. Remove {modality!r} from the row's init_from.")
+    if not file.is_file():
+        raise CheckpointError(f"init_from: {str(file)!r} does not exist. Train the row that it comes from first.")
+    want = {f"{name}.{key}": value for key, value in encoder.state_dict().items()}
+    with safe_open(file, framework="pt") as weights:
+        have = {key for key in weights.keys() if key.startswith(f"{name}.")}
+        missing, left = sorted(set(want) - have), sorted(have - set(want))
+        shapes = [
+            k for k in sorted(set(want) & have) if tuple(weights.get_slice(k).get_shape()) != tuple(want[k].shape)
+        ]
+        if missing or left or shapes:
+            raise CheckpointError(
+                f"init_from: {name} of {str(file)!r} is not the whole encoder of this model: missing {missing[:3]} "
+                f"({len(missing)}), left over {left[:3]} ({len(left)}), other shapes {shapes[:3]} ({len(shapes)}). "
+                "Give both rows the same encoder settings."
+            )
+        encoder.load_state_dict({key[len(name) + 1 :]: weights.get_tensor(key) for key in want})
+    return len(want)
+
+
+def run_folder(run_root: str | os.PathLike[str], row: str, seed: int) -> Path:
+    """Return the folder of one run: ``run_root/row/seed-N``.
+
+    Args:
+        run_root: Folder of all runs of a recipe.
+        row: Name of the row.
+        seed: The seed.
+    """
+    return Path(run_root) / row / f"seed-{seed}"
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def fit(
+    recipe: Recipe,
+    run_dir: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    data_root: str | os.PathLike[str] | None = None,
+    row: str | None = None,
+    init_from: Mapping[str, str | os.PathLike[str]] | None = None,
+    resume: bool = True,
+    progress: bool = True,
+    parts: Parts | None = None,
+) -> dict[str, Any]:
+    """Train one row of a recipe at one seed, keep the epoch that is best on validation people, test it once.
+
+    EVER, section 4.1 and A.2, except that the paper picks the epoch on its only held-out split; here validation people
+    are apart from test people. The order of the data, the augmentation and dropout depend on ``(seed, epoch)`` alone
+    and the state is saved whole after every epoch: a run that was killed goes on where it stood and ends, on the CPU,
+    with the same weights bit for bit. A finished run is not repeated.
+
+    The folder receives ``run.json`` (what is run), ``metrics.jsonl`` (one line an epoch), ``model/`` (the best epoch, a
+    checkpoint), ``result.json``, and ``predictions.npz`` (test part) and ``predictions_validation.npz``.
+
+    Args:
+        recipe: The recipe, as :func:`load_recipe` returns it.
+        run_dir: Folder of the run; made if it does not exist.
+        seed: Seed of weights, order, augmentation and dropout.
+        data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
+        row: The row to train (default: the recipe's full model).
+        init_from: Checkpoint folders to take encoders from, by modality (default: the ``model`` folders of the row's
+            sources at the same seed, beside this run as :func:`run_folder` lays them out).
+        resume: Whether an unfinished run goes on; ``False`` begins anew and removes what this run had written.
+        progress: Whether to show a bar.
+        parts: The data, made beforehand (default: the recipe's).
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        TrainingError: If the folder holds another run, or the loss is not finite.
+        ConfigError: If the recipe does not fit the model or the data.
+        CheckpointError: If an encoder to start from is missing or does not fit.
+        DataError: If the data is missing, or somebody is in two parts.
+    """
+    run_dir = Path(run_dir)
+    chosen = recipe.row(row)
+    settled = recipe.for_row(row)
+    sources: dict[str, Path] = {}
+    if chosen is not None:
+        sources = {
+            m: run_folder(run_dir.parent.parent, source, seed) / "model" for m, source in chosen.init_from.items()
+        }
+    sources.update({m: Path(folder) for m, folder in (init_from or {}).items()})
+    described = {
+        "recipe": recipe.name,
+        "row": chosen.name if chosen else None,
+        "seed": seed,
+        "recipe_digest": settled.digest(),
+        "init_from": dict(chosen.init_from) if chosen else {},
+        "settings": {k: v for k, v in settled.to_dict().items() if k not in ("rows", "full")},
+    }
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        clear(run_dir, everything=True)
+    if (run_dir / "run.json").is_file():
+        before = read_json(run_dir / "run.json")
+        differs = [k for k in ("recipe", "row", "seed", "recipe_digest", "init_from") if before.get(k) != described[k]]
+        if differs:
+            raise TrainingError(
+                f"{str(run_dir)!r} holds another run: {', '.join(f'{k} was {before.get(k)!r}' for k in differs)}. "
+                "Give another folder, or begin anew with resume=False (which removes that run)."
+            )
+        if (run_dir / "result.json").is_file():
+            finished: dict[str, Any] = read_json(run_dir / "result.json")
+            return finished
+    with _threads(settled.optim.num_threads):
+        return _Run(
+            recipe=settled,
+            run_dir=run_dir,
+            seed=seed,
+            described=described,
+            sources=sources,
+            data_root=data_root,
+            progress=progress,
+            parts=parts,
+        ).go()
+
+
+class _Run:
+    """One training; the steps of :func:`fit` in order."""
+
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        run_dir: Path,
+        seed: int,
+        described: dict[str, Any],
+        sources: Mapping[str, Path],
+        data_root: str | os.PathLike[str] | None,
+        progress: bool,
+        parts: Parts | None,
+    ) -> None:
+        accelerate: Any = require("accelerate", extra="train", purpose="train")
+        self.tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
+        require("torchmetrics", extra="train", purpose="compute metrics")
+        self.recipe, self.run_dir, self.seed, self.described, self.progress = recipe, run_dir, seed, described, progress
+        self.load_before = provenance.machine()
+        optim = recipe.optim
+        self.accelerator = accelerate.Accelerator(mixed_precision=optim.mixed_precision)
+        self.set_seed = accelerate.utils.set_seed
+        self.set_seed(mix_seeds(seed))
+        model = build_model(recipe)
+        for modality, folder in sources.items():
+            load_encoder(model, modality, folder)
+        self.parts = (
+            parts if parts is not None else make_parts(recipe, model.input_spec, seed=seed, data_root=data_root)
+        )
+        if model.config.num_classes != len(self.parts.classes):
+            raise ConfigError(
+                f"model.config.num_classes: expected {len(self.parts.classes)} ({', '.join(self.parts.classes)}), "
+                f"got {model.config.num_classes}."
+            )
+        names = ("train", "validation", "test")
+        self.split = {name: people(self.parts.part(name)) for name in names}
+        check_disjoint(self.split)
+        model.classes = self.parts.classes
+        self.modalities = modalities_of(model)
+        length = len(self.parts.train)  # type: ignore[arg-type]
+        if length < optim.batch_size:
+            raise ConfigError(
+                f"optim.batch_size: expected at most {length}, the training samples, got {optim.batch_size}."
+            )
+        loader: DataLoader[dict[str, Any]] = DataLoader(
+            self.parts.train,
+            batch_size=optim.batch_size,
+            sampler=EpochSampler(length, seed),
+            drop_last=True,
+            num_workers=recipe.data.num_workers,
+        )
+        self.criterion = self._loss(model)
+        optimizer, schedule = make_optimizer(model, optim, len(loader))
+        self.average = MovingAverage(model, optim.ema_decay) if optim.ema_decay is not None else None
+        self.plain = model
+        self.model, self.optimizer, self.loader, self.schedule = self.accelerator.prepare(
+            model, optimizer, loader, schedule
+        )
+        self.criterion.to(self.accelerator.device)
+        if self.average is not None:
+            self.average.to(self.accelerator.device)
+        self.mixup = Mixup(model, optim.mixup_alpha) if optim.mixup_alpha is not None else None
+        self.best: dict[str, Any] = {"value": None, "epoch": None}
+        self.history: list[dict[str, Any]] = []
+
+    def _loss(self, model: Any) -> nn.Module:
+        loss = self.recipe.loss
+        criterion: nn.Module = model.make_loss(
+            class_counts(self.parts.train, len(self.parts.classes)),
+            beta=loss.beta,
+            w_ce=loss.w_ce,
+            w_focal=loss.w_focal,
+            gamma=loss.gamma,
+            # Modality dropout may leave one pair in a batch, which aligns with nothing.
+            on_small_batch="zero",
+            label_smoothing=self.recipe.optim.label_smoothing,
+        )
+        return criterion
+
+    @property
+    def evaluated(self) -> Any:
+        """The model that is validated and kept: the moving average where there is one."""
+        return self.plain if self.average is None else self.average.module
+
+    def go(self) -> dict[str, Any]:
+        """Train, choose, test, write."""
+        try:
+            state = restore_state(self.accelerator, self.run_dir, self.average)
+            done = 0
+            if state is not None:
+                done, self.best, self.history = state["epochs_done"], state["best"], state["history"]
+            elif self.accelerator.is_main_process:
+                write_json(self.run_dir / "run.json", self.described)
+            row = self.described["row"]
+            title = f"{self.recipe.name}{f' {row}' if row else ''} seed {self.seed}"
+            total = self.recipe.optim.epochs * len(self.loader)
+            shown = self.progress and self.accelerator.is_main_process
+            with self.tqdm(total=total, initial=done * len(self.loader), desc=title, disable=not shown) as bar:
+                for epoch in range(done, self.recipe.optim.epochs):
+                    self._epoch(epoch, bar)
+            return self._finish(title)
+        finally:
+            if self.mixup is not None:
+                self.mixup.close()
+            self.accelerator.free_memory()
+
+    def _epoch(self, epoch: int, bar: Any) -> None:
+        start = time.perf_counter()
+        self.set_seed(mix_seeds(self.seed, epoch, 2))
+        if hasattr(self.parts.train, "set_epoch"):
+            self.parts.train.set_epoch(epoch)
+        self.loader.set_epoch(epoch)
+        self.model.train()
+        sums: dict[str, float] = {}
+        for step, batch in enumerate(self.loader):
+            terms = self._step(batch)
+            if not math.isfinite(terms["total"]):
+                raise TrainingError(
+                    f"The loss is not finite in epoch {epoch + 1}, step {step + 1}: {terms}. Lower optim.lr or set "
+                    "optim.grad_clip; the last whole epoch stays saved."
+                )
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value
+            bar.update()
+        line: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "loss": {name: value / len(self.loader) for name, value in sums.items()},
+            "lr": {group["name"]: group["lr"] for group in self.optimizer.param_groups},
+        }
+        selection = self.recipe.selection
+        if (epoch + 1) % selection.every == 0 or epoch + 1 == self.recipe.optim.epochs:
+            metrics = summarize(self._predict(self.evaluated, self.parts.validation))
+            metrics.pop("per_subject")
+            line["validation"] = metrics
+            value = self._value(metrics)
+            if self.best["value"] is None or value > self.best["value"]:
+                self.best = {"value": value, "epoch": epoch + 1}
+                self._keep(epoch + 1, metrics)
+            bar.set_postfix({"loss": f"{line['loss']['total']:.3f}", selection.metric: f"{abs(value):.3f}"})
+        line["seconds"] = round(time.perf_counter() - start, 3)
+        self.history.append(line)
+        save_state(
+            self.accelerator, self.run_dir, epoch + 1, {"best": self.best, "history": self.history}, self.average
+        )
+        if self.accelerator.is_main_process:
+            part = self.run_dir / "metrics.jsonl.part"
+            part.write_text("".join(json.dumps(entry, allow_nan=False) + "\n" for entry in self.history), "utf-8")
+            part.replace(self.run_dir / "metrics.jsonl")
+
+    def _step(self, batch: dict[str, Any]) -> dict[str, float]:
+        optim, device = self.recipe.optim, self.accelerator.device
+        inputs, target = inputs_of(batch, self.modalities, device), batch["label"].to(device)
+        partner: Tensor | None = None
+        factor = 1.0
+        if self.mixup is not None:
+            inputs, partner, factor = self.mixup(inputs, target)
+        present = modality_dropout(len(target), self.modalities, optim.modality_dropout)
+        if present is not None:
+            present = {name: mask.to(device) for name, mask in present.items()}
+        output = self.model(**inputs, present=present)
+        loss = self.criterion(output, target, present=present)
+        total = loss.total
+        if partner is not None:
+            total = factor * total + (1 - factor) * self.criterion(output, partner, present=present).total
+        self.accelerator.backward(total)
+        if optim.grad_clip is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), optim.grad_clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.plain)
+        return {**{k: float(v.detach()) for k, v in loss._asdict().items()}, "total": float(total.detach())}
+
+    def _value(self, metrics: Mapping[str, Any]) -> float:
+        metric = self.recipe.selection.metric
+        if metric not in metrics:
+            raise ConfigError(
+                f"selection.metric: {metric!r} needs the four quadrant classes, got {len(metrics['recall'])}."
+            )
+        return -metrics[metric] if metric == "nll" else metrics[metric]
+
+    def _predict(self, model: nn.Module, dataset: Any, title: str = "validate", progress: bool = False) -> Predictions:
+        return predict(model, dataset, batch_size=EVAL_BATCH, title=title, progress=progress)
+
+    def _keep(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            training = {k: self.described[k] for k in ("recipe", "row", "seed", "recipe_digest")}
+            model = self.evaluated
+            # The average is a copy that was made before the classes were known to all.
+            model.classes, model.architecture = self.parts.classes, self.plain.architecture
+            model.save_pretrained(
+                self.run_dir / "model", training={**training, "epoch": epoch, "validation": dict(metrics)}
+            )
+
+    def _finish(self, title: str) -> dict[str, Any]:
+        from evermodels.checkpoints.load import from_pretrained
+
+        self.accelerator.wait_for_everyone()
+        start = time.perf_counter()
+        best = from_pretrained(self.run_dir / "model", device=self.accelerator.device)
+        validation = self._predict(best, self.parts.validation)
+        test = self._predict(best, self.parts.test, f"{title} test", self.progress)
+        result: dict[str, Any] = {
+            **{key: self.described[key] for key in ("recipe", "row", "seed", "recipe_digest", "init_from")},
+            "classes": list(self.parts.classes),
+            "parameters": sum(p.numel() for p in best.parameters()),
+            "selection": {"part": "validation", "metric": self.recipe.selection.metric, **self.best},
+            "validation": summarize(validation),
+            "test": summarize(test),
+            "split": self.split,
+            "pairs": {n: getattr(self.parts.part(n), "digest", None) for n in ("validation", "test")},
+            "command": provenance.command(self.recipe.name, self.described["row"], self.seed),
+            "versions": provenance.versions(),
+            "device": str(self.accelerator.device),
+        }
+        result["test"]["intervals"] = {m: interval([test], m)._asdict() for m in METRICS if m in result["test"]}
+        result["machine"] = {"start": self.load_before, "end": provenance.machine()}
+        result["seconds"] = round(sum(line["seconds"] for line in self.history) + time.perf_counter() - start, 1)
+        if self.accelerator.is_main_process:
+            validation.save(self.run_dir / "predictions_validation.npz")
+            test.save(self.run_dir / "predictions.npz")
+            write_json(self.run_dir / "result.json", result)
+            clear(self.run_dir)
+        self.accelerator.wait_for_everyone()
+        return result

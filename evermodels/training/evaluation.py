@@ -1,0 +1,151 @@
+"""From a model and a part of a data set to predictions, and from a checkpoint to its metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from evermodels.core.errors import ConfigError, require
+from evermodels.training.data import make_parts
+from evermodels.training.metrics import Predictions, summarize
+from evermodels.training.recipe import Recipe
+
+
+def modalities_of(model: Any) -> tuple[str, ...]:
+    """Return the names of the modalities that a system takes.
+
+    Args:
+        model: A system with ``config.modalities`` or an input spec.
+
+    Raises:
+        ConfigError: If it has neither.
+    """
+    modalities = getattr(model.config, "modalities", None)
+    if modalities is None and model.input_spec is not None:
+        modalities = model.input_spec.modalities
+    if not modalities:
+        raise ConfigError(f"model: {type(model).__name__} names no modalities. Give a system such as EVER.")
+    return tuple(modalities)
+
+
+def inputs_of(batch: Mapping[str, Any], modalities: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
+    """Return the tensors of a batch that a model takes, on its device.
+
+    Args:
+        batch: A collated batch.
+        modalities: Names of the modalities.
+        device: Where to.
+    """
+    return {name: batch[name].to(device, non_blocking=True) for name in modalities}
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    dataset: Dataset[dict[str, Any]],
+    *,
+    batch_size: int = 64,
+    num_workers: int = 0,
+    progress: bool = False,
+    title: str = "evaluate",
+) -> Predictions:
+    """Run a system over a part of a data set, in order, in eval mode.
+
+    Args:
+        model: A system on any device; its mode is restored.
+        dataset: The part; its items are dicts as :class:`~evermodels.datasets.QuadrantPairs` gives them.
+        batch_size: Samples at once; it does not change the result.
+        num_workers: Loading processes.
+        progress: Whether to show a bar.
+        title: The bar's title.
+
+    Returns:
+        The predictions.
+    """
+    tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
+    device = next(model.parameters()).device
+    modalities = modalities_of(model)
+    loader: DataLoader[dict[str, Any]] = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
+    logits, label, subject, face = [], [], [], []
+    training = model.training
+    model.eval()
+    try:
+        for batch in tqdm(loader, desc=title, leave=False, disable=not progress):
+            logits.append(model(**inputs_of(batch, modalities, device)).logits.float().cpu())
+            label.append(batch["label"])
+            subject.extend(batch["eeg_subject"])
+            face.extend(batch["face_id"])
+    finally:
+        model.train(training)
+    return Predictions(
+        torch.cat(logits).numpy(), torch.cat(label).numpy().astype(np.int64), np.array(subject), np.array(face)
+    )
+
+
+def evaluate(model: nn.Module, dataset: Dataset[dict[str, Any]], **settings: Any) -> dict[str, Any]:
+    """Return the metrics of a system on a part of a data set.
+
+    Args:
+        model: A system.
+        dataset: The part.
+        **settings: As :func:`predict` takes them.
+
+    Returns:
+        As :func:`~evermodels.training.summarize` gives them.
+    """
+    return summarize(predict(model, dataset, **settings))
+
+
+def evaluate_checkpoint(
+    name_or_dir: str | os.PathLike[str],
+    recipe: Recipe,
+    *,
+    data_root: str | os.PathLike[str] | None = None,
+    part: str = "test",
+    device: str | torch.device | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Return the metrics of a checkpoint on a part of a recipe's data.
+
+    Args:
+        name_or_dir: A checkpoint's name or folder.
+        recipe: Names the data, the people and the pairing; its model settings are not used.
+        data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
+        part: ``"validation"`` or ``"test"`` (or ``"train"``: people that it was trained on).
+        device: Where to run it (default: CPU).
+        batch_size: Samples at once.
+        progress: Whether to show a bar.
+
+    Returns:
+        As :func:`~evermodels.training.summarize` gives them, with ``part``, ``classes`` and 95 %
+        ``intervals`` by metric.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be loaded.
+        ConfigError: If it has other classes than the data, or there is no such part.
+    """
+    from evermodels.checkpoints.load import from_pretrained
+    from evermodels.training.bootstrap import METRICS, interval
+
+    model: Any = from_pretrained(name_or_dir, device=device)
+    if model.input_spec is None:
+        raise ConfigError(
+            f"model: {os.fspath(name_or_dir)!r} has no input spec. Give a whole system, such as ever_tiny."
+        )
+    parts = make_parts(recipe, model.input_spec, seed=0, data_root=data_root)
+    if model.config.num_classes != len(parts.classes):
+        raise ConfigError(
+            f"model: {os.fspath(name_or_dir)!r} has {model.config.num_classes} classes, the recipe's data "
+            f"{len(parts.classes)} ({', '.join(parts.classes)})."
+        )
+    predictions = predict(model, parts.part(part), batch_size=batch_size, progress=progress, title=part)
+    result = {"part": part, "classes": list(parts.classes), **summarize(predictions)}
+    result["intervals"] = {m: interval([predictions], m)._asdict() for m in METRICS if m in result}
+    return result
