@@ -6,11 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evermodels.datasets import augment
+    from evermodels.datasets import augment, download
     from evermodels.datasets.clips import crossfade_weights, face_clip
+    from evermodels.datasets.download import data_folder, fetch
     from evermodels.datasets.eegmat import EEGMAT
     from evermodels.datasets.faces import LondonFaces
-    from evermodels.datasets.quadrant import Pair, QuadrantPairs
+    from evermodels.datasets.quadrant import CLASSES, Pair, QuadrantPairs
     from evermodels.datasets.splits import (
         PairSplit,
         SubjectSplit,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "CLASSES": "quadrant",
     "EEGMAT": "eegmat",
     "LondonFaces": "faces",
     "Pair": "quadrant",
@@ -29,7 +31,10 @@ _HOMES = {
     "SubjectSplit": "splits",
     "augment": "augment",
     "crossfade_weights": "clips",
+    "data_folder": "download",
+    "download": "download",
     "face_clip": "clips",
+    "fetch": "download",
     "leave_one_out": "splits",
     "protocol4_split": "splits",
     "random_split": "splits",
@@ -37,6 +42,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CLASSES",
     "EEGMAT",
     "LondonFaces",
     "Pair",
@@ -45,7 +51,10 @@ __all__ = [
     "SubjectSplit",
     "augment",
     "crossfade_weights",
+    "data_folder",
+    "download",
     "face_clip",
+    "fetch",
     "leave_one_out",
     "protocol4_split",
     "random_split",

@@ -152,8 +152,8 @@ class LondonFaces:
                 x, y, width, height = (float(v) for v in box)
                 return (x, y, x + width, y + height)
         raise DataError(
-            f"LondonFaces: no face was found in {path.name}. Look at the picture; give another finder, or crop=False to "
-            f"take the portraits whole."
+            f"LondonFaces: no face was found in {path.name}. Look at the picture; give another finder, or "
+            f"crop=False to take the portraits whole."
         )
 
     def photo(self, person: str, expression: str, *, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:

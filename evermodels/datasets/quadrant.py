@@ -192,7 +192,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
 
     def _fixed_pairs(self) -> list[Pair]:
         # The part's name is in the seed, so that no two parts share their draws.
-        base = (self.pairing_seed, PARTS.index(self.part))  # type: ignore[arg-type]
+        base = (self.pairing_seed, PARTS.index(self.part))
         rng = np.random.default_rng(base)
         stretches: list[tuple[int, str, int]] = []
         for person in self.subjects:
@@ -201,7 +201,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             for arousal, choices in enumerate(starts):
                 chosen = np.sort(rng.permutation(len(choices))[:count])
                 stretches.extend((arousal, person, int(choices[i])) for i in chosen)
-        pairs = []
+        pairs: list[Pair] = []
         for valence in range(len(EXPRESSIONS)):
             order = rng.permutation(len(stretches))
             people = _deal(self.people, len(stretches), rng)

@@ -1,0 +1,209 @@
+"""The quadrant pairs: balance, determinism, the same pairing for everybody, and no leaks."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from evermodels.core.errors import ConfigError, DataError
+from evermodels.datasets import CLASSES, EEGMAT, LondonFaces, QuadrantPairs, SubjectSplit, protocol4_split
+from evermodels.datasets.augment import AmplitudeScale
+
+PARTS = ("train", "validation", "test")
+
+
+@pytest.fixture
+def make(eegmat, faces, split):
+    def make(part, **options):
+        return QuadrantPairs(eegmat, faces, part, split=split, **{"num_frames": 2, "size": (8, 8), **options})
+
+    return make
+
+
+def _same(a, b):
+    return all(torch.equal(x, b[k]) if isinstance(x, torch.Tensor) else x == b[k] for k, x in a.items())
+
+
+def test_item(make, eegmat):
+    item = make("test", num_frames=3, size=(16, 12))[0]
+    assert item["eeg"].shape == (19, 100)
+    assert item["video"].shape == (3, 3, 16, 12)
+    assert item["eeg"].dtype == item["video"].dtype == torch.float32
+    assert item["label"] == 2 * item["arousal"] + item["valence"]
+    assert item["eeg_subject"] in ("06", "07")
+    assert item["face_id"] in ("007", "008")
+
+
+def test_video_is_the_normalised_clip(make):
+    pairs = make("test", mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.5))
+    frames = torch.from_numpy(pairs.frames(3)).double() / 255
+    expected = (frames - torch.tensor([0.5, 0.4, 0.3])) / torch.tensor([0.2, 0.25, 0.5])
+    assert torch.allclose(pairs[3]["video"].double(), expected.permute(0, 3, 1, 2), atol=1e-5)
+
+
+def test_the_eeg_is_the_persons_own_in_the_right_state(make):
+    """The made-up level of every sample is 20 · person + 10 · state, whichever part, epoch and start."""
+    for part, train in (("train", True), ("validation", False), ("test", False)):
+        pairs = make(part, train=train)
+        for i in range(len(pairs)):
+            item = pairs[i]
+            middle = item["eeg"][:, 10:-10].mean().item()
+            assert abs(middle - (20 * int(item["eeg_subject"]) + 10 * (1 + item["arousal"]))) < 1.5
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_fixed_parts_are_balanced(make, part):
+    pairs = make(part)
+    people = {"train": 4, "validation": 2, "test": 2}[part]
+    assert pairs.class_counts == (3 * people,) * 4
+    # each person has as many of every class
+    assert set(Counter((p.eeg_subject, p.label) for p in pairs.pairs).values()) == {3}
+    # every arithmetic window once with each expression
+    for valence in (0, 1):
+        starts = [(p.eeg_subject, p.start) for p in pairs.pairs if p.label == 2 + valence]
+        assert len(set(starts)) == len(starts) == 3 * people
+        rest = [(p.eeg_subject, p.start) for p in pairs.pairs if p.label == valence]
+        assert len(set(rest)) == len(rest)
+        faces = Counter(p.face_id for p in pairs.pairs if p.valence == valence)
+        assert set(faces) == set(pairs.people)
+        assert max(faces.values()) - min(faces.values()) <= 1
+
+
+def test_nobody_is_in_two_parts(make):
+    seen = [{(p.eeg_subject) for p in make(part).pairs} for part in PARTS]
+    faces = [{(p.face_id) for p in make(part).pairs} for part in PARTS]
+    train = make("train", train=True)
+    for epoch in range(3):
+        train.set_epoch(epoch)
+        seen[0] |= {p.eeg_subject for p in train.pairs}
+        faces[0] |= {p.face_id for p in train.pairs}
+    for sets in (seen, faces):
+        assert not sets[0] & sets[1] and not sets[0] & sets[2] and not sets[1] & sets[2]
+
+
+def test_the_fixed_pairing_is_the_same_for_every_model(make, eegmat_folder, faces_folder, split):
+    """Neither the training seed, nor the clip's size, nor another reader object changes it."""
+    a = make("test", seed=0)
+    b = make("test", seed=7, num_frames=4, size=(16, 16))
+    other = QuadrantPairs(
+        EEGMAT(eegmat_folder, sfreq=50.0, window_seconds=2.0),
+        LondonFaces(faces_folder, crop=False),
+        "test",
+        split=split,
+        num_frames=2,
+        size=(8, 8),
+    )
+    assert a.pairs == b.pairs == other.pairs
+    assert a.digest == b.digest == other.digest
+    assert _same(a[5], other[5])
+    assert make("test", pairing_seed=1).digest != a.digest
+    # set_epoch and augmentation are for training
+    c = make("test", eeg_transform=AmplitudeScale(1.0))
+    c.set_epoch(4)
+    assert all(_same(a[i], c[i]) for i in range(len(a)))
+
+
+def test_training_items_depend_on_seed_epoch_and_index_alone(make):
+    a, b = (make("train", train=True, seed=3, eeg_transform=AmplitudeScale(0.5)) for _ in range(2))
+    b.set_epoch(2)
+    _ = [b[i] for i in range(0, len(b), 5)]
+    b.set_epoch(0)
+    assert all(_same(a[i], b[i]) for i in (11, 0, 7))
+    a.set_epoch(1)
+    assert a.digest != b.digest
+    assert make("train", train=True, seed=4).digest != b.digest
+
+
+def test_epochs_are_balanced_and_differ(make):
+    pairs = make("train", train=True, length=40)
+    digests = set()
+    for epoch in range(3):
+        pairs.set_epoch(epoch)
+        digests.add(pairs.digest)
+        assert pairs.class_counts == (10, 10, 10, 10)
+        for label in range(4):
+            people = Counter(p.eeg_subject for p in pairs.pairs if p.label == label)
+            assert max(people.values()) - min(people.values()) <= 1
+            faces = Counter(p.face_id for p in pairs.pairs if p.label == label)
+            assert max(faces.values()) - min(faces.values()) <= 1
+    assert len(digests) == 3
+    assert len(make("train", train=True)) == 4 * 4 * 3
+
+
+def test_no_recording_length_leaks(make, eegmat):
+    """Rest lasts twice as long, and neither counts, shapes nor who is drawn how often tell."""
+    pairs = make("train", train=True, length=2000)
+    items = pairs.pairs
+    assert pairs.class_counts == (500,) * 4
+    starts = {a: [p.start for p in items if p.arousal == a] for a in (0, 1)}
+    assert max(starts[0]) > 450 and max(starts[1]) > 190
+    assert min(starts[0]) < 10 and min(starts[1]) < 10
+    # starts fall between the windows of the fixed grid too, and never beyond the recording
+    assert len({s % 100 for s in starts[0]}) > 50
+    for p in items:
+        state = ("rest", "arithmetic")[p.arousal]
+        assert 0 <= p.start <= eegmat.num_samples(p.eeg_subject, state) - 100
+    assert {pairs[i]["eeg"].shape for i in range(8)} == {(19, 100)}
+
+
+def test_a_transform_changes_the_eeg_alone(make):
+    plain, changed = make("train", train=True), make("train", train=True, eeg_transform=AmplitudeScale(0.5))
+    assert not torch.equal(plain[1]["eeg"], changed[1]["eeg"])
+    assert torch.equal(plain[1]["video"], changed[1]["video"])
+
+
+def test_default_collate_and_workers_that_live_on(make):
+    pairs = make("train", train=True, length=8)
+    direct = {}
+    for epoch in (0, 1):
+        pairs.set_epoch(epoch)
+        direct[epoch] = [pairs[i] for i in range(8)]
+    loader = DataLoader(pairs, batch_size=4, num_workers=1, persistent_workers=True)
+    for epoch in (0, 1):
+        pairs.set_epoch(epoch)
+        batches = list(loader)
+        assert batches[0]["eeg"].shape == (4, 19, 100)
+        assert batches[0]["label"].dtype == torch.int64
+        assert isinstance(batches[0]["eeg_subject"][0], str)
+        for i in range(8):
+            assert torch.equal(batches[i // 4]["eeg"][i % 4], direct[epoch][i]["eeg"])
+            assert torch.equal(batches[i // 4]["video"][i % 4], direct[epoch][i]["video"])
+    del loader
+
+
+def test_classes():
+    assert CLASSES == ("rest & neutral", "rest & smiling", "arithmetic & neutral", "arithmetic & smiling")
+    assert QuadrantPairs.classes == CLASSES
+
+
+def test_bad_input(make, eegmat, faces, split):
+    with pytest.raises(ConfigError, match="part: expected one of train, validation, test, got 'dev'"):
+        make("dev")
+    with pytest.raises(ConfigError, match="train=True for 'test'"):
+        make("test", train=True)
+    for length, train in ((6, True), (0, True), (8, False)):
+        with pytest.raises(ConfigError, match="length: expected a positive multiple of 4"):
+            make("train", train=train, length=length)
+    with pytest.raises(IndexError):
+        make("test")[99]
+    with pytest.raises(ConfigError, match="epoch"):
+        make("train", train=True).set_epoch(-1)
+    with pytest.raises(DataError, match="the 102 people"):
+        QuadrantPairs(eegmat, faces, "test")
+    elsewhere = split._replace(eeg=SubjectSplit(("00",), ("01",), ("07", "33", "34")))
+    with pytest.raises(DataError, match="EEG of the part 'test' is missing for 33, 34"):
+        QuadrantPairs(eegmat, faces, "test", split=elsewhere)
+
+
+def test_the_real_parts(real_data):
+    eegmat, faces = EEGMAT(real_data / "eegmat"), LondonFaces(real_data / "faces")
+    test = QuadrantPairs(eegmat, faces, "test")
+    assert test.class_counts == (72, 72, 72, 72)
+    assert {p.eeg_subject for p in test.pairs} == {str(i) for i in range(30, 36)}
+    assert {p.face_id for p in test.pairs} == set(protocol4_split(faces.people).faces.test)
+    item = test[100]
+    assert item["eeg"].shape == (19, 1000)
+    assert item["video"].shape == (16, 3, 64, 64)
+    assert np.isfinite(item["eeg"].numpy()).all()
