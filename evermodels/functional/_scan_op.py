@@ -7,6 +7,8 @@ only the state at each chunk's start (no more than the size of ``u``); the backw
 and runs the chunk in reverse.
 """
 
+# ruff: noqa: PLR0917 - operators take their tensors by position
+
 from __future__ import annotations
 
 import math
@@ -208,7 +210,7 @@ def _(
 
 
 @torch.library.custom_op("evermodels::selective_scan_backward", mutates_args=())
-def scan_backward(
+def scan_backward(  # noqa: PLR0915 - one derivation, read in one go
     grad_y: Tensor,
     grad_last: Tensor | None,
     u: Tensor,
@@ -272,8 +274,7 @@ def scan_backward(
 
         grad_u = grad_delta_u * scan.delta
         grad_delta.addcmul_(grad_delta_u, scan.u)
-        empty = u.new_empty(0)
-        grad_D = grad_z = grad_bias = empty
+        grad_D, grad_z, grad_bias = (u.new_empty(0) for _ in range(3))  # an operator's outputs share no memory
         if D is not None:
             skip = D.view(scan.groups, 1, -1)
             grad_u.addcmul_(grad_core, skip)

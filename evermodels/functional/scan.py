@@ -14,7 +14,7 @@ from evermodels.functional._scan_op import scan_forward
 _BACKENDS = ("auto", "torch", "cuda")
 
 
-def selective_scan(
+def selective_scan(  # noqa: PLR0917 - mamba-ssm's signature
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -104,14 +104,16 @@ def selective_scan(
 
 def _same_groups(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
     """Give B and C a group axis, and both the same number of groups where they vary in time."""
-    B, C = (x.unsqueeze(1) if x.dim() == 3 else x for x in (B, C))
+    B = B.unsqueeze(1) if B.dim() == 3 else B
+    C = C.unsqueeze(1) if C.dim() == 3 else C
     if B.dim() == C.dim() == 4 and B.shape[1] != C.shape[1]:
         groups = math.lcm(B.shape[1], C.shape[1])
-        B, C = (x.repeat_interleave(groups // x.shape[1], dim=1) for x in (B, C))
+        B = B.repeat_interleave(groups // B.shape[1], dim=1)
+        C = C.repeat_interleave(groups // C.shape[1], dim=1)
     return B, C
 
 
-def _check(
+def _check(  # noqa: PLR0917 - the function's own arguments
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -144,13 +146,15 @@ def _check(
     if z is not None:
         check_axes("z", z, "batch channels length", batch=batch, channels=channels, length=length)
     named = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D, "z": z, "delta_bias": delta_bias}
-    for name, x in named.items():
-        if x is not None and not x.is_floating_point():
+    for name, tensor in named.items():
+        if tensor is None:
+            continue
+        if not tensor.is_floating_point():
             raise ConfigError(
-                f"{name}: expected a real floating-point tensor, got {x.dtype}. Complex state matrices are not "
+                f"{name}: expected a real floating-point tensor, got {tensor.dtype}. Complex state matrices are not "
                 "supported; use the real diagonal form (Mamba's own), or convert with .float()."
             )
-        if x is not None and x.device != u.device:
+        if tensor.device != u.device:
             raise ConfigError(
-                f"{name}: expected to be on u's device {u.device}, got {x.device}. Move it with .to(u.device)."
+                f"{name}: expected to be on u's device {u.device}, got {tensor.device}. Move it with .to(u.device)."
             )
