@@ -333,9 +333,9 @@ def test_wrong_types_and_backends():
     with pytest.raises(ConfigError, match=r"D: expected to be on u's device cpu, got meta"):
         selective_scan(**{**given, "D": given["D"].to("meta")})
     with pytest.raises(
-        ConfigError, match=r"backend: expected one of 'auto', 'torch', 'cuda', got 'cudа'. Did you mean"
+        ConfigError, match=r"backend: expected one of 'auto', 'torch', 'cuda', got 'cudaa'. Did you mean"
     ):
-        selective_scan(**given, backend="cudа")
+        selective_scan(**given, backend="cudaa")
 
 
 def test_cuda_backend_without_mamba_ssm(monkeypatch):
