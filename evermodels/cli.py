@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return INTERRUPTED
         except BrokenPipeError:
             # The reader of our output has gone (`| head`): nothing more can be said, nothing went wrong.
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             return OK
         except (EvermodelsError, OSError) as error:
             print(f"evermodels: {' '.join(str(error).split())}", file=sys.stderr)
@@ -90,7 +90,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--model", required=True, metavar="NAME", help="checkpoint (arch.tag) or checkpoint folder")
     sub.add_argument("--eeg", type=Path, metavar="FILE", help="EEG, any file that MNE reads")
     sub.add_argument("--video", type=Path, metavar="FILE", help="face video, or a folder of pictures")
-    sub.add_argument("--overlap", type=float, default=0.0, help="part of a window that the next one repeats (%(default)s)")
+    sub.add_argument("--fps", type=float, help="pictures per second of a folder of pictures")
+    sub.add_argument(
+        "--overlap", type=float, default=0.0, help="part of a window that the next one repeats (%(default)s)"
+    )
     sub.add_argument("--batch-size", type=int, default=8, help="windows per forward pass (%(default)s)")
     sub.add_argument("--device", help="where to run, such as cpu or cuda:0")
     sub.add_argument("--out", type=Path, metavar="HTML", help="write a page with pictures")
@@ -100,14 +103,36 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
-    finetune = command("finetune", _finetune, "Train a recipe; goes on where a killed run stopped")
-    evaluate = command("evaluate", _evaluate, "Test a trained run or checkpoint on the people of a recipe's part")
-    benchmark = command("benchmark", _benchmark, "Train a recipe's rows over seeds and print its tables")
+    finetune = command("finetune", _finetune, "Train a recipe; a killed run goes on where it stood")
+    evaluate = command("evaluate", _evaluate, "Test a checkpoint on the people of a recipe's part")
+    benchmark = command("benchmark", _benchmark, "Train all rows of a recipe over seeds and print their table")
     for sub in (finetune, evaluate, benchmark):
         sub.add_argument("--recipe", required=True, metavar="R", help="recipe by name, or a .toml file")
-        sub.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the recordings (else $EVERMODELS_DATA)")
-        sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the recipe")
-        sub.add_argument("--run-dir", type=Path, default=Path("runs"), metavar="D", help="folder of the runs (%(default)s)")
+        sub.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the recordings ($EVERMODELS_DATA)")
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, such as optim.epochs=3"
+        )
+    for sub in (finetune, benchmark):
+        sub.add_argument("--run-dir", type=Path, metavar="D", help="folder of the runs (runs/RECIPE)")
+    finetune.add_argument("--row", metavar="NAME", help="row of the recipe's tables (the full model)")
+    finetune.add_argument("--seed", type=int, default=0, metavar="S", help="seed (%(default)s)")
+    finetune.add_argument("--restart", action="store_true", help="begin anew, and remove what this run had written")
+    evaluate.add_argument("--model", required=True, metavar="NAME", help="checkpoint (arch.tag) or checkpoint folder")
+    evaluate.add_argument("--part", choices=("validation", "test"), default="test", help="whose data (%(default)s)")
+    evaluate.add_argument("--device", help="where to run, such as cpu or cuda:0")
+    benchmark.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="0,1,2", help="seeds (0,1,2)")
+    benchmark.add_argument("--rows", type=_names, metavar="A,B", help="rows, and what they start from (all)")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in _names(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, got {text!r}") from None
 
 
 # ------------------------------------------------------------------------------------------------- list, info
@@ -186,18 +211,17 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     from evermodels.recognizer import Recognizer
+    from evermodels.report import check_target, write_report, write_whole
 
     if args.eeg is None and args.video is None:
         raise ConfigError("predict: nothing to read. Give --eeg FILE, --video FILE, or both.")
     for flag, target in (("--out", args.out), ("--csv", args.csv)):
-        if target is not None and not target.absolute().parent.is_dir():
-            raise ConfigError(f"{flag}: the folder {str(target.parent)!r} does not exist. Make it first.")
+        if target is not None:
+            check_target(target, flag)
     recognizer = Recognizer(args.model, device=args.device, batch_size=args.batch_size)
-    result = recognizer.predict(args.eeg, args.video, overlap=args.overlap, progress=True)
+    result = recognizer.predict(args.eeg, args.video, overlap=args.overlap, fps=args.fps, progress=True)
     print(result.summary())
     if args.csv is not None:
-        from evermodels.report import write_whole
-
         stream = io.StringIO(newline="")
         table = result.to_table()
         writer = csv.DictWriter(stream, list(table[0]))
@@ -205,8 +229,56 @@ def _predict(args: argparse.Namespace) -> int:
         writer.writerows(table)
         print(f"table: {write_whole(args.csv, stream.getvalue())}")
     if args.out is not None:
-        from evermodels.report import write_report
-
         read = " and ".join(str(p.name) for p in (args.eeg, args.video) if p is not None)
         print(f"page: {write_report(result, args.out, intro=f'What {result.model} says about {read}.')}")
+    return OK
+
+
+# ------------------------------------------------------------------------------ finetune, evaluate, benchmark
+
+
+def _recipe(args: argparse.Namespace) -> tuple[Any, Path]:
+    from evermodels import training
+
+    recipe = training.load_recipe(args.recipe, args.set)
+    return recipe, getattr(args, "run_dir", None) or Path("runs") / recipe.name
+
+
+def _finetune(args: argparse.Namespace) -> int:
+    from evermodels import training
+
+    recipe, run_dir = _recipe(args)
+    result = training.finetune(
+        recipe, run_dir, seed=args.seed, row=args.row, data_root=args.data, resume=not args.restart
+    )
+    print(training.format_result(result))
+    folder = training.run_folder(run_dir, result["row"] or recipe.name, args.seed)
+    print(f"model: {folder / 'model'}")
+    return OK
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from evermodels import training
+
+    recipe, _ = _recipe(args)
+    result = training.evaluate_checkpoint(
+        args.model, recipe, data_root=args.data, part=args.part, device=args.device, progress=True
+    )
+    print(f"{args.model} on the {args.part} part of {recipe.name}, {result['samples']} samples")
+    rows = [
+        (name, f"{result[name]:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]")
+        for name, ends in result["intervals"].items()
+    ]
+    per = result["per_subject"]
+    rows.append(("uar per EEG subject", f"{per['mean']:.3f} ± {per['std']:.3f} ({len(per['uar'])} people)"))
+    _print_facts(rows)
+    return OK
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    from evermodels import training
+
+    recipe, run_dir = _recipe(args)
+    table = training.run_rows(recipe, run_dir, seeds=args.seeds, rows=args.rows, data_root=args.data)
+    print(table["markdown"])
     return OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evermodels import checkpoints, montage
+from evermodels import montage
 from evermodels.checkpoints.base import PretrainedModel
+from evermodels.checkpoints.load import from_pretrained
 from evermodels.core.errors import ConfigError, require
 from evermodels.core.specs import InputSpec
 from evermodels.signals import Preprocessor
@@ -44,8 +46,9 @@ class Recognition:
         embeddings: Embedding of each modality, ``(windows, dim)``, by modality.
         attention: What the model looked at, first axis the windows, by name; see the model's own documentation.
         inputs: What the model read: ``"eeg"`` ``(windows, channels, time)`` float32 in µV (or standardised, if the
-            model asks for it), ``"video"`` ``(windows, frames, 3, height, width)`` uint8, RGB.
+            model asks for it), ``"video"`` ``(1, frames, 3, height, width)`` uint8, RGB, of the window ``shown``.
         input_spec: What the model asks for.
+        shown: Index of the window that the model was surest of; its frames are kept.
         regions: Channel indices by region of the head.
         facts: What is known about the model, ready for a page: name, parameters, data, licence, scores.
     """
@@ -59,6 +62,7 @@ class Recognition:
     attention: Mapping[str, np.ndarray] = field(default_factory=dict)
     inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     input_spec: InputSpec = field(default_factory=InputSpec)
+    shown: int = 0
     regions: Mapping[str, Sequence[int]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -126,6 +130,8 @@ class Recognizer:
         model: A model with an ``input_spec``, or the name, folder or repository of a checkpoint.
         device: Where to run; ``None`` for the GPU if there is one, else the CPU.
         batch_size: Windows per forward pass.
+        face: What finds the face in a frame, as in :class:`~evermodels.signals.Preprocessor`: ``"spec"`` for what the
+            model asks for, ``None`` for the whole picture, or a callable.
 
     Raises:
         ConfigError: If the model does not say what recordings must look like, or ``batch_size`` is below 1.
@@ -143,26 +149,35 @@ class Recognizer:
     """
 
     def __init__(
-        self, model: PretrainedModel | str, *, device: str | torch.device | None = None, batch_size: int = 8
+        self,
+        model: PretrainedModel | str | os.PathLike[str],
+        *,
+        device: str | torch.device | None = None,
+        batch_size: int = 8,
+        face: Any = "spec",
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size: expected at least 1, got {batch_size!r}.")
-        if not isinstance(model, torch.nn.Module):
-            model = checkpoints.from_pretrained(model)
-        if getattr(model, "input_spec", None) is None:
+        loaded: Any = model if isinstance(model, torch.nn.Module) else from_pretrained(model)
+        spec = getattr(loaded, "input_spec", None)
+        if spec is None:
             raise ConfigError(
-                f"model: {type(model).__name__} has no input_spec, so recordings cannot be prepared for it. "
+                f"model: {type(loaded).__name__} has no input_spec, so recordings cannot be prepared for it. "
                 "Set model.input_spec, or call the model on tensors."
             )
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = model.to(device).eval()
-        self.device = torch.device(device)
+        self.device = _device(device)
+        self.model = loaded.to(self.device).eval()
+        self.input_spec: InputSpec = spec
         self.batch_size = batch_size
-        self.preprocessor = Preprocessor(model.input_spec)
+        self.preprocessor = Preprocessor(spec, face=face)
+
+    @property
+    def name(self) -> str:
+        """Name of the model: the checkpoint's, else the architecture's."""
+        return _name(self.model)
 
     def __repr__(self) -> str:
-        return f"Recognizer({_name(self.model)!r}, device={str(self.device)!r}, batch_size={self.batch_size})"
+        return f"Recognizer({self.name!r}, device={str(self.device)!r}, batch_size={self.batch_size})"
 
     def predict(
         self,
@@ -174,6 +189,8 @@ class Recognizer:
         ch_names: Sequence[str] | None = None,
         unit: str | None = None,
         sfreq: float | None = None,
+        fps: float | None = None,
+        video_start: float = 0.0,
     ) -> Recognition:
         """Read a recording, cut it into windows, and return what the model says about each.
 
@@ -185,6 +202,8 @@ class Recognizer:
             ch_names: Channel names of an EEG array.
             unit: Unit of an EEG array, such as ``"uV"`` or ``"V"``.
             sfreq: Sampling rate of an EEG array in Hz.
+            fps: Pictures per second of a picture sequence.
+            video_start: When the first frame was taken, in seconds of the EEG recording.
 
         Returns:
             The result, one row per window.
@@ -193,12 +212,20 @@ class Recognizer:
             ConfigError: If neither EEG nor video is given, or a modality that the model does not take.
             SignalError: If the recording cannot be used; the message says why and what to do.
         """
-        inputs, starts = self._prepare(
-            eeg, video, overlap=overlap, eeg_options={"ch_names": ch_names, "unit": unit, "sfreq": sfreq}
+        prepared = self.preprocessor(
+            eeg,
+            video,
+            overlap=overlap,
+            ch_names=ch_names,
+            unit=unit,
+            sfreq=sfreq,
+            fps=fps,
+            video_start=video_start,
         )
-        count = len(next(iter(inputs.values())))
+        inputs, count = prepared.tensors, len(prepared)
         outputs = []
-        for first in _ticks(range(0, count, self.batch_size), progress=progress, windows=count):
+        bar = _bar(count, progress)
+        for first in range(0, count, self.batch_size):
             batch = {name: tensor[first : first + self.batch_size].to(self.device) for name, tensor in inputs.items()}
             with torch.inference_mode():
                 output = self.model(**batch)
@@ -210,21 +237,35 @@ class Recognizer:
                     {name: _by_window(_numpy(value), size) for name, value in output.attention.items()},
                 )
             )
-        spec = self.model.input_spec
+            bar.update(size)
+        bar.close()
+        spec = self.input_spec
         probabilities = np.concatenate([row[0] for row in outputs])
+        shown = int(probabilities.max(axis=1).argmax())
         return Recognition(
-            model=_name(self.model),
-            starts=np.asarray(starts, dtype=np.float64),
-            window_seconds=spec.eeg.window_seconds if spec.eeg is not None else float(_window_of(starts)),
+            model=self.name,
+            starts=prepared.starts.numpy().astype(np.float64),
+            window_seconds=prepared.window_seconds,
             probabilities=probabilities,
             classes=_classes(self.model, probabilities.shape[1]),
             embeddings=_join([row[1] for row in outputs]),
             attention=_join([row[2] for row in outputs]),
-            inputs=_keep(inputs, spec),
+            inputs=_keep(inputs, spec, shown),
             input_spec=spec,
-            regions={name: tuple(indices) for name, indices in _regions(spec).items()},
+            shown=shown,
+            regions={name: tuple(indices) for name, indices in _regions(self.model, spec).items()},
             facts=describe(self.model),
         )
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    try:
+        found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"device: {str(device)!r} cannot be used ({reason}). 'cpu' is always there.") from error
+    return found
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
@@ -241,9 +282,10 @@ def _join(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _name(model: Any) -> str:
-    report = getattr(model, "load_report", None)
-    source = getattr(report, "source", None)
-    return str(source or getattr(model, "architecture", None) or type(model).__name__)
+    source = getattr(getattr(model, "load_report", None), "source", None)
+    if source:
+        return os.path.basename(os.path.normpath(source))  # of a folder its last name, not where it lies  # noqa: PTH119
+    return str(getattr(model, "architecture", None) or type(model).__name__)
 
 
 def _classes(model: Any, count: int) -> tuple[str, ...]:
@@ -251,28 +293,29 @@ def _classes(model: Any, count: int) -> tuple[str, ...]:
     return tuple(classes) if classes else tuple(f"class {k}" for k in range(count))
 
 
-def _regions(spec: InputSpec) -> dict[str, list[int]]:
+def _regions(model: Any, spec: InputSpec) -> Mapping[str, Sequence[int]]:
+    regions = getattr(model, "regions", None)  # the model's own grouping, in the order of its attention
+    if isinstance(regions, Mapping):
+        return regions
     return montage.regions(spec.eeg.ch_names) if spec.eeg is not None else {}
 
 
-def _keep(inputs: Mapping[str, Tensor], spec: InputSpec) -> dict[str, np.ndarray]:
-    """Keep the inputs small: EEG as float32, frames back to 8-bit colours."""
+def _keep(inputs: Mapping[str, Tensor], spec: InputSpec, shown: int) -> dict[str, np.ndarray]:
+    """Keep the inputs small: EEG as float32, the frames of one window back in 8-bit colours."""
     kept: dict[str, np.ndarray] = {}
     if "eeg" in inputs:
         kept["eeg"] = _numpy(inputs["eeg"])
     if "video" in inputs and spec.video is not None:
         mean = torch.tensor(spec.video.mean).view(3, 1, 1)
         std = torch.tensor(spec.video.std).view(3, 1, 1)
-        pictures = inputs["video"].cpu() * std + mean
+        pictures = inputs["video"][shown : shown + 1].cpu() * std + mean
         kept["video"] = (pictures.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     return kept
 
 
-def _ticks(steps: Any, *, progress: bool, windows: int) -> Any:
-    if not progress:
-        return steps
+def _bar(windows: int, progress: bool) -> Any:
     tqdm = require("tqdm", extra="train", purpose="draw a progress bar")
-    return tqdm.tqdm(steps, desc=f"{windows} windows", unit="batch", leave=False)
+    return tqdm.tqdm(total=windows, desc="windows", unit="window", disable=not progress)
 
 
 def _score(value: Any) -> str:
@@ -313,7 +356,7 @@ def describe(model: Any) -> dict[str, Any]:
     if isinstance(said.get("scores"), Mapping):
         facts["scores"] = "; ".join(f"{name} {_score(value)}" for name, value in said["scores"].items())
     report = getattr(model, "load_report", None)
-    if getattr(report, "verified", None):
+    if report is not None and report.verified:
         facts["weights"] = f"sha256 checked against {report.verified}"
     for key in ("not_this", "attribution"):
         if said.get(key):

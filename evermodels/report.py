@@ -12,8 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 
-from evermodels import plots
+from evermodels import __version__, plots
 from evermodels.core.errors import ConfigError
 from evermodels.plots import CLASS_COLOURS
 from evermodels.recognizer import Recognition
@@ -22,7 +23,7 @@ from evermodels.samples import Source
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["LIMITS", "render_report", "write_report", "write_whole"]
+__all__ = ["LIMITS", "check_target", "render_report", "write_report", "write_whole"]
 
 MOST_ROWS = 300
 
@@ -30,7 +31,7 @@ LIMITS = (
     "It is not a medical device, and not a test of anybody's mood, health, honesty or ability.",
     "A probability is the model's share for a class among those that it knows; it is not calibrated for other people, "
     "headsets, cameras or tasks than those of its training data.",
-    "Attention shows what the model weighed. It does not show what a brain region does, nor why a person felt something.",
+    "Attention shows what the model weighed, not what a brain region does, nor why a person felt something.",
 )
 """What every page says it is not."""
 
@@ -71,6 +72,24 @@ def write_report(
     return write_whole(path, page)
 
 
+def check_target(path: str | os.PathLike[str], name: str) -> Path:
+    """Return the path of a file that is to be written, after a look at its folder.
+
+    Args:
+        path: Where the file goes.
+        name: The argument's name, for the message.
+
+    Raises:
+        ConfigError: If its folder does not exist, or it is a folder itself.
+    """
+    target = Path(path)
+    if not target.absolute().parent.is_dir():
+        raise ConfigError(f"{name}: the folder of {str(target)!r} does not exist. Make it first.")
+    if target.is_dir():
+        raise ConfigError(f"{name}: {str(target)!r} is a folder. Give the name of a file in it.")
+    return target
+
+
 def write_whole(path: str | os.PathLike[str], text: str) -> Path:
     """Write a text file so that it is complete or untouched.
 
@@ -84,10 +103,8 @@ def write_whole(path: str | os.PathLike[str], text: str) -> Path:
     Raises:
         ConfigError: If it cannot be written.
     """
-    target = Path(path)
+    target = check_target(path, "path")
     try:
-        if target.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
@@ -132,28 +149,29 @@ def render_report(
         _pictures(
             "EEG: how much of which rhythm, when",
             notes.get("spectrogram")
-            or "Log spectrogram, the mean over channels, as the EEG encoder receives it. Below 4 Hz delta, 4 to 8 theta, "
-            "8 to 13 alpha, above that beta.",
-            {name: _spectrogram(r) for name, r in parts.items() if "eeg" in r.inputs},
+            or "Log spectrogram in windows of one second, the mean over channels; the EEG encoder receives one of each "
+            "channel. Below 4 Hz lies delta, from 4 to 8 theta, from 8 to 13 alpha, above that beta.",
+            _spectrograms(parts),
         ),
         _pictures(
             "Face: the frames used",
             notes.get("frames") or "The frames of one window as the video encoder receives them, in their order.",
-            {name: _frames(r) for name, r in parts.items() if "video" in r.inputs},
+            _frames(parts),
         ),
         _pictures(
             "Which electrodes counted",
             notes.get("attention")
-            or "Attention of each electrode among those of its region, times the region's weight where the model has "
-            "one; seen from above, the nose points up, mean over the windows. The map between electrodes is interpolated.",
-            {name: _head(r) for name, r in parts.items() if "channels" in r.attention and r.regions},
+            or "Attention of each electrode among those of its region, times the region's weight; 1 is an equal share, "
+            "2 twice as much. Mean over the windows; seen from above, the nose points up; the colours between "
+            "electrodes are interpolated.",
+            _heads(parts),
         ),
         _pictures(
             "How EEG, face and regions are joined",
             notes.get("graph")
             or "The graph of the second stage: each cell says how much one node (column) takes part in another (row). "
             "z_e is the EEG encoder's embedding, z_v the face encoder's. Mean over the windows.",
-            {name: _graph(r) for name, r in parts.items() if "adjacency_region" in r.attention and r.regions},
+            _graphs(parts),
         ),
         _facts(first.facts, first),
         _limits([*LIMITS, *first.facts.get("not_this", ()), *limits]),
@@ -165,18 +183,9 @@ def render_report(
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{escape(title)}</title><style>\n{css}</style></head>\n<body><main>\n"
         + "\n".join(piece for piece in body if piece)
-        + f"\n<footer>Written by evermodels {escape(_version())}. This page loads nothing from anywhere.</footer>"
+        + f"\n<footer>Written by evermodels {escape(__version__)}. This page loads nothing from anywhere.</footer>"
         "\n</main></body></html>\n"
     )
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("evermodels")
-    except PackageNotFoundError:
-        return ""
 
 
 def _colour(k: int) -> str:
@@ -198,7 +207,8 @@ def _results(parts: Mapping[str, Recognition], truth: Mapping[str, str]) -> str:
     )
     return (
         "<section><h2>Result</h2><p class='soft'>Mean probability over the windows, then each window.</p>"
-        f"{_grid(tiles)}<div class='legend'>{legend}</div>{tables}</section>"
+        f"{_grid(tiles)}<div class='legend'>{legend}</div>"
+        f"{_figures('Probability of each class over time', _timelines(parts))}{tables}</section>"
     )
 
 
@@ -248,13 +258,21 @@ def _table(result: Recognition, truth: str | None) -> str:
 def _pictures(heading: str, text: str, pictures: Mapping[str, Callable[[plots.Theme], Figure]]) -> str:
     if not pictures:
         return ""
-    figures = [
-        f"<figure>{_picture(draw, f'{heading}: {name}' if name else heading)}"
-        + (f"<figcaption>{escape(name)}</figcaption>" if name else "")
-        + "</figure>"
-        for name, draw in pictures.items()
-    ]
-    return f"<section><h2>{escape(heading)}</h2><p class='lead'>{escape(text)}</p>{_grid(figures)}</section>"
+    return (
+        f"<section><h2>{escape(heading)}</h2><p class='lead'>{escape(text)}</p>{_figures(heading, pictures)}</section>"
+    )
+
+
+def _figures(heading: str, pictures: Mapping[str, Callable[[plots.Theme], Figure]]) -> str:
+    return _grid(
+        [
+            "<figure>"
+            + (f"<figcaption>{escape(name)}</figcaption>" if name else "")
+            + _picture(draw, f"{heading}: {name}" if name else heading)
+            + "</figure>"
+            for name, draw in pictures.items()
+        ]
+    )
 
 
 def _picture(draw: Callable[[plots.Theme], Figure], alt: str) -> str:
@@ -271,40 +289,86 @@ def _png(figure: Figure) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _spectrogram(result: Recognition) -> Callable[[plots.Theme], Figure]:
-    spec = result.input_spec.eeg
-    assert spec is not None
-    line = plots.stitch(result.inputs["eeg"], result.starts, spec.sfreq)
-    return lambda theme: plots.plot_spectrogram(
-        line, spec.sfreq, ch_names=spec.ch_names, start=float(result.starts.min()), theme=theme
-    )
+def _timelines(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:
+    def drawing(result: Recognition) -> Callable[[plots.Theme], Figure]:
+        return lambda theme: plots.plot_probabilities(
+            result.starts,
+            result.probabilities,
+            result.classes,
+            window_seconds=result.window_seconds,
+            title="",
+            legend=False,
+            theme=theme,
+        )
+
+    return {name: drawing(result) for name, result in parts.items()}
 
 
-def _frames(result: Recognition) -> Callable[[plots.Theme], Figure]:
-    window = min(len(result.inputs["video"]) - 1, int(result.probabilities.max(axis=1).argmax()))
-    title = f"window at {result.starts[window]:.1f} s"
-    return lambda theme: plots.plot_frames(result.inputs["video"][window], title=title, theme=theme)
+def _spectrograms(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:
+    def drawing(result: Recognition) -> Callable[[plots.Theme], Figure]:
+        spec = result.input_spec.eeg
+        assert spec is not None  # a result with EEG came from a model that takes EEG
+        line = plots.stitch(result.inputs["eeg"], result.starts, spec.sfreq)
+        first = float(result.starts.min())
+        return lambda theme: plots.plot_spectrogram(line, spec.sfreq, start=first, title="", limits=limits, theme=theme)
+
+    chosen = {name: result for name, result in parts.items() if "eeg" in result.inputs}
+    limits: tuple[float, float] | None = None
+    if len(chosen) > 1:
+        # One scale for all parts: otherwise their colours could not be compared.
+        ends = [drawing(result)("light").axes[0].images[0].get_clim() for result in chosen.values()]
+        limits = min(low for low, _ in ends), max(high for _, high in ends)
+    return {name: drawing(result) for name, result in chosen.items()}
 
 
-def _head(result: Recognition) -> Callable[[plots.Theme], Figure]:
-    spec = result.input_spec.eeg
-    assert spec is not None
-    weights = result.attention.get("regions")
-    usable = weights is not None and weights.ndim == 2 and weights.shape[1] == len(result.regions)
-    return lambda theme: plots.plot_region_attention(
-        result.attention["channels"].mean(axis=0),
-        spec.ch_names,
-        result.regions,
-        region_weights=weights.mean(axis=0) if usable and weights is not None else None,
-        title="mean over the windows",
-        theme=theme,
-    )
+def _frames(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:
+    def drawing(result: Recognition) -> Callable[[plots.Theme], Figure]:
+        start = float(result.starts[result.shown])
+        title = f"window {start:.1f}\N{EN DASH}{start + result.window_seconds:.1f} s"
+        return lambda theme: plots.plot_frames(result.inputs["video"][0], title=title, theme=theme)
+
+    return {name: drawing(result) for name, result in parts.items() if "video" in result.inputs}
 
 
-def _graph(result: Recognition) -> Callable[[plots.Theme], Figure]:
-    matrix = result.attention["adjacency_region"].mean(axis=0)
-    names = [*("z_e", "z_v")[: max(0, len(matrix) - len(result.regions))], *result.regions]
-    return lambda theme: plots.plot_adjacency(matrix, names, title="mean over the windows", theme=theme)
+def _heads(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:
+    def drawing(result: Recognition) -> Callable[[plots.Theme], Figure]:
+        spec = result.input_spec.eeg
+        assert spec is not None
+        weights = result.attention.get("regions")
+        mean = None if weights is None else weights.mean(axis=0)
+        return lambda theme: plots.plot_region_attention(
+            result.attention["channels"].mean(axis=0),
+            spec.ch_names,
+            result.regions,
+            region_weights=mean,
+            title="",
+            limits=limits,
+            theme=theme,
+        )
+
+    chosen = {n: r for n, r in parts.items() if "eeg" in r.inputs and "channels" in r.attention and r.regions}
+    limits: tuple[float, float] | None = None
+    if len(chosen) > 1:
+        ends = [drawing(result)("light").axes[0].images[0].get_clim() for result in chosen.values()]
+        limits = min(low for low, _ in ends), max(high for _, high in ends)
+    return {name: drawing(result) for name, result in chosen.items()}
+
+
+def _graphs(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:
+    def drawing(result: Recognition) -> Callable[[plots.Theme], Figure]:
+        names = ["EEG z_e", "face z_v", *result.regions]
+        return lambda theme: plots.plot_adjacency(matrix(result), names, title="", reach=reach, theme=theme)
+
+    def matrix(result: Recognition) -> np.ndarray:
+        return result.attention["adjacency_region"].mean(axis=0)
+
+    chosen = {
+        name: result
+        for name, result in parts.items()
+        if "adjacency_region" in result.attention and len(matrix(result)) == 2 + len(result.regions)
+    }
+    reach = max((float(np.abs(matrix(result)).max()) for result in chosen.values()), default=None)
+    return {name: drawing(result) for name, result in chosen.items()}
 
 
 def _facts(facts: Mapping[str, Any], result: Recognition) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from evermodels.core.errors import UnknownNameError, did_you_mean
 
-__all__ = ["ATTRIBUTION", "Source", "names", "path"]
+__all__ = ["ATTRIBUTION", "Source", "folder", "names", "path"]
 
 
 class Source(NamedTuple):
@@ -53,6 +53,27 @@ def names() -> list[str]:
     """
     root = Path(__file__).parent
     return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix in (".edf", ".jpg"))
+
+
+def folder(name: str) -> Path:
+    """Return the path of a folder of samples.
+
+    Args:
+        name: ``"faces"``.
+
+    Raises:
+        UnknownNameError: If there is no such folder.
+
+    Example:
+        >>> folder("faces").name
+        'faces'
+    """
+    known = sorted({n.partition("/")[0] for n in names() if "/" in n})
+    if name not in known:
+        raise UnknownNameError(
+            f"samples: {name!r} does not exist.{did_you_mean(name, known)} There are: {', '.join(known)}."
+        )
+    return Path(__file__).parent / name
 
 
 def path(name: str) -> Path:

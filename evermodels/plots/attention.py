@@ -1,0 +1,207 @@
+"""Which electrodes and regions a model weighed, on a head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evermodels import montage
+from evermodels.core.errors import ShapeError, require
+from evermodels.plots.style import CLASS_COLOURS, Ink, Theme, bare, canvas, colour_bar, finite_array, ink_of, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def channel_shares(
+    channel_attention: Any,
+    ch_names: Sequence[str],
+    regions: Mapping[str, Sequence[int]],
+    region_weights: Any = None,
+    *,
+    relative: bool = True,
+) -> tuple[list[str], list[float]]:
+    """Return what each channel of a region counts: its attention times its region's weight.
+
+    Args:
+        channel_attention: As in :func:`plot_region_attention`.
+        ch_names: As there.
+        regions: As there.
+        region_weights: As there.
+        relative: As there.
+
+    Returns:
+        The channels that lie in a region, in their order, and their values.
+
+    Raises:
+        ShapeError: If lengths do not fit.
+
+    Example:
+        >>> channel_shares([0.6, 0.4, 1.0], ["F3", "F4", "Pz"], {"frontal": [0, 1], "parietal": [2]}, [0.5, 0.5])
+        (['F3', 'F4', 'Pz'], [1.2, 0.8, 1.0])
+    """
+    attention = finite_array("channel_attention", channel_attention, "channels")
+    if len(attention) != len(ch_names):
+        raise ShapeError(f"channel_attention: expected one per name ({len(ch_names)}), got {len(attention)}.")
+    if not any(0 <= i < len(ch_names) for indices in regions.values() for i in indices):
+        raise ShapeError("regions: expected at least one channel that exists, got none.")
+    count = len(regions)
+    weights = np.full(count, 1 / count)
+    if region_weights is not None:
+        weights = finite_array("region_weights", region_weights, "regions")
+    if len(weights) != count:
+        raise ShapeError(f"region_weights: expected one per region ({count}), got {len(weights)}.")
+    values = {}
+    for weight, indices in zip(weights, regions.values(), strict=True):
+        equal = count * len(indices) if relative else count if region_weights is None else 1
+        values.update({i: float(attention[i] * weight * equal) for i in indices if 0 <= i < len(ch_names)})
+    return [ch_names[i] for i in sorted(values)], [values[i] for i in sorted(values)]
+
+
+def _span(values: np.ndarray, relative: bool) -> tuple[float, float]:
+    """Ends of the colours: what occurs, but never so narrow that next to no difference looks like one."""
+    low, high = float(values.min()), float(values.max())
+    if relative:
+        return min(low, 0.9), max(high, 1.1)
+    return low, high if high > low else low + 1e-6
+
+
+def plot_region_attention(
+    channel_attention: Any,
+    ch_names: Sequence[str],
+    regions: Mapping[str, Sequence[int]],
+    *,
+    region_weights: Any = None,
+    relative: bool = True,
+    limits: tuple[float, float] | None = None,
+    title: str = "region attention",
+    axes: Axes | None = None,
+    theme: Theme = "light",
+) -> Figure:
+    """Draw on a head which electrodes and regions a model weighs, seen from above with the nose up.
+
+    Source: EVER, §3.3, eq. 10-11: the attention of a channel inside its region, times the region's weight when given.
+
+    Args:
+        channel_attention: Attention of each channel, ``(channels,)``; one sum of 1 per region.
+        ch_names: Channel names, ``(channels,)``; names without a place on the head are left out.
+        regions: Channel indices by region name.
+        region_weights: Weight of each region in the order of ``regions``, ``(regions,)``; ``None`` for equal weights.
+        relative: Whether to draw multiples of an equal share (times the channels of the region and the number of
+            regions): without it, a region of few channels looks strong because it shares its attention among few.
+        limits: Values at the two ends of the colours; ``None`` for those that occur.
+        title: Title of the picture.
+        axes: Where to draw; ``None`` makes a figure.
+        theme: ``"light"`` or ``"dark"``.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ShapeError: If lengths do not fit.
+
+    Example:
+        >>> figure = plot_region_attention([0.6, 0.4], ["Fz", "Pz"], {"frontal": [0], "parietal": [1]})
+        >>> figure.axes[0].get_title(loc="left")
+        'region attention'
+    """
+    names, shares = channel_shares(channel_attention, ch_names, regions, region_weights, relative=relative)
+    weights = None if region_weights is None else finite_array("region_weights", region_weights, "regions")
+    drawn, values = [ch_names.index(name) for name in names], np.array(shares)
+    places = montage.head2d(names)
+    # Electrodes below the widest line of the head project outside the unit circle: shrink all of them into it.
+    places = places * min(1.0, 0.9 / np.linalg.norm(places, axis=1).max())
+    low, high = limits or _span(values, relative)
+    ink = ink_of(theme)
+    with styled(ink):
+        figure, axes = canvas(axes, (5.0, 4.2), "compressed")
+        picture = axes.imshow(
+            _topography(places, values),
+            origin="lower",
+            extent=(-1, 1, -1, 1),
+            cmap="viridis",
+            vmin=low,
+            vmax=high,
+            interpolation="bilinear",
+            zorder=2,
+        )
+        patches = require("matplotlib.patches", extra="plots", purpose="draw pictures")
+        picture.set_clip_path(patches.Circle((0, 0), 1.0, transform=axes.transData))
+        _head(axes, ink)
+        for k, (name, indices) in enumerate(regions.items()):
+            colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
+            rows = [drawn.index(i) for i in indices if i in drawn]
+            if not rows:
+                continue
+            axes.scatter(
+                places[rows, 0],
+                places[rows, 1],
+                c=values[rows],
+                cmap="viridis",
+                vmin=low,
+                vmax=high,
+                s=80,
+                edgecolors=colour,
+                linewidths=2.2,
+                zorder=5,
+                label=name if weights is None else f"{name} {weights[k]:.2f}",
+            )
+        stroke = require("matplotlib.patheffects", extra="plots", purpose="draw pictures")
+        for row, i in enumerate(drawn):
+            axes.annotate(
+                ch_names[i],
+                places[row],
+                xytext=(0, -9.5),
+                textcoords="offset points",
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color="#ffffff",
+                path_effects=[stroke.withStroke(linewidth=1.8, foreground="#00000099")],
+                zorder=6,
+            )
+        axes.set_title(title)
+        axes.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.0),
+            ncols=3,
+            handletextpad=0.2,
+            columnspacing=1.2,
+            title="region weight" if region_weights is not None else None,
+            title_fontsize=8.5,
+            fontsize=8.5,
+        )
+        label = "attention, times an equal share" if relative else "attention"
+        colour_bar(figure, axes, picture, label, ink)
+    return figure
+
+
+def _head(axes: Axes, ink: Ink) -> None:
+    """Draw the outline of a head seen from above: the nose points up."""
+    patches = require("matplotlib.patches", extra="plots", purpose="draw pictures")
+    style = {"edgecolor": ink.soft, "linewidth": 1.4, "facecolor": "none", "zorder": 3}
+    axes.add_patch(patches.Circle((0, 0), 1.0, **style))
+    axes.plot(
+        [-0.12, 0.0, 0.12], [0.993, 1.13, 0.993], color=ink.soft, linewidth=1.4, zorder=1, solid_joinstyle="round"
+    )
+    for side in (-1, 1):
+        axes.add_patch(patches.Ellipse((side * 1.03, 0.0), 0.10, 0.30, **{**style, "zorder": 1}))
+    axes.set_xlim(-1.42, 1.42)
+    axes.set_ylim(-1.2, 1.25)
+    axes.set_aspect("equal")
+    bare(axes)
+
+
+def _topography(places: np.ndarray, values: np.ndarray, resolution: int = 160) -> np.ndarray:
+    """Interpolate channel values smoothly over the square around the head, ``(resolution, resolution)``."""
+    from scipy.interpolate import RBFInterpolator
+
+    if len(values) < 3 or np.allclose(values, values[0]):
+        return np.full((resolution, resolution), values.mean())
+    x, y = np.meshgrid(*[np.linspace(-1.0, 1.0, resolution)] * 2)
+    surface = RBFInterpolator(places, values, kernel="linear", smoothing=1e-3)(np.column_stack([x.ravel(), y.ravel()]))
+    # Between and beyond the electrodes nothing was measured: the map must not go past their values.
+    return np.clip(surface.reshape(x.shape), values.min(), values.max())
