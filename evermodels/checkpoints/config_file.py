@@ -21,6 +21,7 @@ WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 
 FORMAT_VERSION = 1
+_DEEPEST = 50
 
 DTYPES = {
     "float16": torch.float16,
@@ -67,7 +68,7 @@ class CheckpointConfig(Config):
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
-    """Parse a JSON object strictly: UTF-8, no doubled key, no NaN.
+    """Parse a JSON object strictly: UTF-8, no doubled key, no NaN, no bottomless nesting.
 
     Args:
         data: The bytes of the file.
@@ -99,7 +100,13 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected a JSON object, got {type(value).__name__}.")
-    return value
+    level: list[Any] = [value]
+    for _ in range(_DEEPEST):
+        level = [v for one in level for v in (one.values() if isinstance(one, dict) else one)]
+        level = [v for v in level if isinstance(v, (dict, list))]
+        if not level:
+            return value
+    raise ConfigError(f"{where}: nested deeper than {_DEEPEST} levels. This is not a file of ours.")
 
 
 def dump_json(value: Mapping[str, Any], where: str) -> bytes:

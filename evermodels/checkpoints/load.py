@@ -151,9 +151,7 @@ def _load(source: Source, content: CheckpointConfig, cls: Any) -> tuple[Pretrain
         for other in sorted(source.folder.iterdir()):
             if other.suffix.lower() in PICKLES:
                 refuse_pickle(other)
-    with torch.device("meta"):
-        model = cls(cls.config_class.from_dict(content.config))
-        model.to(DTYPES[content.dtype])
+    model = _empty(cls, content, source.folder / CONFIG_NAME)
     declared, by, way_out = source.digests.get(WEIGHTS_NAME), source.declared_by, source.way_out
     if declared is None and WEIGHTS_NAME in content.files:
         declared, by = content.files[WEIGHTS_NAME], CONFIG_NAME
@@ -170,6 +168,21 @@ def _load(source: Source, content: CheckpointConfig, cls: Any) -> tuple[Pretrain
     model.provenance = content.training
     model.load_report = report
     return model, report
+
+
+def _empty(cls: Any, content: CheckpointConfig, path: Path) -> PretrainedModel:
+    """Return the model on ``meta``: its shapes without memory or random numbers."""
+    try:
+        with torch.device("meta"):
+            model = cls(cls.config_class.from_dict(content.config))
+            return model.to(DTYPES[content.dtype])
+    except ConfigError as error:
+        raise ConfigError(f"{path}: config: {error}") from error
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{path}: config: {cls.__name__} cannot be built from these values ({error}). "
+            "Use the config.json that was written together with the weights."
+        ) from error
 
 
 def _check_channels(model: PretrainedModel, ch_names: Sequence[str] | None, source: Source) -> None:

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def staged(folder: Path) -> Iterator[dict[str, Path]]:
-    """Collect finished files under temporary names and give them their own names at the end, all or none.
+    """Collect finished files under temporary names and give them their own names at the end.
 
     Temporary files stand in the same folder, so that each rename is atomic; on an error they are removed and what
-    stood there before is untouched.
+    stood there before is untouched. A kill between two renames leaves whole files whose digests disagree, which the
+    reader finds.
 
     Args:
         folder: Where the files go; made if it does not exist.
@@ -55,8 +56,7 @@ def staged(folder: Path) -> Iterator[dict[str, Path]]:
         for path in files.values():
             with path.open("rb+") as stream:
                 os.fsync(stream.fileno())
-        for name, path in files.items():
-            path.replace(folder / name)
+        _rename(files, folder)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder}: cannot be written ({error}). Check that the place is a folder, may be written and has room; "
@@ -66,6 +66,20 @@ def staged(folder: Path) -> Iterator[dict[str, Path]]:
         for path in files.values():
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _rename(files: dict[str, Path], folder: Path) -> None:
+    for done, (name, path) in enumerate(files.items()):
+        try:
+            path.replace(folder / name)
+        except OSError as error:
+            if not done:
+                raise
+            raise CheckpointError(
+                f"{folder / name}: could not be replaced ({error}), while {', '.join([*files][:done])} already was. "
+                "The folder holds files of two saves and will not load: free the file (another program may hold it) "
+                "and save again."
+            ) from error
 
 
 def stage(files: dict[str, Path], folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -14,13 +15,13 @@ from typing_extensions import Self
 from evermodels.core.errors import ConfigError, did_you_mean
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _field_types(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
 
 
-def _describe(annotation: Any) -> str:
+def _describe(annotation: Any) -> str:  # noqa: PLR0911 - one branch a kind of annotation
     if annotation is type(None):
         return "None"
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
@@ -81,7 +82,8 @@ def _coerce(value: Any, annotation: Any, where: str) -> Any:  # noqa: PLR0911, P
             return annotation.from_dict(value, where=where)
         raise wrong
     if annotation is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not (float("-inf") < value < float("inf")):
+        # An int beyond the largest float compares as finite, but cannot become one.
+        if not -sys.float_info.max <= value <= sys.float_info.max:
             raise ConfigError(f"{where}: expected a finite number, got {value!r}.")
         return float(value)
     if annotation is int and isinstance(value, int) and not isinstance(value, bool):
@@ -124,8 +126,9 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check every field's type, then the values."""
-        for name, annotation in _field_types(type(self)).items():
-            where = f"{type(self).__name__}.{name}"
+        cls: type = type(self)
+        for name, annotation in _field_types(cls).items():
+            where = f"{cls.__name__}.{name}"
             object.__setattr__(self, name, _coerce(getattr(self, name), annotation, where))
         self.check()
 

@@ -110,13 +110,17 @@ def check_axes(name: str, tensor: Tensor, axes: str, **lengths: int) -> None:
         evermodels.core.errors.ShapeError: eeg: expected (batch, channels, time), got 2 axes of shape (19, 1000). ...
     """
     if not isinstance(tensor, Tensor):
-        raise ShapeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}. Convert it with torch.as_tensor.")
+        raise ShapeError(
+            f"{name}: expected a torch.Tensor, got {type(tensor).__name__}. Convert it with torch.as_tensor."
+        )
     names = axes.split()
     shape = tuple(tensor.shape)
     expected = f"({', '.join(names)})"
     if len(shape) != len(names):
         way_out = (
-            " Add the missing axis with .unsqueeze(0)." if len(shape) == len(names) - 1 else " Reshape it to these axes."
+            " Add the missing axis with .unsqueeze(0)."
+            if len(shape) == len(names) - 1
+            else " Reshape it to these axes."
         )
         raise ShapeError(f"{name}: expected {expected}, got {len(shape)} axes of shape {shape}.{way_out}")
     for axis, length in zip(names, shape, strict=True):

@@ -34,7 +34,9 @@ class ModelEntry(NamedTuple):
     summary: str
 
 
-def _family(kind: str, modalities: tuple[str, ...], module: str, cls: str, names: dict[str, str]) -> dict[str, ModelEntry]:
+def _family(
+    kind: str, modalities: tuple[str, ...], module: str, cls: str, names: dict[str, str]
+) -> dict[str, ModelEntry]:
     return {name: ModelEntry(kind, modalities, module, cls, summary) for name, summary in names.items()}
 
 
@@ -45,7 +47,7 @@ MODELS: dict[str, ModelEntry] = {
         "evermodels.backbones.eeg.audio_mamba",
         "AudioMamba",
         {
-            "audio_mamba_nano": "Audio-Mamba, 64 wide, 4 deep, 8×8 patches, Fo-Bi: the EEG half of ever_tiny",
+            "audio_mamba_nano": "Audio-Mamba, 64 wide, 4 deep, 8 by 8 patches, Fo-Bi: the EEG half of ever_tiny",
             "audio_mamba_tiny": "Audio-Mamba tiny, 192 wide, 24 deep, Fo-Bi",
             "audio_mamba_small": "Audio-Mamba small, 384 wide, 24 deep, Fo-Bi",
             "audio_mamba_base": "Audio-Mamba base, 768 wide, 24 deep, Fo-Bi",

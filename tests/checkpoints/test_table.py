@@ -1,0 +1,167 @@
+"""The weight table: each entry complete, verified and loadable."""
+
+import json
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+
+import evermodels as em
+from evermodels.checkpoints import bundle
+from evermodels.checkpoints.card import NOT_THIS
+from evermodels.checkpoints.read import meta_tensors
+from evermodels.checkpoints.table import BUNDLED, BUNDLED_LIMIT, load_table, lookup
+from evermodels.checkpoints.verify import FileDigest
+from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError
+
+NAMES = sorted(load_table())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_entry_is_complete(name):
+    entry = lookup(name)
+    assert 0 < entry.score.value <= 1
+    for file, digest in entry.files.items():
+        assert FileDigest.of_file(BUNDLED / name / file) == digest, file
+    assert sorted(p.name for p in (BUNDLED / name).iterdir()) == sorted(entry.files)
+    card = ModelCard.load(BUNDLED / name / "README.md")
+    assert card.data.library_name == "evermodels"
+    assert card.data.license == entry.licence
+    assert NOT_THIS in card.text
+    assert entry.recipe in card.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_entry_loads(name):
+    model = em.from_pretrained(name)
+    assert meta_tensors(model) == []
+    assert not model.training
+    assert model.architecture == name.partition(".")[0]
+    assert model.load_report.verified == "the weight table"
+    assert not model.load_report.reinitialised
+    assert len(model.classes) == model.config.num_classes
+    if "_tiny" in name:
+        assert sum(p.numel() for p in model.parameters()) <= 1_500_000
+    assert all(torch.isfinite(t).all() for t in model.state_dict().values())
+
+
+def test_bundled_files():
+    sizes = {p: p.stat().st_size for p in BUNDLED.rglob("*") if p.is_file()}
+    assert sum(sizes.values()) < BUNDLED_LIMIT
+    assert {p.parent.name for p in sizes} == {name for name in NAMES if lookup(name).bundled}
+
+
+@pytest.fixture
+def place(tmp_path):
+    path = tmp_path / "table" / "table.json"
+    path.parent.mkdir()
+    path.write_text('{"format_version": 1, "entries": {}}')
+    return {"table_path": path, "bundled": tmp_path / "table" / "bundled"}
+
+
+GIVEN = {"licence": "mit", "data": "d", "protocol": "p", "recipe": "r", "score": {"metric": "UAR", "value": 0.6}}
+
+
+def test_bundle(saved, place):
+    entry = bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
+    assert load_table(place["table_path"]) == {"tiny_test.own": entry}
+    folder = place["bundled"] / "tiny_test.own"
+    assert {p.name: FileDigest.of_file(p) for p in folder.iterdir()} == entry.files
+    em.from_pretrained(folder)
+    with pytest.raises(ConfigError, match=r"'tiny_test.own' exists.*replace"):
+        bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
+    again = bundle.add_to_table(saved, "tiny_test.own", **{**GIVEN, "data": "other"}, replace=True, **place)
+    assert load_table(place["table_path"])["tiny_test.own"] == again != entry
+    assert len(list(place["table_path"].parent.iterdir())) == 2
+
+
+def test_bundle_takes_what_training_says(model, tmp_path, place):
+    training = {
+        "licence": "apache-2.0",
+        "datasets": ["x", "y"],
+        "protocol": "p",
+        "recipe": "r",
+        "scores": {"UAR": {"value": 0.7, "low": 0.6, "high": 0.8, "n": 3}, "accuracy": 0.9},
+    }
+    folder = model.save_pretrained(tmp_path / "own", training=training)
+    entry = bundle.add_to_table(folder, "tiny_test.own", **place)
+    assert (entry.licence, entry.data, str(entry.score)) == ("apache-2.0", "x, y", "UAR 0.700 [0.600, 0.800]")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "error", "message"),
+    [
+        ("tiny_tset.own", {}, UnknownNameError, "Did you mean 'tiny_test'"),
+        ("tiny_test", {}, ConfigError, r"expected 'arch.tag'"),
+        ("tiny_test.../x", {}, ConfigError, r"expected 'arch.tag'"),
+        ("ever_tiny.own", {}, ConfigError, "does not fit 'tiny_test'"),
+        ("tiny_test.own", {"protocol": None, "score": None}, ConfigError, "protocol, score: not given"),
+        ("tiny_test.own", {"score": {"metric": "UAR"}}, ConfigError, "missing key 'value'"),
+        ("tiny_test.own", {"score": {"metric": "UAR", "value": 1, "low": 0}}, ConfigError, "both low and high"),
+    ],
+)
+def test_bundle_refuses(saved, place, name, change, error, message):
+    with pytest.raises(error, match=message):
+        bundle.add_to_table(saved, name, **{**GIVEN, **change}, **place)
+    assert load_table(place["table_path"]) == {}
+    assert not place["bundled"].exists()
+
+
+def test_bundle_refuses_a_damaged_folder(saved, place, monkeypatch):
+    monkeypatch.setattr(bundle, "BUNDLED_LIMIT", 100)
+    with pytest.raises(CheckpointError, match=r"bytes, the limit is 100"):
+        bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
+    (saved / "README.md").write_text("# none")
+    with pytest.raises(CheckpointError, match="has no section 'What this is not'"):
+        bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
+    (saved / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="not the file that was declared"):
+        bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
+
+
+def test_bundle_command(saved, monkeypatch, capsys, place):
+    add = bundle.add_to_table
+    monkeypatch.setattr(bundle, "add_to_table", lambda *a, **k: add(*a, **k, **place))
+    words = [word for key in ("licence", "data", "protocol", "recipe") for word in (f"--{key}", GIVEN[key])]
+    bundle.main([str(saved), "tiny_test.own", *words, "--score", json.dumps(GIVEN["score"])])
+    assert "tiny_test.own: UAR 0.600" in capsys.readouterr().out
+
+
+FILES = {name: {"size": 1, "sha256": "0" * 64} for name in ("config.json", "model.safetensors", "README.md")}
+ROW = {**GIVEN, "bundled": True, "files": FILES}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"files": {}}, "files: expected exactly config.json"),
+        ({"files": {**FILES, "x.bin": FILES["README.md"]}}, "files: expected exactly config.json"),
+        ({"licence": " "}, "licence: expected a text"),
+        ({"recipe": 3}, "recipe: expected str"),
+        ({"bundled": False}, "bundled: expected true, or a repo_id"),
+        ({"repo_id": "a/b"}, "revision: expected a commit together with repo_id"),
+        ({"repo_id": "a/b", "revision": "main"}, "revision: expected a commit of 40"),
+        ({"scor": 1}, "unknown key 'scor'. Did you mean 'score'"),
+    ],
+)
+def test_wrong_entry(tmp_path, change, message):
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({"format_version": 1, "entries": {"ever_tiny.x": {**ROW, **change}}}))
+    with pytest.raises(ConfigError, match=message):
+        load_table(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"entries": {}}', "expected format_version 1 and entries"),
+        ('{"format_version": 2, "entries": {}}', "expected format_version 1 and entries"),
+        ('{"format_version": 1, "entries": []}', "entries: expected a mapping"),
+        ('{"format_version": 1, "entries": {"ever_tiny.x": 3}}', "expected a mapping, got int"),
+    ],
+)
+def test_wrong_table(tmp_path, text, message):
+    path = tmp_path / "table.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_table(path)
