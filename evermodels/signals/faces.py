@@ -29,8 +29,8 @@ class HaarFaceCrop:
 
     Args:
         margin: Extra border on each side, as a part of the face box's side (default 0.1).
-        min_neighbors: How many overlapping hits make a face (default 6, at most 4 in the finer search); fewer find more,
-            and more that is none.
+        min_neighbors: How many overlapping hits make a face (default 6, at most 4 in the finer search); fewer find
+            more, also what is no face.
 
     Raises:
         ConfigError: If ``margin`` is not in 0..1.
