@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch.utils.data import Dataset
 
 from evermodels.core.errors import ConfigError, DataError
-from evermodels.core.specs import InputSpec
+from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.training.recipe import Augmentation, Recipe
+
+if TYPE_CHECKING:
+    from evermodels.datasets.eegmat import EEGMAT
+    from evermodels.datasets.faces import LondonFaces
 
 
 class Parts(NamedTuple):
@@ -77,11 +82,33 @@ def _eeg_transform(settings: Augmentation, sfreq: float) -> Any:
     return augment.Compose(chosen) if chosen else None
 
 
+@functools.lru_cache(maxsize=2)
+def _eegmat(folder: Path, spec: EEGSpec) -> EEGMAT:
+    """Recordings are decoded once for all rows and seeds of a process."""
+    from evermodels.datasets.eegmat import EEGMAT
+
+    return EEGMAT(
+        folder,
+        ch_names=spec.ch_names,
+        sfreq=spec.sfreq,
+        window_seconds=spec.window_seconds,
+        l_freq=spec.l_freq,
+        h_freq=spec.h_freq,
+        reference=spec.reference,
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _faces(folder: Path, crop: bool, margin: float) -> LondonFaces:
+    from evermodels.datasets.faces import LondonFaces
+
+    return LondonFaces(folder, crop=crop, margin=margin)
+
+
 def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str | os.PathLike[str] | None) -> Parts:
     """Build the parts of the quadrant pairs (protocol 4: fixed people, balanced classes, a pairing of its own seed).
 
-    A modality that the model does not take is still part of each pair, at the data set's default size, so that all
-    rows see the same samples.
+    A modality that the model does not take is still part of each pair, so that all rows are tested on the same samples.
 
     Args:
         recipe: The recipe.
@@ -93,27 +120,20 @@ def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str
         DataError: If the folder or people are missing.
         ConfigError: If the model eats what this data cannot give.
     """
-    from evermodels.core.specs import VideoSpec
-    from evermodels.datasets.eegmat import EEGMAT
-    from evermodels.datasets.faces import LondonFaces
+    from evermodels import montage
     from evermodels.datasets.quadrant import QuadrantPairs
 
     root, settings = data_folder(data_root), recipe.data
-    eeg_settings: dict[str, Any] = {}
-    if spec.eeg is not None:
-        if spec.eeg.notch is not None or spec.eeg.scale != "none":
-            raise ConfigError(
-                f"model: its input spec asks for notch={spec.eeg.notch}, scale={spec.eeg.scale!r}; the quadrant pairs "
-                "give EEG in µV with notch=None and scale='none'."
-            )
-        eeg_settings = {
-            key: getattr(spec.eeg, key)
-            for key in ("ch_names", "sfreq", "window_seconds", "l_freq", "h_freq", "reference")
-        }
-    # The smallest clip that the data set makes where nobody looks at it.
-    video = spec.video if spec.video is not None else VideoSpec(num_frames=1, size=(8, 8))
-    eegmat = EEGMAT(root / "eegmat", **eeg_settings)
-    faces = LondonFaces(root / "faces", crop=video.face_crop, margin=video.margin)
+    # What a row does not look at is still drawn: the windows as usual, the clips as small as they can be.
+    eeg = spec.eeg or EEGSpec(ch_names=montage.preset("eegmat"), sfreq=200.0, window_seconds=5.0)
+    video = spec.video or VideoSpec(num_frames=1, size=(8, 8))
+    if eeg.notch is not None or eeg.scale != "none":
+        raise ConfigError(
+            f"model: its input spec asks for notch={eeg.notch}, scale={eeg.scale!r}; the quadrant pairs "
+            "give EEG in µV with notch=None and scale='none'."
+        )
+    eegmat = _eegmat(root / "eegmat", eeg)
+    faces = _faces(root / "faces", video.face_crop, video.margin)
     shared: dict[str, Any] = {
         "pairing_seed": settings.pairing_seed,
         "num_frames": video.num_frames,

@@ -257,6 +257,8 @@ class _Run:
             sampler=EpochSampler(length, seed),
             drop_last=True,
             num_workers=recipe.data.num_workers,
+            # Workers that live on keep what they have decoded.
+            persistent_workers=recipe.data.num_workers > 0,
         )
         self.criterion = self._loss(model)
         optimizer, schedule = make_optimizer(model, optim, len(loader))

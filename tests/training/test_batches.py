@@ -1,0 +1,53 @@
+"""Order, modality dropout, mixup."""
+
+from __future__ import annotations
+
+import torch
+
+from evermodels.training.batches import EpochSampler, Mixup, modality_dropout
+from evermodels.training.engine import build_model
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        sampler = EpochSampler(20, seed)
+        sampler.set_epoch(epoch)
+        torch.rand(7)
+        return list(sampler)
+
+    assert order(0, 1) == order(0, 1)
+    assert sorted(order(0, 1)) == list(range(20))
+    assert len({tuple(order(s, e)) for s in range(3) for e in range(3)}) == 9
+
+
+def test_dropout_marks_one_modality_at_most():
+    present = modality_dropout(4000, ("eeg", "video"), 0.4)
+    assert bool((present["eeg"] | present["video"]).all())
+    missing = {name: float((~mask).float().mean()) for name, mask in present.items()}
+    assert all(abs(share - 0.2) < 0.03 for share in missing.values()), missing
+    assert modality_dropout(4, ("eeg",), 0.4) is None
+    assert modality_dropout(4, ("eeg", "video"), 0.0) is None
+
+
+def test_mixup_mixes_spectrograms_and_pictures(fake):
+    model = build_model(fake.make_recipe().for_row("ever"))
+    model.train()
+    eeg, video = torch.randn(4, 4, 64), torch.randn(4, 2, 3, 16, 16)
+    plain = model.spectrogram(eeg)
+    mixup = Mixup(model, 0.4)
+    mixed, partner, factor = mixup({"eeg": eeg, "video": video}, torch.arange(4))
+    assert torch.equal(mixed["eeg"], eeg)
+    torch.testing.assert_close(mixed["video"], factor * video + (1 - factor) * video[partner])
+    torch.testing.assert_close(model.spectrogram(eeg), factor * plain + (1 - factor) * plain[partner])
+    model.eval()
+    assert torch.equal(model.spectrogram(eeg), plain)
+    model.train()
+    mixup.close()
+    assert torch.equal(model.spectrogram(eeg), plain)
+
+
+def test_mixup_of_a_model_without_spectrograms_mixes_its_input():
+    x = torch.randn(3, 2, 8)
+    mixup = Mixup(torch.nn.Linear(2, 2), 1.0)
+    mixed, partner, factor = mixup({"eeg": x}, torch.arange(3))
+    torch.testing.assert_close(mixed["eeg"], factor * x + (1 - factor) * x[partner])

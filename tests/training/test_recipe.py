@@ -1,0 +1,110 @@
+"""Recipes: what they hold, what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from evermodels.core.errors import ConfigError, UnknownNameError
+from evermodels.models import EVER
+from evermodels.training import list_recipes, load_recipe
+from evermodels.training.recipe import Recipe, parse_override
+
+MINIMAL = 'name = "x"\n'
+
+
+def write(tmp_path, text):
+    path = tmp_path / "x.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_bundled_recipe_loads_and_its_rows_fit_their_model(name):
+    recipe = load_recipe(name)
+    for row in recipe.rows:
+        model = recipe.for_row(row.name).model
+        EVER.presets[model.architecture].replace(**model.config)
+
+
+def test_the_rows_are_those_of_tables_3_and_4():
+    recipe = load_recipe("ever_tiny_quadrant")
+    by_table = {t: [row.name for row in recipe.rows if row.table == t] for t in (3, 4)}
+    assert by_table[3] == ["eeg", "video", "naive", "naive_align", "bih_gcn", "ever"]
+    assert by_table[4] == ["ever_no_local", "ever_no_region_edges", "ever_no_both"]
+    assert recipe.row(None).name == "ever"
+    config = {row.name: recipe.for_row(row.name).model.config for row in recipe.rows}
+    assert config["eeg"]["modalities"] == ["eeg"]
+    assert config["video"]["modalities"] == ["video"]
+    assert (config["naive"]["fusion"], config["naive"]["alignment"]) == ("naive", "none")
+    assert (config["naive_align"]["fusion"], config["naive_align"]["alignment"]) == ("naive", "correlation")
+    assert config["bih_gcn"].get("fusion", "bih_gcn") == "bih_gcn" and config["bih_gcn"]["alignment"] == "none"
+    assert config["ever"]["alignment"] == "correlation"
+    assert config["ever_no_both"]["local_mask"] is False and config["ever_no_both"]["region_edges"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[optim]\nepochss = 3", r"unknown key 'epochss'. Did you mean 'epochs'"),
+        ("[optim]\nepochs = '3'", r"OptimSettings.epochs: expected int, got '3' \(str\)"),
+        ("[optim]\nepochs = 0", r"OptimSettings.epochs: expected at least 1, got 0"),
+        ("[optim]\nlr = {eeg_encoder = -1.0}", r"LearningRates.eeg_encoder"),
+        ("[optim]\nmodality_dropout = 1.0", r"modality_dropout: expected a number in \[0, 1\)"),
+        ("[data]\ndataset = 'quadrant'", r"expected one of 'quadrant_pairs', got 'quadrant'"),
+        ("[data]\nlength = 10", r"multiple of 4"),
+        ("[data.augment]\nchannel_dropout = 2.0", r"expected a probability"),
+        ("[loss]\nbeta = 1.0", r"LossSettings.beta"),
+        ("[selection]\nmetric = 'test_uar'", r"expected one of 'uar'"),
+        ("[model]\npretrained = 'a.b'\nconfig = {dim = 3}", r"a checkpoint brings its own config"),
+        ("full = 'x'", r"Recipe.full: expected one of the rows"),
+        ("[[rows]]\nname = 'a'\ntable = 3\n[[rows]]\nname = 'a'\ntable = 3", r"'a' occurs twice"),
+        ("[[rows]]\nname = 'a'\ntable = 3\ninit_from = {eeg = 'b'}", r"'a' starts from 'b', which is not an earlier"),
+        ("[[rows]]\nname = 'a'\ntable = 3\ninit_from = {ecg = 'b'}", r"unknown modality 'ecg'"),
+        ("[[rows]]\nname = '../a'\ntable = 3", r"Row.name: expected letters"),
+        ("[[rows]]\nname = 'a'\ntable = 3\noverrides.optm.epochs = 3", r"no section 'optm'. Did you mean 'optim'"),
+        ("[[rows]]\nname = 'a'\ntable = 3\noverrides.optim.epoch = 3", r"unknown key 'epoch'"),
+        ("[optim", r"not a TOML file"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_name(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(write(tmp_path, MINIMAL + text))
+
+
+def test_unknown_recipes_and_rows_are_named():
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'ever_tiny_quadrant'"):
+        load_recipe("ever_tiny_quadrants")
+    with pytest.raises(UnknownNameError, match=r"there is no file"):
+        load_recipe("nowhere.toml")
+    with pytest.raises(UnknownNameError, match=r"has no 'evr'. Did you mean 'ever'"):
+        load_recipe("ever_tiny_quadrant").row("evr")
+
+
+def test_overrides_change_values_and_rows_win_over_them(tmp_path):
+    path = write(
+        tmp_path,
+        MINIMAL + "[optim]\nepochs = 9\nema_decay = 0.9\n[[rows]]\nname = 'a'\ntable = 3\noverrides.optim.epochs = 5",
+    )
+    recipe = load_recipe(path, ["optim.epochs=3", "optim.ema_decay=none", "model.config.fusion=naive"])
+    assert (recipe.optim.epochs, recipe.optim.ema_decay, recipe.model.config) == (3, None, {"fusion": "naive"})
+    assert recipe.for_row("a").optim.epochs == 5
+    with pytest.raises(ConfigError, match="expected key=value"):
+        load_recipe(path, ["optim.epochs"])
+    with pytest.raises(ConfigError, match="unknown key 'epoch'"):
+        load_recipe(path, ["optim.epoch=3"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a=1", 1), ("a=true", True), ("a=[1, 2]", [1, 2]), ("a='1'", "1"), ("a=naive", "naive"), ("a=None", None)],
+)
+def test_values_are_read_as_toml(text, value):
+    assert parse_override(text) == (("a",), value)
+
+
+def test_the_digest_is_about_results_only():
+    recipe = Recipe.from_dict({"name": "x"})
+    assert recipe.digest() == recipe.replace(name="y", description="z").digest()
+    assert recipe.digest() == recipe.replace(data=recipe.data.replace(num_workers=4)).digest()
+    assert recipe.digest() != recipe.replace(optim=recipe.optim.replace(epochs=31)).digest()
+    assert recipe.digest() != recipe.replace(model=recipe.model.replace(config={"dim": 8})).digest()
