@@ -50,9 +50,8 @@ def cosine_adjacency(nodes: Tensor, mask: Tensor) -> Tensor:
         check_axes("mask", mask, "nodes nodes", nodes=n)
     with without_autocast(nodes):
         h = at_least_float32(nodes)
-        square = h.square().sum(-1, keepdim=True)
-        nonzero = square > _SMALLEST_NORM**2
-        unit = h * (torch.where(nonzero, square, 1).rsqrt() * nonzero)
+        norm = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
+        unit = h / norm.masked_fill(norm <= _SMALLEST_NORM, torch.inf)  # a vector over infinity is 0, as is its slope
         return (unit @ unit.mT) * mask
 
 
@@ -100,8 +99,7 @@ def symmetric_normalize(adjacency: Tensor, *, self_loops: bool = False, eps: flo
         if self_loops:
             a = torch.where(torch.eye(a.shape[-1], dtype=torch.bool, device=a.device), 1.0, a)
         degree = a.abs().sum(-1)
-        nonzero = degree > eps
-        root = torch.where(nonzero, degree, 1).rsqrt() * nonzero
+        root = degree.masked_fill(degree <= eps, torch.inf).rsqrt()
         return root[..., :, None] * a * root[..., None, :]
 
 

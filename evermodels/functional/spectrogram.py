@@ -22,6 +22,30 @@ def resolve_hop(n_fft: int, hop_length: int | None, size: tuple[int, int] | None
     return hop
 
 
+def _magnitude(stft: Tensor) -> Tensor:
+    """Return the absolute value, in half the time of ``abs`` of a complex tensor, with slope 0 at 0."""
+    square = torch.addcmul(stft.real * stft.real, stft.imag, stft.imag)
+    return square.clamp_min(torch.finfo(square.dtype).tiny).sqrt()
+
+
+def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize ``(n, rows, columns)`` bilinearly.
+
+    On the CPU, products with the weights of each axis take half the time of the kernel; elsewhere a matmul might round
+    to TF32.
+    """
+    if images.device.type != "cpu":
+        return F.interpolate(images[None], size=size, mode="bilinear", align_corners=False)[0]
+    n, rows, columns = images.shape
+    across_rows, across_columns = (
+        F.interpolate(torch.eye(length, dtype=images.dtype, device=images.device)[None], size=want, mode="linear")[0]
+        for length, want in zip((rows, columns), size, strict=True)
+    )
+    # torch.stft leaves the bins of one frame side by side, so this reshape copies nothing.
+    fewer = (images.mT.reshape(n * columns, rows) @ across_rows).view(n, columns, size[0])
+    return fewer.mT @ across_columns
+
+
 def log_spectrogram(
     signal: Tensor,
     n_fft: int,
@@ -83,7 +107,7 @@ def log_spectrogram(
         elif window.shape != (n_fft,):
             raise ShapeError(f"window: expected ({n_fft},) as n_fft={n_fft}, got {tuple(window.shape)}.")
         stft = torch.stft(x.reshape(-1, time), n_fft, hop, window=window.to(x), return_complex=True)
-        spectrogram = torch.log1p(stft.abs())
+        spectrogram = torch.log1p(_magnitude(stft))
         if size is not None:
-            spectrogram = F.interpolate(spectrogram[None], size=size, mode="bilinear", align_corners=False)[0]
+            spectrogram = _resize(spectrogram, size)
         return spectrogram.reshape(*signal.shape[:-1], *spectrogram.shape[-2:])

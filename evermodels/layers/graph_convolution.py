@@ -34,7 +34,7 @@ class GraphConvolution(nn.Module):
     def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
         """Propagate ``(batch, nodes, in_features)`` over ``(batch, nodes, nodes)``."""
         support = F.linear(nodes, self.weight)
-        return adjacency.to(support.dtype) @ support + self.bias
+        return torch.baddbmm(self.bias, adjacency.to(support.dtype), support)
 
     def extra_repr(self) -> str:
         """Return the widths for ``repr``."""

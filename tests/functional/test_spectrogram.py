@@ -133,3 +133,12 @@ def test_compiles():
     signal = torch.randn(2, 3, 64)
     compiled = torch.compile(lambda x: log_spectrogram(x, 16, size=(8, 8)), backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(signal), log_spectrogram(signal, 16, size=(8, 8)))
+
+
+@pytest.mark.parametrize("size", [(3, 5), (11, 30), (9, 21)])
+def test_the_two_ways_to_resize_agree(size):
+    from evermodels.functional.spectrogram import _resize
+
+    images = torch.randn(4, 9, 21, dtype=torch.float64)
+    expected = torch.nn.functional.interpolate(images[None], size=size, mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(_resize(images, size), expected)
