@@ -25,6 +25,7 @@ from evermodels.checkpoints.config_file import (
     dump_json,
     parse_config,
 )
+from evermodels.checkpoints.read import not_finite
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ConfigError
 
@@ -149,7 +150,7 @@ def _state(model: PretrainedModel) -> tuple[dict[str, Tensor], str]:
             raise CheckpointError(f"{name}: shares its memory with {first}. Give each its own copy before saving.")
         if tensor.is_floating_point():
             dtypes.add(tensor.dtype)
-            if not bool(torch.isfinite(tensor).all()):
+            if not_finite(tensor):
                 raise CheckpointError(
                     f"{name}: has values that are not finite: the training diverged. Nothing is saved."
                 )

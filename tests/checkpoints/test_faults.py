@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 import evermodels as em
 from evermodels.checkpoints import load, table
 from evermodels.checkpoints.config_file import parse_config, parse_json
+from evermodels.checkpoints.read import not_finite
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError
 
@@ -331,3 +332,20 @@ def test_wrong_digest_in_the_table(listed):
     table.TABLE_PATH.write_text(json.dumps(content))
     with pytest.raises(ChecksumError, match="abababab"):
         em.from_pretrained("tiny_test.own")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(), (1,), (7, 13), (1000,), (0, 3)])
+def test_not_finite_finds_each_place(shape, dtype):
+    tensor = torch.randn(shape).to(dtype)
+    assert not_finite(tensor) == ""
+    assert not_finite(torch.full(shape, torch.finfo(dtype).max, dtype=dtype)) == ""
+    for index in {0, tensor.numel() // 2, tensor.numel() - 1} if tensor.numel() else ():
+        for value, text in (
+            (float("nan"), "1 NaN, 0 inf"),
+            (float("inf"), "0 NaN, 1 inf"),
+            (-float("inf"), "0 NaN, 1"),
+        ):
+            bad = tensor.clone()
+            bad.view(-1)[index] = value
+            assert not_finite(bad).startswith(text)
