@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -48,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return INTERRUPTED
         except BrokenPipeError:
             # The reader of our output has gone (`| head`): nothing more can be said, nothing went wrong.
-            sys.stdout = None
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return OK
         except (EvermodelsError, OSError) as error:
             print(f"evermodels: {' '.join(str(error).split())}", file=sys.stderr)
@@ -204,8 +207,9 @@ def _print_facts(rows: Sequence[tuple[str, Any]]) -> None:
 
 def _demo(args: argparse.Namespace) -> int:
     from evermodels import demo
+    from evermodels.report import check_target
 
-    demo.run(args.out)
+    demo.run(check_target(args.out, "--out"))
     return OK
 
 

@@ -63,12 +63,12 @@ _LIMITS = (
 )
 
 
-def run(out: str | os.PathLike[str], *, model: str = MODEL, progress: bool = True) -> Path:
+def run(out: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None, progress: bool = True) -> Path:
     """Run the demo: print the probabilities of each window and write the page.
 
     Args:
         out: Where the page goes.
-        model: A checkpoint of the quadrant pairs.
+        model: A checkpoint of the quadrant pairs; ``None`` for the bundled one, :data:`MODEL`.
         progress: Whether to draw progress bars on stderr.
 
     Returns:
@@ -80,11 +80,11 @@ def run(out: str | os.PathLike[str], *, model: str = MODEL, progress: bool = Tru
     """
     check_target(out, "out")
     # The clips are cut to the face when they are made, as in the training data: no face is looked for again.
-    recognizer = Recognizer(model, batch_size=1, face=None)
+    recognizer = Recognizer(model or MODEL, batch_size=1, face=None)
     known = recognizer.model.classes or ()
     if not {part.truth for part in PARTS} <= set(known):
         raise CheckpointError(
-            f"model: the demo needs the classes {', '.join(repr(p.truth) for p in PARTS)}, and {model!r} knows "
+            f"model: the demo needs the classes {', '.join(repr(p.truth) for p in PARTS)}, and {recognizer.name!r} knows "
             f"{', '.join(known) or 'none by name'}. Use evermodels predict for it."
         )
     print(f"{recognizer.name}: {sum(p.numel() for p in recognizer.model.parameters()):,} parameters")

@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import evermodels as em
+from evermodels import cli, demo, samples, training
+from evermodels.core.errors import CheckpointError, SignalError
+
+REST = samples.path("eegmat_subject33_rest.edf")
+CLASSES = tuple(sorted({p.truth for p in demo.PARTS} | {"rest & smiling", "arithmetic & neutral"}))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    model = em.create_model("ever_tiny")
+    model.classes = CLASSES
+    return model.save_pretrained(tmp_path_factory.mktemp("checkpoints") / "mine")
+
+
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
+    code = cli.main([str(a) for a in arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, f"evermodels {em.__version__}\n", "")
+
+
+def test_list(capsys):
+    code, out, _ = run(capsys, "list")
+    assert code == 0 and [line.split()[0] for line in out.splitlines()] == em.list_models()
+    code, out, _ = run(capsys, "list", "videomae_*", "--kind", "backbone")
+    assert code == 0 and [line.split()[0] for line in out.splitlines()] == em.list_models("videomae_*")
+
+
+def test_list_pretrained(capsys):
+    code, out, _ = run(capsys, "list", "--pretrained")
+    assert code == 0 and [line.split()[0] for line in out.splitlines()] == em.list_models(pretrained=True)
+
+
+def test_list_without_a_match_says_so(capsys):
+    code, out, err = run(capsys, "list", "nothing*")
+    assert code == 0 and out == "" and "no model matches 'nothing*'" in err
+
+
+def test_info(capsys, checkpoint):
+    code, out, _ = run(capsys, "info", "ever_tiny")
+    assert code == 0 and "system" in out and "19 channels" in out and "random" not in out
+    count = sum(p.numel() for p in em.create_model("ever_tiny").parameters())
+    assert f"{count:,}" in out
+    code, out, _ = run(capsys, "info", checkpoint)
+    assert code == 0 and "rest & neutral" in out and "checkpoint" in out
+
+
+def test_predict_writes_table_and_page(capsys, checkpoint, tmp_path):
+    table, page = tmp_path / "table.csv", tmp_path / "page.html"
+    code, out, err = run(capsys, "predict", "--model", checkpoint, "--eeg", REST, "--csv", table, "--out", page)
+    assert code == 0 and "mean" in out and str(page) in out and "window" in err
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 6 and list(rows[0]) == ["start", "stop", "top", *CLASSES]
+    assert sum(float(rows[0][name]) for name in CLASSES) == pytest.approx(1, abs=1e-5)
+    assert "<h2>Result</h2>" in page.read_text("utf-8")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["page.html", "table.csv"]
+
+
+def test_predict_reads_a_folder_of_pictures(capsys, checkpoint, tmp_path):
+    for second in range(10):
+        shutil.copy(samples.folder("faces") / "129_smiling.jpg", tmp_path / f"{second:02d}.jpg")
+    code, out, err = run(
+        capsys, "predict", "--model", checkpoint, "--eeg", REST, "--video", tmp_path, "--fps", 1, "--overlap", 0.5
+    )
+    assert code == 0 and len(out.splitlines()) == 5  # head, three windows of 5 s in 10 s, mean
+    assert "evermodels: warning:" in err and "left out" in err
+
+
+def test_demo(capsys, checkpoint, tmp_path):
+    page = demo.run(tmp_path / "demo.html", model=checkpoint)
+    said = capsys.readouterr()
+    text = page.read_text("utf-8")
+    assert said.out.count("mean") == 2 and str(page) in said.out and "6/6" in said.err
+    for source in samples.ATTRIBUTION.values():
+        assert source.data in text and source.licence in text
+    for part in demo.PARTS:
+        assert part.title in text
+    assert "not emotion recognition" in text
+
+
+def test_demo_with_the_bundled_checkpoint(capsys, tmp_path):
+    if demo.MODEL not in em.list_models(pretrained=True):
+        message = f"{demo.MODEL} is not bundled"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    page = tmp_path / "demo.html"
+    code, out, _ = run(capsys, "demo", "--out", page)
+    assert code == 0 and page.is_file() and str(page) in out
+
+
+def test_demo_refuses_a_model_of_other_classes(tmp_path):
+    em.create_model("ever_tiny").save_pretrained(tmp_path / "other")
+    with pytest.raises(CheckpointError, match="the demo needs the classes 'rest & neutral'"):
+        demo.run(tmp_path / "demo.html", model=tmp_path / "other")
+    assert not (tmp_path / "demo.html").exists()
+
+
+def test_demo_shows_the_expression_that_it_says():
+    spec = em.create_model("ever_tiny").input_spec
+    neutral, fps = demo.face_frames("neutral", spec)
+    smiling, _ = demo.face_frames("smiling", spec)
+    assert neutral.shape == smiling.shape == (96, 64, 64, 3) and fps == pytest.approx(3.2)
+    # The same seed gives the same motion and light: the two differ around the mouth, in the lower half.
+    last = slice(15, None, 16)
+    change = np.abs(neutral[last].astype(int) - smiling[last]).mean(axis=(0, 2, 3))
+    assert change[32:].mean() > change[:32].mean()
+    again, _ = demo.face_frames("neutral", spec)
+    assert np.array_equal(neutral, again)
+
+
+def cut_edf(folder: Path) -> Path:
+    path = folder / "damaged.edf"
+    path.write_bytes(REST.read_bytes()[:-40_000])
+    return path
+
+
+def few_channels(folder: Path) -> Path:
+    mne = pytest.importorskip("mne")
+    info = mne.create_info(["Fz", "Cz"], 250.0, "eeg")
+    path = folder / "few_raw.fif"
+    mne.io.RawArray(1e-5 * np.random.default_rng(0).normal(size=(2, 5000)), info, verbose="ERROR").save(
+        path, verbose="ERROR"
+    )
+    return path
+
+
+def empty(folder: Path) -> Path:
+    path = folder / "empty.mp4"
+    path.write_bytes(b"")
+    return path
+
+
+def pickled(folder: Path) -> Path:
+    path = folder / "weights.pth"
+    torch.save({"a": torch.zeros(1)}, path)
+    return path
+
+
+BAD = {
+    "no input": (["predict", "--model", "{model}"], "Give --eeg FILE, --video FILE, or both"),
+    "missing file": (["predict", "--model", "{model}", "--eeg", "nowhere.edf"], "nowhere.edf"),
+    "missing video": (["predict", "--model", "{model}", "--video", "nowhere.mp4"], "nowhere.mp4"),
+    "unknown model": (["predict", "--model", "ever_tinny", "--eeg", str(REST)], "ever_tinny"),
+    "unknown name": (["info", "ever_tinny"], "ever_tinny"),
+    "pickle": (["info", "{pickled}"], "pickle"),
+    "cut EDF": (["predict", "--model", "{model}", "--eeg", "{cut_edf}"], "cut in the middle"),
+    "channels missing": (["predict", "--model", "{model}", "--eeg", "{few_channels}"], "Fp1"),
+    "empty video": (["predict", "--model", "{model}", "--video", "{empty}"], "empty.mp4"),
+    "overlap": (["predict", "--model", "{model}", "--eeg", str(REST), "--overlap", "1"], "overlap"),
+    "batch size": (["predict", "--model", "{model}", "--eeg", str(REST), "--batch-size", "0"], "batch_size"),
+    "device": (["predict", "--model", "{model}", "--eeg", str(REST), "--device", "warp"], "device"),
+    "no folder": (["predict", "--model", "{model}", "--eeg", str(REST), "--out", "no/where.html"], "--out"),
+    "demo folder": (["demo", "--out", "no/where.html"], "--out: the folder"),
+    "modality": (["list", "--modality", "smell"], "modality"),
+    "recipe": (["finetune", "--recipe", "nothing"], "recipe: 'nothing' does not exist"),
+    "row": (["finetune", "--recipe", "ever_tiny_quadrant", "--row", "nothing"], "row"),
+    "override": (["finetune", "--recipe", "ever_tiny_quadrant", "--set", "optim.epochz=3"], "epochz"),
+    "no value": (["benchmark", "--recipe", "ever_tiny_quadrant", "--set", "optim.epochs"], "key=value"),
+    "no data": (
+        ["evaluate", "--recipe", "ever_tiny_quadrant", "--model", "{model}", "--data", "nowhere"],
+        "nowhere",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(name, capsys, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = BAD[name]
+    makers = {"{model}": lambda _: checkpoint}
+    makers |= {f"{{{make.__name__}}}": make for make in (cut_edf, few_channels, empty, pickled)}
+    arguments = [str(makers[a](tmp_path)) if a in makers else a for a in arguments]
+    before = sorted(tmp_path.iterdir())
+    code, _, err = run(capsys, *arguments)
+    lines = [line for line in err.splitlines() if not line.startswith("evermodels: warning:")]
+    assert code == 2 and message in err
+    assert len(lines) == 1 and lines[0].startswith("evermodels: ") and "Traceback" not in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["list", "--unknown"],
+        ["predict"],
+        ["predict", "--model", "x", "--overlap", "much"],
+        ["demo", "--ou", "x"],  # flags are not guessed from their beginnings
+        ["benchmark", "--recipe", "x", "--seeds", "one"],
+        ["finetune"],
+    ],
+)
+def test_bad_flags_show_the_usage(arguments, capsys):
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == "" and err.startswith("usage: evermodels")
+
+
+@pytest.mark.parametrize("command", ["", "list", "info", "demo", "predict", "finetune", "evaluate", "benchmark"])
+def test_help(command, capsys):
+    code, out, _ = run(capsys, *command.split(), "--help")
+    assert code == 0 and out.startswith("usage: evermodels")
+    assert "pretrain " not in out and "push" not in out
+
+
+def test_control_c(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "run", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(capsys, "demo", "--out", tmp_path / "x.html") == (130, "", "evermodels: interrupted\n")
+
+
+def test_an_error_of_ours_in_several_lines_becomes_one(capsys, monkeypatch):
+    monkeypatch.setattr(em, "list_models", lambda *_, **__: (_ for _ in ()).throw(SignalError("one\n  two")))
+    assert run(capsys, "list") == (2, "", "evermodels: one two\n")
+
+
+def test_a_fault_of_the_program_is_not_hidden(capsys, monkeypatch):
+    monkeypatch.setattr(em, "list_models", lambda *_, **__: (_ for _ in ()).throw(ZeroDivisionError))
+    with pytest.raises(ZeroDivisionError):
+        run(capsys, "list")
+
+
+def test_finetune_passes_its_arguments_on(capsys, monkeypatch, tmp_path):
+    seen = {}
+
+    def finetune(recipe, run_dir, **settings):
+        seen.update(recipe=recipe, run_dir=run_dir, **settings)
+        return {"row": settings["row"]}
+
+    monkeypatch.setattr(training, "finetune", finetune, raising=False)
+    monkeypatch.setattr(training, "format_result", lambda result: f"row {result['row']}", raising=False)
+    code, out, _ = run(
+        capsys,
+        *("finetune", "--recipe", "ever_tiny_quadrant", "--seed", 3, "--row", "eeg", "--data", tmp_path),
+        *("--set", "optim.epochs=2", "--set", "optim.lr.rest=1e-3", "--restart"),
+    )
+    assert code == 0 and out.splitlines()[0] == "row eeg"
+    assert seen["recipe"].optim.epochs == 2 and seen["recipe"].optim.lr.rest == 1e-3
+    assert seen["run_dir"] == Path("runs/ever_tiny_quadrant") and seen["data_root"] == tmp_path
+    assert (seen["seed"], seen["row"], seen["resume"]) == (3, "eeg", False)
+    assert out.splitlines()[1] == f"model: {Path('runs/ever_tiny_quadrant/eeg/seed-3/model')}"
+
+
+def test_benchmark_passes_its_arguments_on(capsys, monkeypatch, tmp_path):
+    seen = {}
+
+    def run_rows(recipe, run_dir, **settings):
+        seen.update(run_dir=run_dir, **settings)
+        return {"markdown": "| table |"}
+
+    monkeypatch.setattr(training, "run_rows", run_rows, raising=False)
+    code, out, _ = run(
+        capsys,
+        *(
+            "benchmark",
+            "--recipe",
+            "ever_tiny_quadrant",
+            "--seeds",
+            "0, 2",
+            "--rows",
+            "eeg,ever",
+            "--run-dir",
+            tmp_path,
+        ),
+    )
+    assert code == 0 and out == "| table |\n"
+    assert (seen["run_dir"], seen["seeds"], seen["rows"]) == (tmp_path, (0, 2), ("eeg", "ever"))
+
+
+def test_evaluate_prints_intervals(capsys, monkeypatch, checkpoint):
+    def evaluate_checkpoint(model, recipe, **settings):
+        assert settings["part"] == "validation" and model == str(checkpoint)
+        ends = {"value": 0.5, "low": 0.4, "high": 0.6}
+        per = {"mean": 0.55, "std": 0.1, "uar": {"30": 0.45, "31": 0.65}}
+        return {"samples": 8, "uar": 0.5, "intervals": {"uar": ends}, "per_subject": per}
+
+    monkeypatch.setattr(training, "evaluate_checkpoint", evaluate_checkpoint, raising=False)
+    code, out, _ = run(
+        capsys, "evaluate", "--recipe", "ever_tiny_quadrant", "--model", checkpoint, "--part", "validation"
+    )
+    assert code == 0 and "0.500 [0.400, 0.600]" in out and "0.550 ± 0.100 (2 people)" in out
+
+
+def test_entry_point():
+    script = Path(sys.executable).with_name("evermodels")
+    command = [str(script)] if script.is_file() else [sys.executable, "-c", "import evermodels.cli as c; c.main()"]
+    done = subprocess.run([*command, "list", "ever_tiny"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.startswith("ever_tiny  system") and done.stderr == ""
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = "import sys, evermodels.cli as c; sys.exit(c.main(['list']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        done = subprocess.run([sys.executable, "-u", "-c", code], stdout=gone, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0 and done.stderr == b""
+
+
+def test_samples_are_small_and_attributed():
+    files = [samples.path(name) for name in samples.names()]
+    assert len(files) == 6 and sum(f.stat().st_size for f in files) < 1_500_000
+    readme = (REST.parent / "README.md").read_text("utf-8")
+    for name in samples.names():
+        assert f"`{name}`" in readme
+    for said in ("ODC-By 1.0", "CC BY 4.0", "Zyma", "DeBruine", "10.6084/m9.figshare.5047666", "Changes:"):
+        assert said in readme
+
+
+def test_samples_are_the_published_recordings(real_data):
+    mne = pytest.importorskip("mne")
+    for number, state in ((1, "rest"), (2, "arithmetic")):
+        cut = mne.io.read_raw_edf(samples.path(f"eegmat_subject33_{state}.edf"), verbose="ERROR")
+        whole = mne.io.read_raw_edf(real_data / "eegmat" / f"Subject33_{number}.edf", verbose="ERROR")
+        first = int((cut.info["meas_date"] - whole.info["meas_date"]).total_seconds() * 250)
+        assert cut.ch_names == whole.ch_names and cut.info["sfreq"] == 250 and cut.n_times == 7500
+        assert np.array_equal(cut.get_data(), whole.get_data(start=first, stop=first + 7500))
+
+
+def test_faces_of_the_demo_are_test_people(real_data):
+    people = sorted({p.name[:3] for p in (real_data / "faces").glob("*_neutral.jpg")})
+    assert {name[6:9] for name in samples.names() if name.startswith("faces/")} <= set(people[-17:])

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import evermodels as em
+from evermodels import samples
+from evermodels.core.errors import ConfigError, ShapeError, SignalError
+from evermodels.recognizer import Recognition, Recognizer, describe
+from evermodels.signals import Preprocessor
+
+CLASSES = ("rest & neutral", "rest & smiling", "arithmetic & neutral", "arithmetic & smiling")
+REST = samples.path("eegmat_subject33_rest.edf")
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = em.create_model("ever_tiny")
+    model.classes = CLASSES
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def frames():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (96, 64, 64, 3), dtype=np.uint8), 96 / 30
+
+
+def test_result_equals_the_model_on_preprocessed_windows(model, frames):
+    pictures, fps = frames
+    result = Recognizer(model, batch_size=4, face=None).predict(REST, pictures, fps=fps)
+    inputs = Preprocessor(model.input_spec, face=None)(REST, pictures, fps=fps)
+    with torch.no_grad():
+        expected = model(**inputs.tensors)
+    assert len(result) == 6
+    np.testing.assert_allclose(result.probabilities, expected.probabilities.numpy(), atol=1e-5)
+    np.testing.assert_allclose(result.probabilities.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(result.embeddings["eeg"], expected.embeddings["eeg"].numpy(), atol=1e-4)
+    np.testing.assert_allclose(result.attention["channels"], expected.attention["channels"].numpy(), atol=1e-5)
+    assert result.attention["adjacency_region"].shape == (6, 7, 7)
+    assert result.attention["regions"].shape == (6, len(result.regions))
+    assert result.starts.tolist() == [0, 5, 10, 15, 20, 25] and result.window_seconds == 5
+    assert result.classes == CLASSES and list(result.regions) == list(model.regions)
+
+
+def test_batch_size_does_not_change_the_result(model):
+    one, many = (Recognizer(model, batch_size=n).predict(REST).probabilities for n in (1, 4))
+    np.testing.assert_allclose(one, many, atol=1e-5)
+
+
+def test_overlap_gives_more_windows(model):
+    result = Recognizer(model).predict(REST, overlap=0.5)
+    assert len(result) == 11 and result.starts[1] == 2.5
+
+
+def test_either_modality_may_be_absent(model, frames):
+    pictures, fps = frames
+    recognizer = Recognizer(model, face=None)
+    eeg, video = recognizer.predict(REST), recognizer.predict(video=pictures, fps=fps)
+    assert set(eeg.inputs) == {"eeg"} and set(video.inputs) == {"video"}
+    assert len(eeg) == len(video) == 6
+
+
+def test_kept_frames_are_those_of_the_surest_window(model, frames):
+    pictures, fps = frames
+    result = Recognizer(model, face=None).predict(REST, pictures, fps=fps)
+    assert result.shown == int(result.probabilities.max(1).argmax())
+    assert result.inputs["video"].shape == (1, 16, 3, 64, 64) and result.inputs["video"].dtype == np.uint8
+    clip = pictures[16 * result.shown : 16 * (result.shown + 1)].transpose(0, 3, 1, 2)
+    assert int(np.abs(result.inputs["video"][0].astype(int) - clip).max()) == 0
+
+
+def test_arrays_with_names_unit_and_rate(model):
+    rng = np.random.default_rng(0)
+    eeg = rng.normal(0, 10, (19, 2500))
+    names = em.montage.preset("eegmat")
+    micro = Recognizer(model).predict(eeg, ch_names=names, unit="uV", sfreq=250.0)
+    volts = Recognizer(model).predict(eeg * 1e-6, ch_names=names, unit="V", sfreq=250.0)
+    order = rng.permutation(19)
+    mixed = Recognizer(model).predict(eeg[order], ch_names=[names[i] for i in order], unit="uV", sfreq=250.0)
+    np.testing.assert_allclose(micro.probabilities, volts.probabilities, atol=1e-4)
+    np.testing.assert_array_equal(micro.probabilities, mixed.probabilities)
+
+
+def test_table_summary_and_top_by_hand():
+    result = Recognition("m", np.array([0.0, 2.0]), 4.0, np.array([[0.9, 0.1], [0.3, 0.7]]), ("calm", "tense"))
+    assert result.to_table() == [
+        {"start": 0.0, "stop": 4.0, "top": "calm", "calm": 0.9, "tense": 0.1},
+        {"start": 2.0, "stop": 6.0, "top": "tense", "calm": 0.3, "tense": 0.7},
+    ]
+    assert result.top.label == "calm" and result.top.probability == pytest.approx(0.6)
+    assert result.summary().splitlines()[1:] == [
+        " 0.0- 4.0  0.90   0.10  calm",
+        " 2.0- 6.0  0.30   0.70  tense",
+        "     mean  0.60   0.40  calm",
+    ]
+    assert len(result) == 2 and "2 windows" in repr(result)
+
+
+def test_frozen():
+    result = Recognition("m", np.zeros(1), 1.0, np.ones((1, 1)), ("a",))
+    with pytest.raises(AttributeError):
+        result.classes = ("b",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, ConfigError, "give at least one of eeg, video"),
+        ({"eeg": REST, "overlap": 1.0}, ConfigError, "overlap"),
+        ({"eeg": np.zeros((2, 2500)), "ch_names": ["Fz", "Cz"], "unit": "uV", "sfreq": 250}, SignalError, "Fp1"),
+        ({"eeg": np.zeros(2500), "ch_names": ["Fz"], "unit": "uV", "sfreq": 250}, ShapeError, "channels"),
+        ({"eeg": np.zeros((19, 2500))}, SignalError, "ch_names"),
+        ({"video": []}, SignalError, "without a frame"),
+        ({"eeg": "nowhere.edf"}, FileNotFoundError, "nowhere.edf"),
+    ],
+)
+def test_bad_recordings(model, arguments, error, message):
+    with pytest.raises(error, match=message):
+        Recognizer(model).predict(**arguments)
+
+
+def test_bad_recognizers(model):
+    with pytest.raises(ConfigError, match="batch_size: expected at least 1, got 0"):
+        Recognizer(model, batch_size=0)
+    with pytest.raises(ConfigError, match="device: 'warp' cannot be used"):
+        Recognizer(model, device="warp")
+    with pytest.raises(ConfigError, match="Linear has no input_spec"):
+        Recognizer(torch.nn.Linear(1, 1))
+
+
+def test_checkpoint_round_trip_and_facts(model, tmp_path):
+    training = {
+        "licence": "Apache-2.0",
+        "datasets": ["EEGMAT", "faces"],
+        "scores": {"UAR": {"value": 0.71, "low": 0.6, "high": 0.8}},
+        "not_this": ["no emotion"],
+    }
+    model.save_pretrained(tmp_path / "mine", training=training)
+    recognizer = Recognizer(tmp_path / "mine")
+    assert recognizer.name == "mine" and str(tmp_path) not in repr(recognizer)
+    expected = Recognizer(model).predict(REST)
+    result = recognizer.predict(REST)
+    np.testing.assert_array_equal(result.probabilities, expected.probabilities)
+    facts = result.facts
+    assert facts["scores"] == "UAR 0.710 [0.600, 0.800]" and facts["datasets"] == "EEGMAT, faces"
+    assert facts["not_this"] == ["no emotion"] and facts["licence"] == "Apache-2.0"
+    assert facts["parameters"] == f"{sum(p.numel() for p in model.parameters()):,}"
+    assert expected.facts["weights"].startswith("random")
+
+
+def test_describe_an_encoder_without_recordings():
+    facts = describe(em.create_model("videomae_nano"))
+    assert facts["architecture"] == "videomae_nano" and "EEG" not in facts
