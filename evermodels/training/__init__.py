@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evermodels.training.bootstrap import Interval, Resamples, interval, metric_values, paired_difference
+    from evermodels.training.build import build_model, load_encoder
     from evermodels.training.data import Parts, make_parts
-    from evermodels.training.engine import TrainingError, build_model, fit, load_encoder, run_folder
+    from evermodels.training.engine import TrainingError, fit, run_folder
     from evermodels.training.evaluation import evaluate, evaluate_checkpoint, predict
     from evermodels.training.metrics import Predictions, summarize
     from evermodels.training.optim import learning_rate_factor, make_optimizer, parameter_groups
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(("Interval", "Resamples", "interval", "metric_values", "paired_difference"), "bootstrap"),
     **dict.fromkeys(("Parts", "make_parts"), "data"),
-    **dict.fromkeys(("TrainingError", "build_model", "fit", "load_encoder", "run_folder"), "engine"),
+    **dict.fromkeys(("build_model", "load_encoder"), "build"),
+    **dict.fromkeys(("TrainingError", "fit", "run_folder"), "engine"),
     **dict.fromkeys(("evaluate", "evaluate_checkpoint", "predict"), "evaluation"),
     **dict.fromkeys(("Predictions", "summarize"), "metrics"),
     **dict.fromkeys(("learning_rate_factor", "make_optimizer", "parameter_groups"), "optim"),

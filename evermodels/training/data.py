@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from evermodels.core.errors import ConfigError, DataError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.training.recipe import Augmentation, Recipe
+from evermodels.training.recipe import Recipe
+from evermodels.training.settings import Augmentation
 
 if TYPE_CHECKING:
     from evermodels.datasets.eegmat import EEGMAT

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from evermodels.core import registry
-from evermodels.core.errors import CheckpointError, ConfigError, EvermodelsError, require
+from evermodels.core.errors import ConfigError, EvermodelsError, require
 from evermodels.training import provenance
 from evermodels.training.batches import EpochSampler, Mixup, mix_seeds, modality_dropout
 from evermodels.training.bootstrap import METRICS, interval
+from evermodels.training.build import build_model, load_encoder
 from evermodels.training.data import Parts, check_disjoint, class_counts, make_parts, people
 from evermodels.training.evaluation import inputs_of, modalities_of, predict
 from evermodels.training.metrics import Predictions, summarize
@@ -33,68 +32,6 @@ EVAL_BATCH = 64
 
 class TrainingError(EvermodelsError, RuntimeError):
     """A training cannot go on, or a folder holds another run."""
-
-
-def build_model(recipe: Recipe) -> Any:
-    """Build the model of a recipe (of one row: :meth:`Recipe.for_row`), with random or pretrained weights.
-
-    Args:
-        recipe: The recipe.
-
-    Raises:
-        UnknownNameError: If there is no such architecture.
-        ConfigError: If a value of ``model.config`` does not fit, or the model has no input spec.
-    """
-    settings = recipe.model
-    if settings.pretrained is not None:
-        from evermodels.checkpoints.load import from_pretrained
-
-        model: Any = from_pretrained(settings.pretrained)
-    else:
-        model = registry.build(settings.architecture, **settings.config)
-    if model.input_spec is None:
-        raise ConfigError(
-            f"model: {settings.architecture!r} has no input spec. Recipes train systems, such as ever_tiny."
-        )
-    return model
-
-
-def load_encoder(model: nn.Module, modality: str, folder: str | os.PathLike[str]) -> int:
-    """Copy one whole encoder from a checkpoint folder into a model.
-
-    Args:
-        model: The model; its ``eeg_encoder`` or ``video_encoder`` is overwritten.
-        modality: ``"eeg"`` or ``"video"``.
-        folder: A checkpoint that holds the same encoder.
-
-    Returns:
-        How many tensors were copied.
-
-    Raises:
-        CheckpointError: If the file is missing, or tensors are missing, left over, or of other shapes.
-    """
-    name = f"{modality}_encoder"
-    encoder = getattr(model, name, None)
-    file = Path(folder) / "model.safetensors"
-    if not isinstance(encoder, nn.Module):
-        raise CheckpointError(f"init_from: the model has no {name}. Remove {modality!r} from the row's init_from.")
-    if not file.is_file():
-        raise CheckpointError(f"init_from: {str(file)!r} does not exist. Train the row that it comes from first.")
-    want = {f"{name}.{key}": value for key, value in encoder.state_dict().items()}
-    with safe_open(file, framework="pt") as weights:
-        have = {key for key in weights.keys() if key.startswith(f"{name}.")}
-        missing, left = sorted(set(want) - have), sorted(have - set(want))
-        shapes = [
-            k for k in sorted(set(want) & have) if tuple(weights.get_slice(k).get_shape()) != tuple(want[k].shape)
-        ]
-        if missing or left or shapes:
-            raise CheckpointError(
-                f"init_from: {name} of {str(file)!r} is not the whole encoder of this model: missing {missing[:3]} "
-                f"({len(missing)}), left over {left[:3]} ({len(left)}), other shapes {shapes[:3]} ({len(shapes)}). "
-                "Give both rows the same encoder settings."
-            )
-        encoder.load_state_dict({key[len(name) + 1 :]: weights.get_tensor(key) for key in want})
-    return len(want)
 
 
 def run_folder(run_root: str | os.PathLike[str], row: str, seed: int) -> Path:

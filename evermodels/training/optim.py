@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evermodels.training.recipe import OptimSettings
+from evermodels.training.settings import OptimSettings
 
 _NO_DECAY_NAMES = ("token", "pos_embed", "A_log", "A_b_log")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evermodels.core.errors import ConfigError
-from evermodels.training.engine import build_model, fit, run_folder
+from evermodels.training.build import build_model
+from evermodels.training.engine import fit, run_folder
 from evermodels.training.recipe import Recipe
 from evermodels.training.state import write_json
 from evermodels.training.tables import make_table

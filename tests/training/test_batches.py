@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from evermodels.training.batches import EpochSampler, Mixup, modality_dropout
-from evermodels.training.engine import build_model
+from evermodels.training.build import build_model
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from evermodels.training.engine import build_model
+from evermodels.training.build import build_model
 from evermodels.training.optim import MovingAverage, learning_rate_factor, make_optimizer, parameter_groups
-from evermodels.training.recipe import LearningRates, OptimSettings
+from evermodels.training.settings import LearningRates, OptimSettings
 
 
 def test_each_parameter_is_in_exactly_one_group(fake):
