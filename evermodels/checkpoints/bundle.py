@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evermodels.checkpoints.card import NOT_THIS
 from evermodels.checkpoints.config_file import (
     CARD_NAME,
     CONFIG_NAME,
     FORMAT_VERSION,
     WEIGHTS_NAME,
     dump_json,
-    parse_config,
+    parse_json,
 )
 from evermodels.checkpoints.load import from_pretrained
-from evermodels.checkpoints.read import read_bytes
 from evermodels.checkpoints.table import BUNDLED, BUNDLED_LIMIT, TABLE_PATH, Score, TableEntry, load_table, split_name
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.checkpoints.write import stage, staged
@@ -38,24 +37,27 @@ def add_to_table(
     score: Score | Mapping[str, Any] | None = None,
     recipe: str | None = None,
     summary: str | None = None,
+    training: Mapping[str, Any] | None = None,
     replace: bool = False,
     table_path: Path = TABLE_PATH,
     bundled: Path = BUNDLED,
 ) -> TableEntry:
     """Copy a checkpoint folder into the package and enter it into the weight table.
 
-    Values that are left out come from ``training`` in the checkpoint's ``config.json``: ``licence``, ``data`` (or
-    ``datasets``), ``protocol``, ``recipe``, ``summary`` and the first of ``scores``.
+    The checkpoint is loaded and saved again under its name: the weights stay the same bytes, ``config.json`` and the
+    card say what is given here. What is left out comes from ``training`` in the checkpoint's own ``config.json``.
 
     Args:
         folder: What ``model.save_pretrained`` wrote.
         name: Its name ``arch.tag``.
         licence: Licence of the weights.
-        data: What it was trained on.
+        data: What it was trained on; default the ``datasets`` of ``training``.
         protocol: How it was tested.
-        score: What it reached there.
+        score: What it reached there; default the first of the ``scores`` of ``training``.
         recipe: The recipe that trains it.
         summary: One line for people.
+        training: More provenance: ``scores``, ``datasets``, ``attribution``, ``not_this``, … as
+            :class:`~evermodels.checkpoints.card.CardInfo` names them, or keys of your own.
         replace: Whether an entry of the same name may be replaced.
         table_path: The table to write.
         bundled: The folder of the bundled files.
@@ -64,50 +66,51 @@ def add_to_table(
         The new entry.
 
     Raises:
-        CheckpointError: If the folder does not load, has no card, or all bundled files would be too large.
+        CheckpointError: If the folder does not load, or all bundled files would be too large.
         ConfigError: If the name or a value does not fit.
     """
-    folder, (architecture, _) = Path(folder), split_name(name)
-    from_pretrained(folder)
-    contents = {file: read_bytes(folder / file) for file in (WEIGHTS_NAME, CARD_NAME, CONFIG_NAME)}
-    config = parse_config(contents[CONFIG_NAME], str(folder / CONFIG_NAME))
-    if config.architecture != architecture:
-        raise ConfigError(f"name: {name!r} does not fit {config.architecture!r}. Call it {config.architecture}.TAG.")
-    if f"## {NOT_THIS}" not in contents[CARD_NAME].decode("utf-8"):
-        raise CheckpointError(f"{folder / CARD_NAME}: has no section {NOT_THIS!r}. Save the model again.")
+    architecture, _ = split_name(name)
     table = load_table(table_path)
     if name in table and not replace:
         raise ConfigError(f"name: {name!r} exists. Choose another tag, or replace it with replace=True (--replace).")
-    training = config.training or {}
-    digests = {file: FileDigest.of_bytes(content) for file, content in contents.items()}
-    values = {
-        "licence": licence or training.get("licence"),
-        "data": data or training.get("data") or ", ".join(training.get("datasets", ())),
-        "protocol": protocol or training.get("protocol"),
-        "recipe": recipe or training.get("recipe"),
-        "score": score.to_dict() if isinstance(score, Score) else score or _first_score(training.get("scores")),
-    }
-    if lacking := [key for key, value in values.items() if not value]:
-        raise ConfigError(f"{', '.join(lacking)}: not given, and not in the checkpoint's training. Give them.")
+    model = from_pretrained(folder)
+    if model.architecture != architecture:
+        own = model.architecture or type(model).__name__
+        raise ConfigError(f"name: {name!r} does not fit {own!r}. Call it {own}.TAG.")
+    given = {"licence": licence, "data": data, "protocol": protocol, "recipe": recipe, "summary": summary}
+    known = {**(model.provenance or {}), **(training or {}), **{k: v for k, v in given.items() if v is not None}}
+    if isinstance(score, Score):
+        score = score.to_dict()
     row = {
-        "bundled": True,
-        "files": {file: digest.to_dict() for file, digest in sorted(digests.items())},
-        **values,
-        "summary": summary or training.get("summary") or "",
+        **{key: known.get(key) for key in given},
+        "data": known.get("data") or ", ".join(known.get("datasets", ())),
+        "summary": known.get("summary") or "",
+        "score": score or _first_score(known.get("scores")),
     }
-    entry = TableEntry.from_dict(row, where=name)
+    if lacking := [key for key, value in row.items() if not value and key != "summary"]:
+        raise ConfigError(f"{', '.join(lacking)}: not given, and not in the checkpoint's training. Give them.")
+    if score and "scores" not in known:
+        known["scores"] = {score.get("metric", "score"): {k: v for k, v in score.items() if k != "metric"}}
+    with tempfile.TemporaryDirectory() as place:
+        saved = model.save_pretrained(Path(place) / name, training=known)
+        contents = {file: (saved / file).read_bytes() for file in (WEIGHTS_NAME, CARD_NAME, CONFIG_NAME)}
+    digests = {file: FileDigest.of_bytes(content) for file, content in contents.items()}
+    files = {file: digest.to_dict() for file, digest in sorted(digests.items())}
+    entry = TableEntry.from_dict({"bundled": True, "files": files, **row}, where=name)
     others = (f.size for other, e in table.items() if e.bundled and other != name for f in e.files.values())
     if (total := sum(others) + sum(f.size for f in digests.values())) > BUNDLED_LIMIT:
         raise CheckpointError(f"{name}: all bundled files would be {total:,} bytes, the limit is {BUNDLED_LIMIT:,}.")
-    target = bundled / name
-    with staged(target) as files:
-        for file, content in contents.items():
-            stage(files, target, file).write_bytes(content)
+    _write(bundled / name, contents)
     entries = {key: e.to_dict() for key, e in sorted({**table, name: entry}.items())}
-    with staged(table_path.parent) as files:
-        text = dump_json({"format_version": FORMAT_VERSION, "entries": entries}, str(table_path))
-        stage(files, table_path.parent, table_path.name).write_bytes(text)
+    text = dump_json({"format_version": FORMAT_VERSION, "entries": entries}, str(table_path))
+    _write(table_path.parent, {table_path.name: text})
     return entry
+
+
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    with staged(folder) as files:
+        for name, content in contents.items():
+            stage(files, folder, name).write_bytes(content)
 
 
 def _first_score(scores: Any) -> dict[str, Any] | None:
@@ -130,10 +133,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("name", help="arch.tag, such as ever_tiny.quadrant")
     for key in ("licence", "data", "protocol", "recipe", "summary"):
         parser.add_argument(f"--{key}", help="default: what the checkpoint's config.json says")
+    parser.add_argument("--training", help="JSON file with scores, datasets, attribution, not_this, … for the card")
     parser.add_argument("--score", type=json.loads, help='JSON such as {"metric": "UAR", "value": 0.7}')
     parser.add_argument("--replace", action="store_true", help="replace an entry of the same name")
     options = vars(parser.parse_args(arguments))
-    name = options["name"]
+    name, training = options["name"], options["training"]
+    if training is not None:
+        options["training"] = parse_json(Path(training).read_bytes(), training)
     entry = add_to_table(options.pop("folder"), options.pop("name"), **options)
     size = sum(f.size for f in entry.files.values())
     print(f"{name}: {entry.score}, {size:,} bytes, in the table")

@@ -67,7 +67,17 @@ def test_bundle(saved, place):
     assert load_table(place["table_path"]) == {"tiny_test.own": entry}
     folder = place["bundled"] / "tiny_test.own"
     assert {p.name: FileDigest.of_file(p) for p in folder.iterdir()} == entry.files
-    em.from_pretrained(folder)
+    assert (folder / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
+    assert em.from_pretrained(folder).provenance == {
+        "recipe": "r",
+        "seed": 1,
+        "licence": "mit",
+        "data": "d",
+        "protocol": "p",
+        "scores": {"UAR": {"value": 0.6}},
+    }
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "em.from_pretrained('tiny_test.own')" in text and "| UAR | 0.600 |" in text
     with pytest.raises(ConfigError, match=r"'tiny_test.own' exists.*replace"):
         bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
     again = bundle.add_to_table(saved, "tiny_test.own", **{**GIVEN, "data": "other"}, replace=True, **place)
@@ -111,9 +121,6 @@ def test_bundle_refuses_a_damaged_folder(saved, place, monkeypatch):
     monkeypatch.setattr(bundle, "BUNDLED_LIMIT", 100)
     with pytest.raises(CheckpointError, match=r"bytes, the limit is 100"):
         bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
-    (saved / "README.md").write_text("# none")
-    with pytest.raises(CheckpointError, match="has no section 'What this is not'"):
-        bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
     (saved / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match="not the file that was declared"):
         bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
@@ -122,9 +129,12 @@ def test_bundle_refuses_a_damaged_folder(saved, place, monkeypatch):
 def test_bundle_command(saved, monkeypatch, capsys, place):
     add = bundle.add_to_table
     monkeypatch.setattr(bundle, "add_to_table", lambda *a, **k: add(*a, **k, **place))
+    facts = place["table_path"].parent / "facts.json"
+    facts.write_text('{"not_this": ["Not a toy."]}')
     words = [word for key in ("licence", "data", "protocol", "recipe") for word in (f"--{key}", GIVEN[key])]
-    bundle.main([str(saved), "tiny_test.own", *words, "--score", json.dumps(GIVEN["score"])])
+    bundle.main([str(saved), "tiny_test.own", *words, "--score", json.dumps(GIVEN["score"]), "--training", str(facts)])
     assert "tiny_test.own: UAR 0.600" in capsys.readouterr().out
+    assert "- Not a toy." in (place["bundled"] / "tiny_test.own" / "README.md").read_text(encoding="utf-8")
 
 
 FILES = {name: {"size": 1, "sha256": "0" * 64} for name in ("config.json", "model.safetensors", "README.md")}
