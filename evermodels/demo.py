@@ -83,8 +83,9 @@ def run(out: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = N
     recognizer = Recognizer(model or MODEL, batch_size=1, face=None)
     known = recognizer.model.classes or ()
     if not {part.truth for part in PARTS} <= set(known):
+        wanted = ", ".join(repr(part.truth) for part in PARTS)
         raise CheckpointError(
-            f"model: the demo needs the classes {', '.join(repr(p.truth) for p in PARTS)}, and {recognizer.name!r} knows "
+            f"model: the demo needs the classes {wanted}, and {recognizer.name!r} knows "
             f"{', '.join(known) or 'none by name'}. Use evermodels predict for it."
         )
     print(f"{recognizer.name}: {sum(p.numel() for p in recognizer.model.parameters()):,} parameters")

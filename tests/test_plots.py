@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_bars_fill_one_and_do_not_hide_each_other_with_overlap():
     heights = np.array([b.get_height() for b in bars]).reshape(3, 4)
     np.testing.assert_allclose(heights.sum(0), 1.0)
     lefts, width = [b.get_x() for b in bars[:4]], bars[0].get_width()
-    assert all(b - a >= width for a, b in zip(lefts, lefts[1:], strict=False))
+    assert all(b - a >= width for a, b in itertools.pairwise(lefts))
     assert figure.axes[0].get_xlim() == (0.0, 12.5)
     lines = plots.plot_probabilities([0.0], [[1.0]], ["a"], window_seconds=2.0, kind="lines", legend=False)
     assert lines.axes[0].lines[0].get_xdata().tolist() == [1.0] and lines.axes[0].get_legend() is None

@@ -203,7 +203,7 @@ def _umask() -> int:
 
 
 def test_bad_targets(tmp_path):
-    with pytest.raises(ConfigError, match="--out: the folder of .* does not exist"):
+    with pytest.raises(ConfigError, match=r"--out: the folder of .* does not exist"):
         check_target(tmp_path / "no" / "page.html", "--out")
     with pytest.raises(ConfigError, match="is a folder"):
         write_whole(tmp_path, "x")
