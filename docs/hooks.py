@@ -1,0 +1,202 @@
+"""Build hooks: API pages made from each room's ``__all__``, docstring markup, the quickstart notebook, the changelog.
+
+Nothing here is written into the repository: the pages exist in the build only. A room or a name that is added to the
+package appears without a change to this file or to ``mkdocs.yml``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import griffe
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
+
+import evermodels
+
+ROOT = Path(__file__).resolve().parent.parent
+EXECUTED = ROOT / "build" / "notebooks"
+API = "API reference"
+CORE = (
+    "evermodels.core.outputs",
+    "evermodels.core.specs",
+    "evermodels.core.config",
+    "evermodels.core.errors",
+    "evermodels.checkpoints.base",
+    "evermodels.checkpoints.report",
+    "evermodels.samples",
+)
+_ROLE = re.compile(r":(?:py:)?(class|func|meth|attr|data|mod|exc|obj):`~?([^`]+)`")
+_MATH_ROLE = re.compile(r":math:`([^`]+)`", re.DOTALL)
+_MATH_BLOCK = re.compile(
+    r"^(?P<pad>[ ]*)\.\. math::[ ]*(?P<first>[^\n]*)\n(?P<rest>(?:(?P=pad)[ ]+[^\n]*\n|[ ]*\n)*)", re.M
+)
+_EXAMPLE = re.compile(r"^(?P<pad>[ ]*)Example:[ ]*$", re.MULTILINE)
+_CODE_FOLLOWS = re.compile(r"::[ ]*$", re.MULTILINE)
+_LITERAL = re.compile(r"``([^`]+(?:`[^`]+)*)``")
+
+
+# --------------------------------------------------------------------------------------------- which names exist
+
+
+def _rooms() -> list[str]:
+    """Public submodules, as the package's own face lists them."""
+    return [name for name in evermodels.__all__ if inspect.ismodule(getattr(evermodels, name))]
+
+
+def _public(module_name: str) -> list[str]:
+    """Names of a module in the order in which they are to be read: classes and functions first, tables last."""
+    module = importlib.import_module(module_name)
+    names = getattr(module, "__all__", None)
+    if names is None:
+        found = vars(module).items()
+        names = [n for n, v in found if not n.startswith("_") and getattr(v, "__module__", None) == module_name]
+    names = [n for n in names if not n.startswith("__") and not inspect.ismodule(getattr(module, n))]
+    return sorted(names, key=lambda n: (not callable(getattr(module, n)), n.lower()))
+
+
+@functools.cache
+def _addresses() -> dict[str, str]:
+    """Where each public name is documented: short, dotted and defining names all lead there."""
+    addresses: dict[str, str] = {}
+    for module_name in ("evermodels", *(f"evermodels.{room}" for room in _rooms()), *CORE):
+        module = importlib.import_module(module_name)
+        for name in _public(module_name):
+            address, value = f"{module_name}.{name}", getattr(module, name)
+            home = f"{getattr(value, '__module__', module_name)}.{getattr(value, '__qualname__', name)}"
+            for key in (address, home, name):
+                addresses.setdefault(key, address)
+            if inspect.isclass(value):
+                for member in vars(value):
+                    if not member.startswith("_"):
+                        for key in (f"{address}.{member}", f"{home}.{member}", f"{name}.{member}"):
+                            addresses.setdefault(key, f"{address}.{member}")
+    return addresses
+
+
+# ------------------------------------------------------------------------------------------------- API pages
+
+
+def _page(title: str, module_names: list[str]) -> str:
+    first = importlib.import_module(module_names[0])
+    parts = [f"# {title}\n"]
+    if len(module_names) == 1 and first.__doc__:
+        parts.append(to_markdown(inspect.cleandoc(first.__doc__)).split("\nExamples:")[0] + "\n")
+    for module_name in module_names:
+        if len(module_names) > 1:
+            summary = inspect.cleandoc(importlib.import_module(module_name).__doc__ or "").split("\n\n")[0]
+            parts.append(f"## {module_name}\n\n{to_markdown(summary)}\n")
+        level = 3 if len(module_names) > 1 else 2
+        parts += [
+            f"::: {module_name}.{name}\n    options:\n      heading_level: {level}\n" for name in _public(module_name)
+        ]
+    return "\n".join(parts)
+
+
+@functools.cache
+def _pages() -> dict[str, str]:
+    pages = {"api/index.md": _page("evermodels", ["evermodels"])}
+    for room in _rooms():
+        pages[f"api/{room}.md"] = _page(f"evermodels.{room}", [f"evermodels.{room}"])
+    pages["api/core.md"] = _page("evermodels.core and checkpoints", list(CORE))
+    return pages
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Fill the API section of the navigation."""
+    for entry in config.nav or []:
+        if isinstance(entry, dict) and API in entry:
+            titles = {"api/index.md": "evermodels", "api/core.md": "core and checkpoints"}
+            entry[API] = [{titles.get(path, Path(path).stem): path} for path in _pages()]
+    return config
+
+
+@event_priority(100)
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are made: API reference, changelog, quickstart (with outputs, where CI has executed it)."""
+    made: dict[str, str] = dict(_pages())
+    made["changelog.md"] = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    for path, text in made.items():
+        files.append(File.generated(config, path, content=text))
+    for notebook in sorted((ROOT / "examples").glob("*.ipynb")):
+        executed = EXECUTED / notebook.name
+        folder = executed.parent if executed.is_file() else notebook.parent
+        files.append(File(notebook.name, str(folder), config.site_dir, config.use_directory_urls))
+    return files
+
+
+# ----------------------------------------------------------------------------------------- docstring markup
+
+
+def _equations(match: re.Match[str]) -> str:
+    """A ``.. math::`` block as one display equation; blank lines in it separate equations."""
+    pad = match["pad"]
+    body = inspect.cleandoc("\n" + match["rest"]) if match["rest"].strip() else ""
+    body = "\n\n".join(part for part in (match["first"].strip(), body) if part)
+    equations = [part.strip() for part in re.split(r"\n\s*\n", body) if part.strip()]
+    equations = [rf"\begin{{aligned}} {e} \end{{aligned}}" if r"\\" in e or "&" in e else e for e in equations]
+    blocks = [pad + "\\[\n" + "\n".join(pad + line for line in e.splitlines()) + "\n" + pad + "\\]" for e in equations]
+    return "\n" + "\n\n".join(blocks) + "\n\n"
+
+
+def _reference(match: re.Match[str]) -> str:
+    kind, name = match[1], match[2].strip()
+    short = name.removeprefix("~").rsplit(".", 1)[-1] if match[0].split("`")[1].startswith("~") else name
+    text = f"`{short}()`" if kind in ("func", "meth") else f"`{short}`"
+    address = _addresses().get(name)
+    return f"[{text}][{address}]" if address else text
+
+
+def to_markdown(text: str) -> str:
+    """Turn the little reStructuredText of our docstrings (math, literals, references) into Markdown.
+
+    Args:
+        text: A docstring.
+    """
+    text = _MATH_BLOCK.sub(_equations, text + "\n").rstrip("\n")
+    text = _MATH_ROLE.sub(lambda m: rf"\({' '.join(m[1].split())}\)", text)
+    text = _ROLE.sub(_reference, text)
+    text = _CODE_FOLLOWS.sub(":", text)
+    text = _EXAMPLE.sub(r"\g<pad>Examples:", text)  # the name under which Griffe knows doctests
+    return _LITERAL.sub(lambda m: f"`{m[1]}`", text)
+
+
+class Docstrings(griffe.Extension):
+    """Griffe extension: every docstring passes :func:`to_markdown`, and named tuples get their constructor."""
+
+    def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        """Rewrite the docstring of an object.
+
+        Args:
+            obj: The object that was just read.
+            **kwargs: Not used.
+        """
+        if obj.docstring is not None:
+            obj.docstring.value = to_markdown(obj.docstring.value)
+
+    def on_class(self, *, cls: griffe.Class, **kwargs: Any) -> None:
+        """Give a named tuple the constructor that Python makes of its fields, as Griffe does for dataclasses.
+
+        Args:
+            cls: The class that was just read.
+            **kwargs: Not used.
+        """
+        if "__init__" in cls.members or not any(str(base).endswith("NamedTuple") for base in cls.bases):
+            return
+        kind = griffe.ParameterKind.positional_or_keyword
+        fields = [member for member in cls.members.values() if member.is_attribute and member.annotation is not None]
+        init = griffe.Function(
+            "__init__",
+            parent=cls,
+            parameters=griffe.Parameters(
+                griffe.Parameter("self", kind=kind),
+                *(griffe.Parameter(f.name, annotation=f.annotation, kind=kind, default=f.value) for f in fields),
+            ),
+        )
+        cls.set_member("__init__", init)
