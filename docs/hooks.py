@@ -1,4 +1,4 @@
-"""Build hooks: API pages made from each room's ``__all__``, docstring markup, the quickstart notebook, the changelog.
+"""Build hooks: API pages made from each room's ``__all__``, docstring markup, counted tables, notebook, changelog.
 
 Nothing here is written into the repository: the pages exist in the build only. A room or a name that is added to the
 package appears without a change to this file or to ``mkdocs.yml``.
@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import griffe
+import torch
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 import evermodels
+from evermodels.core import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED = ROOT / "build" / "notebooks"
@@ -129,6 +131,123 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         folder = executed.parent if executed.is_file() else notebook.parent
         files.append(File(notebook.name, str(folder), config.site_dir, config.use_directory_urls))
     return files
+
+
+# ------------------------------------------------------------------------------- tables counted from the presets
+
+
+@functools.cache
+def _count(name: str, **config: Any) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in registry.build(name, **config).parameters())
+
+
+def _rows(rows: list[tuple[object, ...]]) -> str:
+    cells = [[str(cell) for cell in row] for row in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "---|" * len(cells[0]), *lines[1:]])
+
+
+def _presets(pattern: str) -> dict[str, Any]:
+    return {name: registry.model_class(name).presets[name] for name in evermodels.list_models(pattern)}
+
+
+def _clip(config: Any) -> str:
+    return f"{config.num_frames} × {config.img_size[0]} × {config.img_size[1]}"
+
+
+def _ever_presets() -> str:
+    rows: list[tuple[object, ...]] = [("preset", "EEG encoder", "video encoder", "clip", "F × T", "d", "parameters")]
+    for name, c in sorted(_presets("ever_*").items(), key=lambda item: _count(item[0])):
+        encoders = []
+        for modality in ("eeg", "video"):
+            changed = "".join(f", {k} {v}" for k, v in getattr(c, f"{modality}_config").items())
+            encoders.append(f"`{getattr(c, f'{modality}_encoder')}`{changed}")
+        size = f"{c.spectrogram_size[0]} × {c.spectrogram_size[1]}"
+        rows.append((f"`{name}`", *encoders, _clip(c), size, c.dim, f"{_count(name):,}"))
+    return _rows(rows)
+
+
+def _ever_tiny() -> str:
+    c = _presets("ever_tiny")["ever_tiny"]
+    time, size = round(c.sfreq * c.window_seconds), " × ".join(map(str, c.spectrogram_size))
+    return (
+        f"In <code>ever_tiny</code>: C {len(c.ch_names)}, time {time} ({c.window_seconds:g} s at {c.sfreq:g} Hz), "
+        f"F × T {size}, {c.num_frames} frames of {c.img_size[0]} × {c.img_size[1]}, d {c.dim}, K {len(c.regions())}, "
+        f"L {c.num_classes}."
+    )
+
+
+def _audio_mamba_presets() -> str:
+    rows: list[tuple[object, ...]] = [
+        ("preset", "width", "depth", "patches", "input", "parameters, 1 channel, no head")
+    ]
+    for name, c in sorted(_presets("audio_mamba_*").items(), key=lambda item: _count(item[0])):
+        shapes = [" × ".join(map(str, pair)) for pair in (c.patch_size, c.input_size)]
+        rows.append((f"`{name}`", c.embed_dim, c.depth, *shapes, f"{_count(name):,}"))
+    return _rows(rows)
+
+
+def _videomae_presets() -> str:
+    rows: list[tuple[object, ...]] = [("preset", "width", "depth", "heads", "clip", "parameters, no head")]
+    models = {**_presets("videomae_*"), **_presets("adamae_*")}
+    for name, c in sorted(models.items(), key=lambda item: _count(item[0])):
+        rows.append((f"`{name}`", c.embed_dim, c.depth, c.num_heads, _clip(c), f"{_count(name):,}"))
+    return _rows(rows)
+
+
+def _table_2() -> str:
+    eeg = {"in_chans": 30, "input_size": (128, 128), "num_classes": 5}
+    forms = [_count("audio_mamba_tiny", direction=d, **eeg) / 1e6 for d in ("fo_fo", "fo_bi", "bi_bi")]
+    twelve, nine = (_count("adamae_base", num_classes=5, depth=depth) / 1e6 for depth in (12, 9))
+    base, paper = _count("ever_base") / 1e6, _count("ever_paper") / 1e6
+
+    def gap(ours: float, printed: float) -> str:
+        return f"{100 * (ours / printed - 1):+.2g} %".replace("-", "−")
+
+    return _rows(
+        [
+            ("model", "paper", "ours", "gap", "why"),
+            ("AdaMAE, VideoMAE", "64.983 M", f"{twelve:.3f} M, 12 layers", gap(twelve, 64.983), "the canonical size"),
+            ("", "", f"{nine:.3f} M, 9 layers", gap(nine, 64.983), "the printed count is that of a 9-layer ViT-B"),
+            (
+                "Audio-Mamba",
+                "0.008 M",
+                f"{forms[0]:.3f} / {forms[1]:.3f} / {forms[2]:.3f} M (tiny, Fo-Fo / Fo-Bi / Bi-Bi)",
+                "–",
+                "no Audio-Mamba has 8 thousand parameters; in thousands of millions the tiny one with 30 input "
+                "channels and two scans is 0.008",
+            ),
+            ("EVER, `ever_base`", "91.922 M", f"{base:.3f} M", gap(base, 91.922), "the 12-layer video encoder"),
+            (
+                "EVER, `ever_paper`",
+                "91.922 M",
+                f"{paper:.3f} M",
+                gap(paper, 91.922),
+                "d, F, T and n_fft are not printed and cannot be recovered; what is missing would be a larger F × T "
+                "in eq. 5",
+            ),
+        ]
+    )
+
+
+_COUNTED = {
+    "ever presets": _ever_presets,
+    "ever_tiny": _ever_tiny,
+    "audio_mamba presets": _audio_mamba_presets,
+    "videomae presets": _videomae_presets,
+    "table 2": _table_2,
+}
+
+
+def on_page_markdown(markdown: str, **kwargs: Any) -> str:
+    """Put counted tables where a page says ``<!-- counted: NAME -->``, so that no number is copied by hand.
+
+    Args:
+        markdown: The page.
+        **kwargs: Not used.
+    """
+    return re.sub(r"<!-- counted: ([\w ]+) -->", lambda match: _COUNTED[match[1]](), markdown)
 
 
 # ----------------------------------------------------------------------------------------- docstring markup
