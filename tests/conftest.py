@@ -28,7 +28,7 @@ def real_data() -> Path:
 
 
 @pytest.fixture
-def golden():  # noqa: ANN201
+def golden():
     """A function that loads one file of reference numbers, with the tensors grouped by their first name part."""
 
     def load(name: str) -> dict[str, dict[str, torch.Tensor]]:

@@ -21,7 +21,7 @@ from evermodels.datasets.faces import LondonFaces
 from evermodels.datasets.splits import PARTS, PairSplit, protocol4_split
 
 CLASSES = ("rest & neutral", "rest & smiling", "arithmetic & neutral", "arithmetic & smiling")
-_VIEW = 0.75
+VIEW = 0.75
 
 
 class Pair(NamedTuple):
@@ -184,8 +184,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the pairs: two results with one digest were measured on the same items."""
-        return hashlib.sha256(json.dumps(self.pairs).encode()).hexdigest()
+        """SHA-256 of the pairs: two results with one digest were measured on the same items, at whatever rate."""
+        seconds = [pair._replace(start=round(pair.start / self.eegmat.sfreq, 3)) for pair in self.pairs]
+        return hashlib.sha256(json.dumps(seconds).encode()).hexdigest()
 
     def _default_length(self) -> int:
         return 4 * sum(len(self.eegmat.window_starts(person, "arithmetic")) for person in self.subjects)
@@ -260,7 +261,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         return self._clip(pair, np.random.default_rng(pair.key))
 
     def _clip(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.uint8]:
-        side = (round(self.size[0] / _VIEW), round(self.size[1] / _VIEW))
+        side = (round(self.size[0] / VIEW), round(self.size[1] / VIEW))
         neutral, smiling = (self.faces.photo(pair.face_id, expression, size=side) for expression in EXPRESSIONS)
         return face_clip(
             neutral,
@@ -269,7 +270,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             self.num_frames,
             self.size,
             rng,
-            view=_VIEW,
+            view=VIEW,
             crossfade=self.crossfade,
             flip=self.flip,
         )

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evermodels.layers.bih_gcn import BIHGCN, BIHGCNOutput
     from evermodels.layers.mamba import MambaBlock
+    from evermodels.layers.spectrogram_norm import SpectrogramNorm
     from evermodels.layers.stft_spectrogram import STFTSpectrogram
 
 _HOMES = {
     "BIHGCN": "evermodels.layers.bih_gcn",
     "BIHGCNOutput": "evermodels.layers.bih_gcn",
     "MambaBlock": "evermodels.layers.mamba",
+    "SpectrogramNorm": "evermodels.layers.spectrogram_norm",
     "STFTSpectrogram": "evermodels.layers.stft_spectrogram",
 }
 
-__all__ = ["BIHGCN", "BIHGCNOutput", "MambaBlock", "STFTSpectrogram"]
+__all__ = ["BIHGCN", "BIHGCNOutput", "MambaBlock", "STFTSpectrogram", "SpectrogramNorm"]
 
 
 def __getattr__(name: str) -> Any:

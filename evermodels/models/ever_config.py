@@ -37,6 +37,9 @@ class EVERConfig(Config):
         spectrogram_size: Frequency × time to which spectrograms are resized.
         spectrogram_mean: Subtracted from every spectrogram, as Audio-Mamba does with its data set's mean.
         spectrogram_std: Divided by afterwards.
+        spectrogram_norm: ``"scalar"`` (only the two numbers above) or ``"channel_frequency"``: afterwards each channel
+            and frequency is standardised by its statistics over the training people (:meth:`EVER.fit_statistics`).
+        channel_drop_rate: Chance per channel, in training, that its standardised spectrogram is set to 0.
         num_frames: Frames per clip.
         img_size: Height and width of a frame.
         self_loops: Whether the graphs of stage 1 and stage 2 have self loops.
@@ -73,6 +76,8 @@ class EVERConfig(Config):
     spectrogram_size: tuple[int, int] = (128, 128)
     spectrogram_mean: float = 0.0
     spectrogram_std: float = 1.0
+    spectrogram_norm: Literal["scalar", "channel_frequency"] = "scalar"
+    channel_drop_rate: float = 0.0
     num_frames: int = 32
     img_size: tuple[int, int] = (224, 224)
     self_loops: tuple[bool, bool] = (True, True)
@@ -106,7 +111,7 @@ class EVERConfig(Config):
             raise self.refuse("spectrogram_size", "a positive frequency and time size")
         if self.align_weight < 0:
             raise self.refuse("align_weight", "0 or more")
-        for key in ("drop_rate", "modality_drop_rate"):
+        for key in ("channel_drop_rate", "drop_rate", "modality_drop_rate"):
             if not 0 <= getattr(self, key) < 1:
                 raise self.refuse(key, "a number in [0, 1)")
         spec = self.input_spec()

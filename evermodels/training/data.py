@@ -47,21 +47,22 @@ class Parts(NamedTuple):
 
 
 def data_folder(root: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of recordings: the one given, else ``EVERMODELS_DATA``, else ``../shared/data``.
+    """Return the folder of recordings: the one given, else the one that ``EVERMODELS_DATA`` names.
 
     Args:
         root: The folder, or ``None``.
 
     Raises:
-        DataError: If it does not exist.
+        DataError: If it does not exist, or none is named.
     """
-    path = Path(root if root is not None else os.environ.get("EVERMODELS_DATA", "../shared/data"))
-    if not path.is_dir():
+    named = root if root is not None else os.environ.get("EVERMODELS_DATA")
+    if not named or not Path(named).is_dir():
+        came = f"{str(named)!r} is not a folder" if named else "no folder of recordings is named"
         raise DataError(
-            f"data: {str(path)!r} is not a folder. Give the folder that holds eegmat/ and faces/ "
+            f"data: {came}. Give the folder that holds eegmat/ and faces/ "
             "(data_root=…, --data, or the environment variable EVERMODELS_DATA)."
         )
-    return path
+    return Path(named)
 
 
 def _eeg_transform(settings: Augmentation, sfreq: float) -> Any:
@@ -122,7 +123,7 @@ def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str
         ConfigError: If the model eats what this data cannot give.
     """
     from evermodels import montage
-    from evermodels.datasets.quadrant import QuadrantPairs
+    from evermodels.datasets.quadrant import VIEW, QuadrantPairs
 
     root, settings = data_folder(data_root), recipe.data
     # What a row does not look at is still drawn: the windows as usual, the clips as small as they can be.
@@ -134,7 +135,9 @@ def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str
             "give EEG in µV with notch=None and scale='none'."
         )
     eegmat = _eegmat(root / "eegmat", eeg)
-    faces = _faces(root / "faces", video.face_crop, video.margin)
+    # A clip shows the middle of a photograph: with this border around it, the faces fill its frames as they fill the
+    # frames that the spec's margin cuts out of a recording.
+    faces = _faces(root / "faces", video.face_crop, ((1 + 2 * video.margin) / VIEW - 1) / 2)
     shared: dict[str, Any] = {
         "pairing_seed": settings.pairing_seed,
         "num_frames": video.num_frames,

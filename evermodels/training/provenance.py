@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,19 +31,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def command(recipe: str, row: str | None, seed: int) -> str:
+def command(recipe: str, row: str | None, seed: int, changes: Sequence[str] = ()) -> str:
     """Return the command line that repeats a run.
 
     Args:
         recipe: The recipe's name.
         row: The row, or ``None``.
         seed: The seed.
+        changes: The overrides.
 
     Example:
         >>> command("ever_tiny_quadrant", "eeg", 1)
         'evermodels finetune --recipe ever_tiny_quadrant --row eeg --seed 1'
     """
     words = ["evermodels", "finetune", "--recipe", recipe, *(["--row", row] if row else []), "--seed", str(seed)]
+    words += [word for change in changes for word in ("--set", change)]
     return shlex.join(words)
 
 

@@ -71,6 +71,7 @@ class Recipe(Config):
         loss: With which loss.
         selection: How the epoch is chosen.
         rows: The rows of its tables.
+        changes: The ``key=value`` overrides that it was loaded with; the command that repeats a run names them.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Recipe(Config):
     loss: LossSettings = field(default_factory=LossSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     rows: tuple[Row, ...] = ()
+    changes: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse doubled rows, rows that start from later ones, and rows whose overrides do not fit."""
@@ -150,6 +152,15 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
+def _remove(nested: dict[str, Any], keys: tuple[str, ...]) -> None:
+    """Remove a key by its path, where it is there."""
+    for key in keys[:-1]:
+        nested = nested.get(key, {})
+        if not isinstance(nested, dict):
+            return
+    nested.pop(keys[-1], None)
+
+
 def list_recipes() -> list[str]:
     """Return the names of the recipes that come with the package.
 
@@ -196,7 +207,7 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
 
     Args:
         name_or_path: Name of a recipe that comes with the package, or a path to a ``.toml`` file.
-        overrides: Changes such as ``"optim.epochs=3"``; they come before the rows' own overrides.
+        overrides: Changes such as ``"optim.epochs=3"``; they win over the recipe and over its rows' own overrides.
 
     Returns:
         The checked, frozen recipe.
@@ -227,10 +238,14 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
         plain: dict[str, Any] = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {text!r}: not a TOML file ({error}).") from error
+    overrides = tuple(overrides)
     for override in overrides:
         keys, value = parse_override(override)
         change: Any = value
         for key in reversed(keys):
             change = {key: change}
         plain = _merge(plain, change)
+        for row in plain.get("rows", []):
+            _remove(row.get("overrides", {}), keys)
+    plain["changes"] = list(overrides)
     return Recipe.from_dict(plain, where=f"recipe {text!r}")

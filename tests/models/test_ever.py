@@ -160,6 +160,39 @@ def test_equals_the_equations_by_hand():
         torch.testing.assert_close(model(**inputs).logits, by_hand(model, **inputs), rtol=1e-4, atol=1e-5)
 
 
+def test_statistics_of_channels_and_frequencies():
+    model = make(spectrogram_norm="channel_frequency", spectrogram_mean=1.0, spectrogram_std=2.0)
+    plain = make(spectrogram_mean=1.0, spectrogram_std=2.0)
+    inputs = batch(model, 5)
+    seen = {}
+    model.eeg_encoder.register_forward_pre_hook(lambda module, args: seen.update(new=args[0]))
+    plain.eeg_encoder.register_forward_pre_hook(lambda module, args: seen.update(old=args[0]))
+    model(**inputs), plain(**inputs)
+    assert torch.equal(seen["new"], seen["old"])  # 0 and 1 until fitted
+    model.fit_statistics([{"eeg": inputs["eeg"][:2]}, {"eeg": inputs["eeg"][2:]}])
+    model(**inputs)
+    old = seen["old"]
+    want = (old - old.mean((0, 3), keepdim=True)) / old.std((0, 3), correction=0, keepdim=True)
+    torch.testing.assert_close(seen["new"], want, rtol=1e-4, atol=1e-5)
+    other = make(spectrogram_norm="channel_frequency", spectrogram_mean=1.0, spectrogram_std=2.0)
+    other.load_state_dict(model.state_dict())
+    assert_same(other(**inputs), model(**inputs))
+    plain.fit_statistics([])  # nothing to take
+    with pytest.raises(ShapeError, match="at least one batch"):
+        model.fit_statistics([])
+
+
+def test_channel_dropout_drops_whole_channels_in_training_only():
+    model = make(channel_drop_rate=0.5)
+    inputs, seen = batch(model, 8), []
+    model.eeg_encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    model(**inputs), model.train()(**inputs)
+    kept, dropped = seen
+    gone = (dropped == 0).all(-1).all(-1)
+    assert 0 < gone.sum() < gone.numel()
+    torch.testing.assert_close(dropped[~gone], 2 * kept[~gone])
+
+
 def test_region_weights_by_hand():
     model = make()
     with torch.no_grad():
@@ -466,7 +499,7 @@ def test_input_spec_and_regions():
 
 
 # Encoders, projections and graph, each counted by hand in its own test; here the sums that the docs show.
-COUNTS = {"ever_tiny": 1_225_541, "ever_small": 31_345_542, "ever_base": 107_232_774, "ever_paper": 85_971_462}
+COUNTS = {"ever_tiny": 1_228_901, "ever_small": 31_345_542, "ever_base": 107_232_774, "ever_paper": 85_971_462}
 
 
 @pytest.mark.parametrize("name", EVER.presets)
@@ -552,6 +585,8 @@ def test_single_modality_refuses_the_other():
         ({"dim": "20"}, ConfigError, "EVERConfig.dim: expected int"),
         ({"h_freq": 20.0}, ConfigError, "h_freq"),
         ({"spectrogram_std": 0.0}, ConfigError, "spectrogram_std"),
+        ({"spectrogram_norm": "batch"}, ConfigError, "spectrogram_norm: expected one of"),
+        ({"channel_drop_rate": 1.0}, ConfigError, "channel_drop_rate"),
     ],
 )
 def test_impossible_configs(changes, error, message):

@@ -123,8 +123,8 @@ def script(folder, *more):
 def test_a_killed_run_goes_on_to_the_same_weights(fake, tmp_path):
     settings = {"seed": 3, "progress": False}
     fit(fake.make_recipe(**fake.EVERYTHING), tmp_path / "whole", parts=fake.make_parts(3), **settings)
-    # 48 samples an epoch: dies in the middle of the second epoch.
-    killed = script(tmp_path / "killed", 48 + 21)
+    # 48 samples for the spectrogram's statistics and 48 an epoch: dies in the middle of the second epoch.
+    killed = script(tmp_path / "killed", 48 + 48 + 21)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert [p.name for p in tmp_path.glob("killed/state-*")] == ["state-0001"]
     assert not (tmp_path / "killed/result.json").exists()

@@ -80,14 +80,16 @@ def test_unknown_recipes_and_rows_are_named():
         load_recipe("ever_tiny_quadrant").row("evr")
 
 
-def test_overrides_change_values_and_rows_win_over_them(tmp_path):
+def test_overrides_win_over_the_recipe_and_over_its_rows(tmp_path):
     path = write(
         tmp_path,
         MINIMAL + "[optim]\nepochs = 9\nema_decay = 0.9\n[[rows]]\nname = 'a'\ntable = 3\noverrides.optim.epochs = 5",
     )
     recipe = load_recipe(path, ["optim.epochs=3", "optim.ema_decay=none", "model.config.fusion=naive"])
     assert (recipe.optim.epochs, recipe.optim.ema_decay, recipe.model.config) == (3, None, {"fusion": "naive"})
-    assert recipe.for_row("a").optim.epochs == 5
+    assert recipe.for_row("a").optim.epochs == 3
+    assert recipe.for_row("a").changes == ("optim.epochs=3", "optim.ema_decay=none", "model.config.fusion=naive")
+    assert load_recipe(path).for_row("a").optim.epochs == 5
     with pytest.raises(ConfigError, match="expected key=value"):
         load_recipe(path, ["optim.epochs"])
     with pytest.raises(ConfigError, match="unknown key 'epoch'"):

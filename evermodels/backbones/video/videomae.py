@@ -242,10 +242,14 @@ class VideoMAE(PretrainedModel):
                 self.head.weight.mul_(self.config.init_scale)
 
     def reset_parameters(self) -> None:
-        """Draw the linear weights from a truncated normal (0.02), zero their biases, and scale the head."""
+        """Draw the linear weights after Glorot, zero their biases, and scale the head.
+
+        As the references' pre-training code does; their fine-tuning code draws all widths from a normal of 0.02, which
+        is made for ViT-B and far too small for the narrow presets.
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         self._scale_head()
