@@ -185,8 +185,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     @property
     def digest(self) -> str:
         """SHA-256 of the pairs: two results with one digest were measured on the same items, at whatever rate."""
-        seconds = [pair._replace(start=round(pair.start / self.eegmat.sfreq, 3)) for pair in self.pairs]
-        return hashlib.sha256(json.dumps(seconds).encode()).hexdigest()
+        sfreq = self.eegmat.sfreq
+        named = [(p.label, p.eeg_subject, round(p.start / sfreq, 3), p.face_id, p.key) for p in self.pairs]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
     def _default_length(self) -> int:
         return 4 * sum(len(self.eegmat.window_starts(person, "arithmetic")) for person in self.subjects)
