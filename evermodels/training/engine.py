@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from evermodels.core.errors import ConfigError, EvermodelsError, require
+from evermodels.functional import class_balanced_weights
 from evermodels.training import provenance
 from evermodels.training.batches import EpochSampler, Mixup, mix_seeds, modality_dropout
 from evermodels.training.bootstrap import METRICS, interval
@@ -23,6 +24,7 @@ from evermodels.training.build import build_model, load_encoder
 from evermodels.training.data import Parts, check_disjoint, class_counts, make_parts, people
 from evermodels.training.evaluation import inputs_of, modalities_of, predict
 from evermodels.training.metrics import Predictions, summarize
+from evermodels.training.objective import HalfLoss, half_counts
 from evermodels.training.optim import MovingAverage, make_optimizer
 from evermodels.training.recipe import Recipe
 from evermodels.training.state import clear, read_json, restore_state, save_state, write_json
@@ -215,17 +217,20 @@ class _Run:
 
     def _loss(self, model: Any) -> nn.Module:
         loss = self.recipe.loss
-        criterion: nn.Module = model.make_loss(
-            class_counts(self.parts.train, len(self.parts.classes)),
-            beta=loss.beta,
-            w_ce=loss.w_ce,
-            w_focal=loss.w_focal,
-            gamma=loss.gamma,
+        counts = class_counts(self.parts.train, len(self.parts.classes))
+        options: dict[str, Any] = {
+            "w_ce": loss.w_ce,
+            "w_focal": loss.w_focal,
+            "gamma": loss.gamma,
             # Modality dropout may leave one pair in a batch, which aligns with nothing.
-            on_small_batch="zero",
-            label_smoothing=self.recipe.optim.label_smoothing,
-        )
-        return criterion
+            "on_small_batch": "zero",
+            "label_smoothing": self.recipe.optim.label_smoothing,
+        }
+        if loss.half == "both":
+            criterion: nn.Module = model.make_loss(counts, beta=loss.beta, **options)
+            return criterion
+        weights = class_balanced_weights(torch.tensor(half_counts(counts, loss.half)), loss.beta)
+        return HalfLoss(model.make_loss(class_weights=weights, **options), loss.half)
 
     @property
     def evaluated(self) -> Any:

@@ -190,12 +190,15 @@ class LossSettings(Config):
         w_focal: Weight of the focal loss.
         gamma: Exponent of the focal loss.
         beta: β of the effective number of samples (Cui et al., 2019).
+        half: ``"both"``, or ``"arousal"`` or ``"valence"`` for a modality that can know only that half of the quadrant
+            classes: the loss then looks at probabilities summed over the other half.
     """
 
     w_ce: float = 0.9
     w_focal: float = 0.1
     gamma: float = 2.0
     beta: float = 0.999
+    half: Literal["both", "arousal", "valence"] = "both"
 
     def check(self) -> None:
         """Refuse negative weights and a β outside [0, 1)."""
