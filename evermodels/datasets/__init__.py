@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evermodels.datasets import augment, clip_augment, download
+    from evermodels.datasets import augment, download
     from evermodels.datasets.clips import crossfade_weights, face_clip
     from evermodels.datasets.download import data_folder, fetch
     from evermodels.datasets.eegmat import EEGMAT
@@ -30,7 +30,6 @@ _HOMES = {
     "QuadrantPairs": "quadrant",
     "SubjectSplit": "splits",
     "augment": "augment",
-    "clip_augment": "clip_augment",
     "crossfade_weights": "clips",
     "data_folder": "download",
     "download": "download",
@@ -51,7 +50,6 @@ __all__ = [
     "QuadrantPairs",
     "SubjectSplit",
     "augment",
-    "clip_augment",
     "crossfade_weights",
     "data_folder",
     "download",

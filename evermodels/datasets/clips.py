@@ -15,12 +15,12 @@ EXPRESSIONS: tuple[Expression, ...] = ("neutral", "smiling")
 _KNOTS = 16
 _SCALES = {
     # standard deviations over a clip (motion drifts around them within it); all are a choice
-    "shift": 0.025,  # of the visible side
-    "zoom": 0.03,  # logarithm
-    "angle": 2.5,  # degrees
-    "gain": 0.10,  # logarithm
-    "offset": 0.04,  # of the full range
-    "gamma": 0.10,  # logarithm
+    "shift": 0.0125,  # of the visible side
+    "zoom": 0.015,  # logarithm
+    "angle": 1.25,  # degrees
+    "gain": 0.05,  # logarithm
+    "offset": 0.02,  # of the full range
+    "gamma": 0.05,  # logarithm
 }
 
 

@@ -15,7 +15,6 @@ from torch.utils.data import Dataset
 from evermodels.core.errors import ConfigError, DataError
 from evermodels.core.specs import VideoSpec
 from evermodels.datasets.augment import EEGTransform
-from evermodels.datasets.clip_augment import ClipTransform
 from evermodels.datasets.clips import EXPRESSIONS, face_clip
 from evermodels.datasets.eegmat import EEGMAT, STATES
 from evermodels.datasets.faces import LondonFaces
@@ -87,10 +86,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         flip: Whether half of the training clips are mirrored.
         crossfade: How many of the clips begin with the other expression.
         eeg_transform: Called on each training window as ``eeg_transform(window, rng)``, ``(channels, time)`` float32.
-        clip_transform: Called on each training clip as ``clip_transform(clip, rng)``, ``(frames, height, width, 3)``
-            uint8.
         strength: Factor on motion and light of the training clips; evaluation clips have 1.
-        blend: How many of the training clips show a blend of two people of the part, both with the same expressions.
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
 
@@ -121,9 +117,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         flip: bool = True,
         crossfade: float = 0.5,
         eeg_transform: EEGTransform | None = None,
-        clip_transform: ClipTransform | None = None,
         strength: float = 1.0,
-        blend: float = 0.0,
         mean: tuple[float, float, float] = VideoSpec.mean,
         std: tuple[float, float, float] = VideoSpec.std,
     ) -> None:
@@ -140,11 +134,10 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         self.eegmat, self.faces, self.part, self.train = eegmat, faces, part, train
         self.seed, self.pairing_seed = int(seed), int(pairing_seed)
         self.num_frames, self.size = num_frames, (int(size[0]), int(size[1]))
-        if strength < 0 or not 0 <= blend <= 1:
-            raise ConfigError(f"strength, blend: expected at least 0 and a probability, got {strength} and {blend}.")
+        if strength < 0:
+            raise ConfigError(f"strength: expected a factor of at least 0, got {strength}.")
         self.flip, self.crossfade, self.eeg_transform = flip and train, crossfade, eeg_transform
-        self.clip_transform = clip_transform if train else None
-        self.strength, self.blend = (strength, blend) if train else (1.0, 0.0)
+        self.strength = strength if train else 1.0
         self.subjects = _present(split.eeg.part(part), eegmat.subjects, f"EEG of the part {part!r}")
         self.people = _present(split.faces.part(part), faces.people, f"faces of the part {part!r}")
         self._offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
@@ -274,15 +267,11 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         return self._clip(pair, np.random.default_rng(pair.key))
 
     def _clip(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.uint8]:
-        # A generator of its own: what changes a clip must not change its motion.
-        changes = np.random.default_rng((*pair.key, 1)) if self.train else None
-        photos = self._photos(pair.face_id)
-        if changes is not None and changes.random() < self.blend:
-            weight = changes.uniform(0.5, 1.0)
-            other = self._photos(self.people[int(changes.integers(len(self.people)))])
-            photos = [_blended(own, its, weight) for own, its in zip(photos, other, strict=True)]
-        clip = face_clip(
-            *photos,
+        side = (round(self.size[0] / VIEW), round(self.size[1] / VIEW))
+        neutral, smiling = (self.faces.photo(pair.face_id, expression, size=side) for expression in EXPRESSIONS)
+        return face_clip(
+            neutral,
+            smiling,
             EXPRESSIONS[pair.valence],
             self.num_frames,
             self.size,
@@ -293,18 +282,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             motion=self.strength,
             light=self.strength,
         )
-        return clip if self.clip_transform is None or changes is None else self.clip_transform(clip, changes)
-
-    def _photos(self, person: str) -> list[NDArray[np.uint8]]:
-        side = (round(self.size[0] / VIEW), round(self.size[1] / VIEW))
-        return [self.faces.photo(person, expression, size=side) for expression in EXPRESSIONS]
 
     def _normalised(self, frames: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray((frames * self._factor - self._offset).transpose(0, 3, 1, 2)))
-
-
-def _blended(own: NDArray[np.uint8], other: NDArray[np.uint8], weight: float) -> NDArray[np.uint8]:
-    return np.rint(weight * own + (1 - weight) * other).astype(np.uint8)
 
 
 def _present(wanted: tuple[str, ...], there: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ _TINY = EVERConfig(
     # Tokens are slices of time that see all channels and frequencies: with square patches the encoder alone stays far
     # below band power and logistic regression on new people (see the results page).
     eeg_config={"patch_size": (32, 2), "depth": 2},
-    video_config={"tubelet_size": 8, "drop_path_rate": 0.1},
+    video_config={"tubelet_size": 8},
     dim=64,
     ch_names=montage.MONTAGES["eegmat"],
     sfreq=100.0,

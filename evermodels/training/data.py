@@ -84,17 +84,6 @@ def _eeg_transform(settings: Augmentation, sfreq: float) -> Any:
     return augment.Compose(chosen) if chosen else None
 
 
-def _clip_transform(settings: Augmentation) -> Any:
-    from evermodels.datasets import clip_augment
-
-    chosen: list[Any] = []
-    if settings.greyscale:
-        chosen.append(clip_augment.Greyscale(settings.greyscale))
-    if settings.cutout:
-        chosen.append(clip_augment.Cutout(settings.cutout))
-    return clip_augment.ComposeClips(chosen) if chosen else None
-
-
 @functools.lru_cache(maxsize=2)
 def _eegmat(folder: Path, spec: EEGSpec) -> EEGMAT:
     """Recordings are decoded once for all rows and seeds of a process."""
@@ -167,9 +156,7 @@ def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str
             length=settings.length,
             flip=settings.flip,
             eeg_transform=_eeg_transform(settings.augment, eegmat.sfreq),
-            clip_transform=_clip_transform(settings.augment),
             strength=settings.augment.clip_strength,
-            blend=settings.augment.blend,
             **shared,
         ),
         validation=QuadrantPairs(eegmat, faces, "validation", **shared),

@@ -75,7 +75,7 @@ class HalfLoss(nn.Module):
 
     def __init__(self, loss: nn.Module, half: Half) -> None:
         super().__init__()
-        self.loss, self.half = loss, half
+        self.loss, self.seen = loss, half
 
     def forward(self, output: EmotionOutput, target: Tensor, present: Mapping[str, Tensor] | None = None) -> Any:
         """Return the loss's terms.
@@ -85,5 +85,5 @@ class HalfLoss(nn.Module):
             target: Class of each sample, 0..3, ``(batch,)``.
             present: As the loss takes it.
         """
-        seen = EmotionOutput(half_logits(output.logits, self.half), output.embeddings, output.attention)
-        return self.loss(seen, target // 2 if self.half == "arousal" else target % 2, present=present)
+        seen = EmotionOutput(half_logits(output.logits, self.seen), output.embeddings, output.attention)
+        return self.loss(seen, target // 2 if self.seen == "arousal" else target % 2, present=present)

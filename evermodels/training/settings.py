@@ -11,7 +11,7 @@ from evermodels.core.config import Config
 
 @dataclass(frozen=True)
 class Augmentation(Config):
-    """Random changes of EEG and clips in training; 0 switches one off (``datasets.augment``, ``clip_augment``).
+    """Random changes of EEG and clips in training; 0 switches one off (:mod:`evermodels.datasets.augment`).
 
     Args:
         amplitude_scale: Log-normal σ of one factor for all channels.
@@ -22,9 +22,6 @@ class Augmentation(Config):
         time_flip: Probability that the window is played backwards.
         polarity_flip: Probability that its sign is changed.
         clip_strength: Factor on motion and light of the training clips.
-        blend: How many of the clips show a blend of two people.
-        greyscale: How many of the clips turn grey.
-        cutout: How many of the clips have a rectangle covered.
     """
 
     amplitude_scale: float = 0.0
@@ -35,16 +32,13 @@ class Augmentation(Config):
     time_flip: float = 0.0
     polarity_flip: float = 0.0
     clip_strength: float = 1.0
-    blend: float = 0.0
-    greyscale: float = 0.0
-    cutout: float = 0.0
 
     def check(self) -> None:
         """Refuse negative strengths and impossible probabilities."""
         for key in ("amplitude_scale", "channel_gain", "gaussian_noise", "band_noise", "clip_strength"):
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")
-        for key in ("channel_dropout", "time_flip", "polarity_flip", "blend", "greyscale", "cutout"):
+        for key in ("channel_dropout", "time_flip", "polarity_flip"):
             if not 0 <= getattr(self, key) <= 1:
                 raise self.refuse(key, "a probability")
 
