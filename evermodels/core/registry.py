@@ -47,7 +47,7 @@ MODELS: dict[str, ModelEntry] = {
         "evermodels.backbones.eeg.audio_mamba",
         "AudioMamba",
         {
-            "audio_mamba_nano": "Audio-Mamba, 64 wide, 4 deep, 8 by 8 patches, Fo-Bi; ever_tiny takes it 2 deep with slices of time as patches",
+            "audio_mamba_nano": "Audio-Mamba, 64 wide, 4 deep, 8 by 8 patches, Fo-Bi",
             "audio_mamba_tiny": "Audio-Mamba tiny, 192 wide, 24 deep, Fo-Bi",
             "audio_mamba_small": "Audio-Mamba small, 384 wide, 24 deep, Fo-Bi",
             "audio_mamba_base": "Audio-Mamba base, 768 wide, 24 deep, Fo-Bi",
@@ -59,7 +59,7 @@ MODELS: dict[str, ModelEntry] = {
         "evermodels.backbones.video.videomae",
         "VideoMAE",
         {
-            "videomae_nano": "VideoMAE / AdaMAE encoder, 96 wide, 4 deep, 16 frames of 64²; ever_tiny takes it with tubelets of 8",
+            "videomae_nano": "VideoMAE / AdaMAE encoder, 96 wide, 4 deep, 16 frames of 64²",
             "videomae_tiny": "VideoMAE / AdaMAE encoder, 192 wide, 12 deep, 16 frames of 224²",
             "videomae_small": "VideoMAE / AdaMAE encoder, 384 wide, 12 deep, 16 frames of 224²",
             "videomae_base": "VideoMAE / AdaMAE encoder, ViT-B, 768 wide, 12 deep, 16 frames of 224²",
