@@ -170,7 +170,8 @@ def create_model(
                 f"{key}: {name!r} has no such setting. Leave it out; it has: {', '.join(sorted(fields))}."
             )
         config[key] = value
-    return registry.build(name, **config)  # type: ignore[return-value]
+    model: PretrainedModel = cls.from_preset(name, **config)
+    return model
 
 
 def _create_pretrained(

@@ -135,7 +135,12 @@ def render_report(
     limits: Sequence[str] = (),
     sources: Sequence[Source] = (),
 ) -> str:
-    """Return the page that :func:`write_report` writes, as text; the arguments are the same."""
+    """Return the page that :func:`write_report` writes, as text; the arguments are the same.
+
+    Raises:
+        ConfigError: If there is no recognition.
+        MissingExtraError: If matplotlib is absent.
+    """
     parts = dict(recognition) if isinstance(recognition, Mapping) else {"": recognition}
     if not parts:
         raise ConfigError("recognition: expected at least one, got none.")
@@ -304,21 +309,27 @@ def _timelines(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Th
     return {name: drawing(result) for name, result in parts.items()}
 
 
+def _on_one_scale(
+    parts: Mapping[str, Recognition],
+    drawing: Callable[[Recognition, tuple[float, float] | None], Callable[[plots.Theme], Figure]],
+) -> dict[str, Callable[[plots.Theme], Figure]]:
+    """Give the pictures of all parts one scale of colours: otherwise they could not be compared."""
+    limits: tuple[float, float] | None = None
+    if len(parts) > 1:
+        ends = [drawing(result, None)("light").axes[0].images[0].get_clim() for result in parts.values()]
+        limits = min(low for low, _ in ends), max(high for _, high in ends)
+    return {name: drawing(result, limits) for name, result in parts.items()}
+
+
 def _spectrograms(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:
-    def drawing(result: Recognition) -> Callable[[plots.Theme], Figure]:
+    def drawing(result: Recognition, limits: tuple[float, float] | None) -> Callable[[plots.Theme], Figure]:
         spec = result.input_spec.eeg
         assert spec is not None  # a result with EEG came from a model that takes EEG
         line = plots.stitch(result.inputs["eeg"], result.starts, spec.sfreq)
         first = float(result.starts.min())
         return lambda theme: plots.plot_spectrogram(line, spec.sfreq, start=first, title="", limits=limits, theme=theme)
 
-    chosen = {name: result for name, result in parts.items() if "eeg" in result.inputs}
-    limits: tuple[float, float] | None = None
-    if len(chosen) > 1:
-        # One scale for all parts: otherwise their colours could not be compared.
-        ends = [drawing(result)("light").axes[0].images[0].get_clim() for result in chosen.values()]
-        limits = min(low for low, _ in ends), max(high for _, high in ends)
-    return {name: drawing(result) for name, result in chosen.items()}
+    return _on_one_scale({name: result for name, result in parts.items() if "eeg" in result.inputs}, drawing)
 
 
 def _frames(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:
@@ -331,7 +342,7 @@ def _frames(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme
 
 
 def _heads(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:
-    def drawing(result: Recognition) -> Callable[[plots.Theme], Figure]:
+    def drawing(result: Recognition, limits: tuple[float, float] | None) -> Callable[[plots.Theme], Figure]:
         spec = result.input_spec.eeg
         assert spec is not None
         weights = result.attention.get("regions")
@@ -347,11 +358,7 @@ def _heads(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme]
         )
 
     chosen = {n: r for n, r in parts.items() if "eeg" in r.inputs and "channels" in r.attention and r.regions}
-    limits: tuple[float, float] | None = None
-    if len(chosen) > 1:
-        ends = [drawing(result)("light").axes[0].images[0].get_clim() for result in chosen.values()]
-        limits = min(low for low, _ in ends), max(high for _, high in ends)
-    return {name: drawing(result) for name, result in chosen.items()}
+    return _on_one_scale(chosen, drawing)
 
 
 def _graphs(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:

@@ -207,7 +207,7 @@ def _values(stream: BinaryIO, header: Mapping[str, Mapping[str, Any]], path: Pat
         if tensor.numel():
             memory = tensor.reshape(-1).view(torch.uint8).numpy()  # shares the tensor's memory
             stream.seek(row["start"] + row["data_offsets"][0])
-            if stream.readinto(memory) != len(memory):  # type: ignore[attr-defined]
+            if stream.readinto(memory) != len(memory):  # type: ignore[attr-defined]  # a real file has it
                 raise CheckpointError(f"{path}: ended inside {name!r}. It changed while it was read: load it again.")
         tensors[name] = tensor
     return tensors

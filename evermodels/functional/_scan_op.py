@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evermodels.functional._precision import without_autocast
+
 _STEP_ELEMENTS = 32768  # a step of the state this large fits the caches and stays below torch's threading threshold
 
 
@@ -144,10 +146,6 @@ class _Scan:
         return state
 
 
-def _no_autocast(device: torch.device) -> Any:
-    return torch.autocast(device.type, enabled=False)
-
-
 @torch.library.custom_op("evermodels::selective_scan", mutates_args=())
 def scan_forward(
     u: Tensor,
@@ -164,7 +162,7 @@ def scan_forward(
 
     All tensors share one dtype; B and C are ``(channels, state)`` or ``(batch, groups, state, time)``.
     """
-    with _no_autocast(u.device):
+    with without_autocast(u):
         scan = _Scan(u, delta, A, B, C, delta_bias, delta_softplus)
         chunks = scan.chunks()
         y = torch.empty_like(scan.u)
@@ -230,7 +228,7 @@ def scan_backward(  # noqa: PLR0915 - one derivation, read in one go
     g_t = C_t dy_t + a_{t+1} g_{t+1}; dC_t = Σ_d h_t dy_t; dB_t = Σ_d g_t Δ_t u_t;
     d(Δ_t u_t) = Σ_n g_t B_t; d(Δ_t A) = a_t g_t h_{t-1}.
     """
-    with _no_autocast(u.device):
+    with without_autocast(u):
         scan = _Scan(u, delta, A, B, C, delta_bias, delta_softplus)
         chunks = scan.chunks()
         grad_out = _by_time(grad_y, scan.groups)

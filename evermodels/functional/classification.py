@@ -14,7 +14,16 @@ from evermodels.functional._precision import at_least_float32
 
 
 def check_target(logits: Tensor, target: Tensor) -> None:
-    """Raise unless ``logits`` is ``(batch, classes)`` and ``target`` holds one class index per sample."""
+    """Raise unless ``logits`` is ``(batch, classes)`` and ``target`` holds one class index per sample.
+
+    Args:
+        logits: Class scores.
+        target: Class indices, int64.
+
+    Raises:
+        ShapeError: If shapes do not fit, or an index is no class (the latter on the CPU in eager mode only).
+        ConfigError: If ``target`` is not int64.
+    """
     check_axes("logits", logits, "batch classes")
     check_axes("target", target, "batch", batch=logits.shape[0])
     if target.dtype != torch.int64:

@@ -91,7 +91,8 @@ def selective_scan(  # noqa: PLR0917 - mamba-ssm's signature
             )
         return kernel(u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state)
 
-    dtype = torch.float64 if any(x.dtype == torch.float64 for x in (u, delta, A, B, C)) else torch.float32
+    given = (x for x in (u, delta, A, B, C, D, z, delta_bias) if x is not None)
+    dtype = torch.float64 if any(x.dtype == torch.float64 for x in given) else torch.float32
     B, C = _same_groups(B, C)
     y, last_state, _ = scan_forward(
         *(x.to(dtype) for x in (u, delta, A, B, C)),

@@ -11,7 +11,16 @@ from evermodels.functional._precision import at_least_float32, without_autocast
 
 
 def resolve_hop(n_fft: int, hop_length: int | None, size: tuple[int, int] | None) -> int:
-    """Check the settings of a log spectrogram and return its hop (default: a quarter of the window)."""
+    """Check the settings of a log spectrogram and return its hop (default: a quarter of the window).
+
+    Args:
+        n_fft: Length of the window in samples.
+        hop_length: Samples between frames, or ``None``.
+        size: ``(F, T)`` of the result, or ``None``.
+
+    Raises:
+        ConfigError: If one of them cannot be used.
+    """
     if isinstance(n_fft, bool) or not isinstance(n_fft, int) or n_fft < 2:
         raise ConfigError(f"n_fft: expected an integer of at least 2 samples, got {n_fft!r}. About 1 s is usual.")
     hop = max(1, n_fft // 4) if hop_length is None else hop_length

@@ -42,6 +42,13 @@ class BIHGCNOutput:
         region_embeddings: Pooled regions, eq. 10, ``(batch, regions, dim)``; the learned token for samples without EEG.
         adjacency_local: Normalised adjacency of stage 1, eq. 8, ``(batch, channels, channels)``.
         adjacency_region: Normalised adjacency of stage 2, ``(batch, 2 + regions, 2 + regions)``.
+
+    Example:
+        >>> import torch
+        >>> fusion = BIHGCN(4, 8, num_classes=2, regions={"frontal": [0, 1]})
+        >>> output = fusion(torch.rand(1, 2, 2, 2), torch.rand(1, 8), torch.rand(1, 8))
+        >>> output.channel_attention.sum(), output.region_embeddings.shape
+        (tensor(1., grad_fn=<SumBackward0>), torch.Size([1, 1, 8]))
     """
 
     logits: Tensor

@@ -134,7 +134,19 @@ class FocalLoss(nn.Module):
         self.gamma = gamma
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Compute the loss of ``(batch, classes)`` scores for ``(batch,)`` class indices, a scalar."""
+        """Compute the loss.
+
+        Args:
+            logits: Class scores, ``(batch, classes)``.
+            target: Class indices, int64, ``(batch,)``.
+
+        Returns:
+            The mean over the batch, a scalar.
+
+        Raises:
+            ShapeError: If shapes do not fit, or an index is no class.
+            ConfigError: If ``target`` is not int64.
+        """
         return focal_loss(logits, target, self.gamma)
 
     def extra_repr(self) -> str:

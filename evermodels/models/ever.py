@@ -54,8 +54,9 @@ class EVER(PretrainedModel):
         z_{fused} = \mathrm{BIHGCN}(\tilde E, z_e, z_v)
 
     (eq. 1, 2-3, 4, 5-14). Each encoder is any registered backbone and gets the input that it declares; the spectrogram
-    is computed once, standardised by two fixed scalars, and shared by the EEG encoder and the graph's channel nodes.
-    Where an encoder's width differs from ``dim``, one linear layer projects it (a choice; the paper names one d).
+    is computed once, standardised by fixed numbers (``spectrogram_norm``), and shared by the EEG encoder and the
+    graph's channel nodes. Where an encoder's width differs from ``dim``, one linear layer projects it (a choice; the
+    paper names one d).
 
     An absent modality is a learned token in the graph and has no weight in eq. 14; its content cannot matter.
     ``modalities`` and ``fusion`` give the ablations of Table 3, ``local_mask`` and ``region_edges`` of Table 4,
@@ -263,7 +264,7 @@ class EVER(PretrainedModel):
             embeddings[modality] = z if here is None else torch.where(here[:, None], z, 0)
         return self._fuse(spectrogram, embeddings, self._hide(presence, embeddings))
 
-    def to_torch_geometric(self, output: EmotionOutput, index: int) -> Any:
+    def to_torch_geometric(self, output: EmotionOutput, index: int = 0) -> Any:
         """Return one sample's two graphs for torch-geometric; see :meth:`BIHGCN.to_torch_geometric`.
 
         Args:

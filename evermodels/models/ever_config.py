@@ -57,6 +57,15 @@ class EVERConfig(Config):
         reference: ``"as recorded"`` or ``"average"``.
         scale: ``"none"`` or ``"zscore"``, per channel and window.
         face_crop: Whether faces are cut out of the frames.
+
+    Raises:
+        ConfigError: For an unknown key, a wrong type or an impossible value.
+        UnknownNameError: If a channel name is unknown or stands twice.
+
+    Example:
+        >>> config = EVERConfig(ch_names=("EEG T3", "Cz"), sfreq=250.0)
+        >>> config.ch_names, config.window_length, config.regions()
+        (('T7', 'Cz'), 250, {'temporal': [0], 'central': [1]})
     """
 
     num_classes: int = 5

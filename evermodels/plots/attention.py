@@ -83,7 +83,7 @@ def plot_region_attention(
 ) -> Figure:
     """Draw on a head which electrodes and regions a model weighs, seen from above with the nose up.
 
-    Source: EVER, §3.3, eq. 10-11: the attention of a channel inside its region, times the region's weight when given.
+    Source: EVER, §3.2, eq. 10-11: the attention of a channel inside its region, times the region's weight when given.
 
     Args:
         channel_attention: Attention of each channel, ``(channels,)``; one sum of 1 per region.

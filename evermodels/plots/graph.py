@@ -26,7 +26,7 @@ def plot_adjacency(
 ) -> Figure:
     """Draw a small adjacency matrix with its values written in the cells.
 
-    Source: EVER, §3.3, eq. 12: stage 2 of BIH-GCN, with the nodes z_e, z_v and the brain regions.
+    Source: EVER, §3.2, eq. 12: stage 2 of BIH-GCN, with the nodes z_e, z_v and the brain regions.
 
     Args:
         adjacency: Weight from each node (column) to each node (row), ``(nodes, nodes)``.

@@ -62,7 +62,7 @@ def plot_spectrogram(
 ) -> Figure:
     """Draw the log spectrogram of an EEG stretch, the mean over channels or one channel.
 
-    Source: EVER, §3.2, eq. 2-3; the values are those of :func:`evermodels.functional.log_spectrogram` before resizing.
+    Source: EVER, §3.1, eq. 2-3; the values are those of :func:`evermodels.functional.log_spectrogram` before resizing.
 
     Args:
         eeg: EEG in µV, ``(channels, time)``.

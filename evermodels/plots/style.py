@@ -102,7 +102,7 @@ def canvas(axes: Axes | None, size: tuple[float, float], layout: str = "constrai
         layout: Layout engine of a new figure.
     """
     if axes is not None:
-        return axes.get_figure(), axes  # type: ignore[return-value]
+        return axes.get_figure(), axes  # type: ignore[return-value]  # axes in use have a figure
     figure_module = require("matplotlib.figure", extra="plots", purpose="draw pictures")
     figure = figure_module.Figure(figsize=size, dpi=150, layout=layout)
     return figure, figure.add_subplot()

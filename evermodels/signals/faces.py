@@ -157,6 +157,12 @@ def haar_face_crop(image: np.ndarray, *, margin: float = 0.1, size: tuple[int, i
 
     Raises:
         SignalError: If there is no face.
+
+    Example:
+        >>> haar_face_crop(np.zeros((64, 64, 3), dtype="uint8"))
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.SignalError: ...no face was found...
     """
     return crop_faces([image], HaarFaceCrop(margin), size=size)[0]
 

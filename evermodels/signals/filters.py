@@ -102,7 +102,8 @@ def notch(recording: EEGRecording, freq: float) -> EEGRecording:
 
     Args:
         recording: The recording.
-        freq: Mains frequency in Hz: 50 or 60.
+        freq: Mains frequency in Hz: 50 or 60; one that is within a hertz or so of half the rate, or above it, changes
+            nothing.
 
     Raises:
         ConfigError: If the frequency is not positive.

@@ -29,6 +29,11 @@ class Inputs:
         starts: Start of each window in seconds of the recording, ``(windows,)`` float64.
         window_seconds: Length of a window in seconds.
         dropped: Channels of the recording that the model does not take.
+
+    Example:
+        >>> inputs = Inputs({"eeg": torch.zeros(3, 2, 200)}, torch.tensor([0.0, 1.0, 2.0]), 2.0)
+        >>> len(inputs)
+        3
     """
 
     tensors: dict[str, Tensor]

@@ -21,6 +21,10 @@ class Interval(NamedTuple):
         value: On the samples as they are.
         low: Lower end.
         high: Upper end.
+
+    Example:
+        >>> Interval(0.7, 0.6, 0.8).low
+        0.6
     """
 
     value: float
@@ -35,6 +39,10 @@ class Resamples:
     Args:
         eeg: ``(resamples, EEG subjects)`` how often each was drawn.
         face: ``(resamples, face people)`` how often each was drawn.
+
+    Example:
+        >>> Resamples.draw(6, 17, n=5).face.shape
+        (5, 17)
     """
 
     eeg: np.ndarray
@@ -130,6 +138,13 @@ def metric_values(predictions: Predictions, metric: str, resamples: Resamples | 
     Raises:
         ConfigError: If there is no such metric.
         DataError: If the draws are for other people.
+
+    Example:
+        >>> people = np.array(["30", "31"])
+        >>> one_right = Predictions(np.eye(2)[[0, 0]], np.array([0, 1]), people, people)
+        >>> twice_the_first = Resamples(eeg=np.array([[2, 0]]), face=np.array([[1, 1]]))
+        >>> metric_values(one_right, "accuracy"), metric_values(one_right, "accuracy", twice_the_first)
+        (array([0.5]), array([1.]))
     """
     if metric not in METRICS:
         raise ConfigError(
@@ -191,6 +206,12 @@ def interval(
     Raises:
         DataError: If the seeds were evaluated on different samples, or there is none.
         ConfigError: If there is no such metric.
+
+    Example:
+        >>> people = np.array(["30", "31"])
+        >>> all_right = Predictions(np.eye(2), np.array([0, 1]), people, people)
+        >>> interval([all_right], "accuracy", n=50)
+        Interval(value=1.0, low=1.0, high=1.0)
     """
     _check_same(runs)
     draws = resamples_for(runs[0], n=n, seed=seed)

@@ -23,6 +23,11 @@ def build_model(recipe: Recipe) -> Any:
     Raises:
         UnknownNameError: If there is no such architecture.
         ConfigError: If a value of ``model.config`` does not fit, or the model has no input spec.
+
+    Example:
+        >>> from evermodels.training import load_recipe
+        >>> build_model(load_recipe("ever_tiny_quadrant").for_row("eeg")).config.modalities
+        ('eeg',)
     """
     settings = recipe.model
     if settings.pretrained is not None:

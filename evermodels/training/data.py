@@ -37,6 +37,9 @@ class Parts(NamedTuple):
     def part(self, name: str) -> Dataset[dict[str, Any]]:
         """Return a part by name.
 
+        Args:
+            name: ``"train"``, ``"validation"`` or ``"test"``.
+
         Raises:
             ConfigError: If it is not ``"train"``, ``"validation"`` or ``"test"``.
         """
@@ -54,6 +57,12 @@ def data_folder(root: str | os.PathLike[str] | None = None) -> Path:
 
     Raises:
         DataError: If it does not exist, or none is named.
+
+    Example:
+        >>> data_folder("nowhere")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: data: 'nowhere' is not a folder. ...
     """
     named = root if root is not None else os.environ.get("EVERMODELS_DATA")
     if not named or not Path(named).is_dir():
@@ -176,6 +185,10 @@ def make_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str | o
         spec: What the model eats.
         seed: Seed of the training draws; the validation and test parts do not depend on it.
         data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
+
+    Raises:
+        DataError: If the folder or people are missing.
+        ConfigError: If the model eats what this data cannot give.
     """
     return _BUILDERS[recipe.data.dataset](recipe, spec, seed=seed, data_root=data_root)
 
@@ -192,7 +205,7 @@ def class_counts(dataset: Dataset[dict[str, Any]], num_classes: int) -> list[int
         return [int(c) for c in counts]
     labels = getattr(dataset, "labels", None)
     if labels is None:
-        labels = [dataset[i]["label"] for i in range(len(dataset))]  # type: ignore[arg-type]
+        labels = [dataset[i]["label"] for i in range(len(dataset))]  # type: ignore[arg-type]  # torch's Dataset promises no length
     result = [0] * num_classes
     for label in labels:
         result[int(label)] += 1
@@ -207,7 +220,7 @@ def people(dataset: Dataset[dict[str, Any]]) -> dict[str, list[str]]:
     """
     if hasattr(dataset, "subjects") and hasattr(dataset, "people"):
         return {"eeg": sorted(map(str, dataset.subjects)), "faces": sorted(map(str, dataset.people))}
-    items = [dataset[i] for i in range(len(dataset))]  # type: ignore[arg-type]
+    items = [dataset[i] for i in range(len(dataset))]  # type: ignore[arg-type]  # as above
     return {
         "eeg": sorted({str(item["eeg_subject"]) for item in items}),
         "faces": sorted({str(item["face_id"]) for item in items}),
@@ -215,10 +228,19 @@ def people(dataset: Dataset[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def check_disjoint(split: dict[str, dict[str, list[str]]]) -> None:
-    """Raise a :class:`DataError` if somebody is in two parts.
+    """Refuse a split with somebody in two parts.
 
     Args:
         split: :func:`people` by part.
+
+    Raises:
+        DataError: If somebody is in two parts; the message names them.
+
+    Example:
+        >>> check_disjoint({"train": {"eeg": ["00", "01"]}, "test": {"eeg": ["01"]}})
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: split: eeg of 01 are in train and in test. ...
     """
     names = list(split)
     for i, first in enumerate(names):

@@ -43,6 +43,10 @@ def run_folder(run_root: str | os.PathLike[str], row: str, seed: int) -> Path:
         run_root: Folder of all runs of a recipe.
         row: Name of the row.
         seed: The seed.
+
+    Example:
+        >>> run_folder("runs/ever_tiny_quadrant", "eeg", 1).as_posix()
+        'runs/ever_tiny_quadrant/eeg/seed-1'
     """
     return Path(run_root) / row / f"seed-{seed}"
 
@@ -185,7 +189,7 @@ class _Run:
         check_disjoint(self.split)
         model.classes = self.parts.classes
         self.modalities = modalities_of(model)
-        length = len(self.parts.train)  # type: ignore[arg-type]
+        length = len(self.parts.train)  # type: ignore[arg-type]  # torch's Dataset promises no length
         if length < optim.batch_size:
             raise ConfigError(
                 f"optim.batch_size: expected at most {length}, the training samples, got {optim.batch_size}."

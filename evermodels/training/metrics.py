@@ -24,6 +24,11 @@ class Predictions:
 
     Raises:
         ShapeError: If the lengths differ, or there is no sample.
+
+    Example:
+        >>> people = np.array(["30", "31"])
+        >>> Predictions(np.eye(2), np.array([0, 1]), people, people).predicted
+        array([0, 1])
     """
 
     logits: np.ndarray
@@ -52,7 +57,11 @@ class Predictions:
         return shifted / shifted.sum(axis=1, keepdims=True)
 
     def save(self, path: Path) -> None:
-        """Write an ``.npz`` file, whole or not at all."""
+        """Write an ``.npz`` file, whole or not at all.
+
+        Args:
+            path: The file.
+        """
         part = path.with_name(path.name + ".part")
         with part.open("wb") as file:
             np.savez_compressed(
@@ -63,6 +72,9 @@ class Predictions:
     @classmethod
     def load(cls, path: Path) -> Predictions:
         """Read what :meth:`save` wrote.
+
+        Args:
+            path: The file.
 
         Raises:
             DataError: If an array is missing.

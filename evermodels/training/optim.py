@@ -110,6 +110,11 @@ def make_optimizer(
         model: The system.
         settings: The recipe's section.
         steps_per_epoch: Optimiser steps in an epoch.
+
+    Example:
+        >>> optimizer, schedule = make_optimizer(nn.Linear(2, 2), OptimSettings(epochs=2, warmup_epochs=1), 10)
+        >>> [round(group["lr"], 8) for group in optimizer.param_groups]  # a hundredth, at the first step
+        [2e-06, 2e-06]
     """
     groups = parameter_groups(model, settings)
     optimizer = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps)

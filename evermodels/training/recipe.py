@@ -34,6 +34,15 @@ class Row(Config):
         title: How the table calls it (default: the name).
         overrides: Changed values, nested as in the recipe.
         init_from: Earlier rows whose encoder weights it starts from, by modality; the encoder is taken whole.
+
+    Raises:
+        ConfigError: For an unknown key, a wrong type or an impossible value.
+
+    Example:
+        >>> Row("eeg", table=3, overrides={"optm": {"epochs": 3}})
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ConfigError: Row 'eeg': overrides has no section 'optm'. Did you mean 'optim'? ...
     """
 
     name: str
@@ -72,6 +81,14 @@ class Recipe(Config):
         selection: How the epoch is chosen.
         rows: The rows of its tables.
         changes: The ``key=value`` overrides that it was loaded with; the command that repeats a run names them.
+
+    Raises:
+        ConfigError: For an unknown key, a wrong type or an impossible value, also in a row's overrides.
+
+    Example:
+        >>> short = Row("short", table=3, overrides={"optim": {"epochs": 3}})
+        >>> Recipe("mine", rows=(short,)).for_row("short").optim.epochs
+        3
     """
 
     name: str
@@ -104,6 +121,9 @@ class Recipe(Config):
 
     def row(self, name: str | None) -> Row | None:
         """Return a row by name; ``None`` gives the full model's row, or ``None`` in a recipe without one.
+
+        Args:
+            name: The row's name, or ``None``.
 
         Raises:
             UnknownNameError: If there is no such row.

@@ -3,6 +3,7 @@
 import sys
 import types
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ class Tiny(PretrainedModel):
     """A stack with batch norm statistics, a computed buffer, a scalar and a head."""
 
     config_class = TinyConfig
-    presets = {"tiny_test": TinyConfig()}  # noqa: RUF012
+    presets: ClassVar = {"tiny_test": TinyConfig()}
 
     def __init__(self, config):
         super().__init__(config)

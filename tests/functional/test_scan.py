@@ -241,6 +241,15 @@ def test_saved_for_backward_grows_with_the_input_only():
     assert chunk_length(state) >= state
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_one_argument_in_float64_is_enough(name):
+    given = make(dtype=torch.float32)
+    wide = {n: x.double() for n, x in given.items()}
+    y, last = selective_scan(**{**given, name: wide[name]}, delta_softplus=True, return_last_state=True)
+    assert (y.dtype, last.dtype) == (torch.float64 if name == "u" else torch.float32, torch.float64)
+    torch.testing.assert_close(last, selective_scan(**wide, delta_softplus=True, return_last_state=True)[1])
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_types_compute_in_float32(dtype):
     given = {n: x.to(dtype) for n, x in make(dtype=torch.float32).items()}

@@ -36,6 +36,20 @@ def test_untouched_before_fit_and_independent_of_the_batch():
     torch.testing.assert_close(norm(x)[1:2], norm(x[1:2]))
 
 
+def test_channels_in_another_order():
+    x, order = torch.randn(4, 3, 5, 7), [2, 0, 1]
+    norm, other = SpectrogramNorm(3, 5), SpectrogramNorm(3, 5)
+    norm.fit([x])
+    other.fit([x[:, order]])
+    torch.testing.assert_close(other(x[:, order]), norm(x)[:, order])
+
+
+def test_gradcheck():
+    norm = SpectrogramNorm(2, 3).double()
+    norm.fit([torch.randn(4, 2, 3, 5, dtype=torch.float64)])
+    assert torch.autograd.gradcheck(norm, torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True))
+
+
 def test_state_dict_round_trip_and_gradient():
     x = torch.randn(4, 3, 5, 7, requires_grad=True)
     norm, other = SpectrogramNorm(3, 5), SpectrogramNorm(3, 5)

@@ -51,8 +51,8 @@ def test_fusion_rows_start_from_the_trained_encoders(table):
 
 def test_the_table_is_what_the_runs_say(table):
     recipe, root, result = table
-    assert result == json.loads((root / "table.json").read_text())
-    assert result["markdown"] == (root / "table.md").read_text()
+    assert result == json.loads((root / "table.json").read_text("utf-8"))
+    assert result["markdown"] == (root / "table.md").read_text("utf-8")
     runs = {
         row: [Predictions.load(root / row / f"seed-{s}/predictions.npz") for s in (0, 1)] for row in ("naive", "ever")
     }
