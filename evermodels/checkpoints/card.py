@@ -87,12 +87,13 @@ def model_card(config: CheckpointConfig, info: CardInfo | None = None, *, name: 
         ConfigError: If the training provenance holds a value of the wrong type for the card.
     """
     info = (info or CardInfo()).filled_from(config.training)
+    quoted = json.dumps(name, ensure_ascii=False)
     sections = [
         _metadata(config, info),
         f"# {info.title or name}",
         info.summary or f"A checkpoint of `{config.architecture}` for the Python package evermodels.",
         "## Use\n\n"
-        f"```python\nimport evermodels as em\n\nmodel = em.from_pretrained({name!r})\nprint(model.load_report)\n```",
+        f"```python\nimport evermodels as em\n\nmodel = em.from_pretrained({quoted})\nprint(model.load_report)\n```",
         _inputs(config),
         _classes(config),
         _scores(info),

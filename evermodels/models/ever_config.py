@@ -107,6 +107,9 @@ class EVERConfig(Config):
     def check(self) -> None:
         """Bring channel names to canonical spelling and refuse what cannot work."""
         object.__setattr__(self, "ch_names", montage.canonical_all(self.ch_names))
+        for key in ("eeg_config", "video_config"):  # JSON has lists only; loaded must equal saved
+            plain = {k: tuple(v) if isinstance(v, list) else v for k, v in getattr(self, key).items()}
+            object.__setattr__(self, key, plain)
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise self.refuse("modalities", '"eeg", "video" or both, each once')
         object.__setattr__(self, "modalities", tuple(m for m in ("eeg", "video") if m in self.modalities))

@@ -40,7 +40,7 @@ def test_text(model, tmp_path):
     text, _ = card_of(model, tmp_path, classes=("a", "b", "c"), training=TRAINING, card={"title": "Own", "tags": ["t"]})
     for piece in (
         "# Own\n",
-        "em.from_pretrained('own')",
+        'em.from_pretrained("own")',
         "3 channels (Fz, Cz, T7), 10 Hz, windows of 1 s, reference as recorded",
         "0. a\n1. b\n2. c",
         "Six folds over people.",

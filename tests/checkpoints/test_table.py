@@ -77,7 +77,7 @@ def test_bundle(saved, place):
         "scores": {"UAR": {"value": 0.6}},
     }
     text = (folder / "README.md").read_text(encoding="utf-8")
-    assert "em.from_pretrained('tiny_test.own')" in text and "| UAR | 0.600 |" in text
+    assert 'em.from_pretrained("tiny_test.own")' in text and "| UAR | 0.600 |" in text
     with pytest.raises(ConfigError, match=r"'tiny_test.own' exists.*replace"):
         bundle.add_to_table(saved, "tiny_test.own", **GIVEN, **place)
     again = bundle.add_to_table(saved, "tiny_test.own", **{**GIVEN, "data": "other"}, replace=True, **place)
