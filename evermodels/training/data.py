@@ -74,7 +74,13 @@ def data_folder(root: str | os.PathLike[str] | None = None) -> Path:
     return Path(named)
 
 
-def _eeg_transform(settings: Augmentation, sfreq: float) -> Any:
+def eeg_transform(settings: Augmentation, sfreq: float) -> Any:
+    """Return the changes of EEG that a recipe asks for, or ``None``.
+
+    Args:
+        settings: What is changed how much.
+        sfreq: Sampling rate in Hz.
+    """
     from evermodels.datasets import augment
 
     chosen: list[Any] = [
@@ -164,7 +170,7 @@ def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str
             train=True,
             length=settings.length,
             flip=settings.flip,
-            eeg_transform=_eeg_transform(settings.augment, eegmat.sfreq),
+            eeg_transform=eeg_transform(settings.augment, eegmat.sfreq),
             strength=settings.augment.clip_strength,
             **shared,
         ),
