@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -270,8 +270,9 @@ class AudioMamba(PretrainedModel):
         trunc_normal_(self.pos_embed.pos_embed, std=0.02)
         with torch.no_grad():
             for layer in self.layers:
-                layer.mixer.reset_parameters()  # type: ignore[operator, union-attr]
-                layer.mixer.out_proj.weight /= math.sqrt(len(self.layers))  # type: ignore[operator, union-attr]
+                mixer = cast(MambaBlock, layer.mixer)
+                mixer.reset_parameters()
+                mixer.out_proj.weight /= math.sqrt(len(self.layers))
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the head with a new one.
