@@ -11,9 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from evermodels.core.errors import ShapeError, UnknownNameError, did_you_mean
+from evermodels.core.errors import ConfigError, ShapeError, UnknownNameError, did_you_mean
 
-__all__ = ["MONTAGES", "REGIONS", "canonical", "canonical_all", "head2d", "positions", "preset", "regions"]
+__all__ = [
+    "MONTAGES",
+    "REGIONS",
+    "canonical",
+    "canonical_all",
+    "head2d",
+    "interpolation_matrix",
+    "positions",
+    "preset",
+    "regions",
+]
 
 REGIONS: dict[str, tuple[str, ...]] = {
     "frontal": ("Fp", "AF", "F"),
@@ -25,7 +35,8 @@ REGIONS: dict[str, tuple[str, ...]] = {
 """First letters of the channels of each region; the longest match counts."""
 
 _OLD_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
-_WITHOUT_REGION = ("A1", "A2", "M1", "M2", "A2-A1", "A1-A2", "CB1", "CBz", "CB2")
+_OFF_THE_SCALP = ("A1", "A2", "A2-A1", "A1-A2")
+_WITHOUT_REGION = (*_OFF_THE_SCALP, "M1", "M2", "CB1", "CBz", "CB2")
 # Oostenveld & Praamstra 2001 name the cerebellar Cb1, Cbz, Cb2 as synonyms of I1, Iz, I2.
 _SAME_PLACE = {"CB1": "I1", "CBz": "Iz", "CB2": "I2"}
 _PREFIX = re.compile(r"^(?:EEG|POL)[\s_:-]+", re.IGNORECASE)
@@ -187,17 +198,93 @@ def positions(ch_names: Sequence[str]) -> np.ndarray:
         >>> positions(["Cz"]).round(1).tolist()
         [[-0.0, 0.1, 1.0]]
     """
-    table = _table()
+    away = _coordinates(canonical_all(ch_names)) - np.array(_table()["sphere"]["center"])
+    return away / np.linalg.norm(away, axis=1, keepdims=True)
+
+
+def _coordinates(names: Sequence[str]) -> np.ndarray:
+    """Return where electrodes of canonical names lie on the Colin27 head, in mm, ``(n, 3)``."""
+    table = _table()["positions"]
     rows = []
-    for name in canonical_all(ch_names):
+    for name in names:
         place = _SAME_PLACE.get(name, name)
-        if place not in table["positions"]:
+        if place not in table:
             raise UnknownNameError(
                 f"channel name: {name!r} is a difference of two electrodes and has no position. Leave it out."
             )
-        rows.append(table["positions"][place])
-    away = np.array(rows, dtype=np.float64).reshape(-1, 3) - np.array(table["sphere"]["center"])
-    return away / np.linalg.norm(away, axis=1, keepdims=True)
+        rows.append(table[place])
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def interpolation_matrix(src: Sequence[str], dst: Sequence[str]) -> np.ndarray:
+    r"""Return the weights that make the channels of one montage from those of another.
+
+    A channel that both have is copied: its row has a single 1. The others are interpolated by spherical splines
+    (Perrin, Pernier, Bertrand & Echallier, Electroencephalogr. Clin. Neurophysiol. 72:184, 1989, eq. 1-4, with the
+    corrigendum 76:565, 1990): :math:`V(r) = c_0 + \sum_i c_i\, g(r \cdot r_i)` with
+
+    .. math::
+        g(x) = \frac{1}{4\pi} \sum_{n=1}^{50} \frac{2n + 1}{n^4 (n + 1)^4} P_n(x), \quad
+        (G + \lambda I)\, c + c_0 = v, \quad \sum_i c_i = 0
+
+    Order 4, 50 terms and :math:`\lambda = 10^{-5}` are MNE-Python's defaults. Each row sums to 1, so a constant, and
+    with it a change of the reference, passes unchanged. Directions are taken from the origin of the coordinates of
+    ``standard_1005``, as MNE's function does with that built-in montage; ``Raw.interpolate_bads`` fits a sphere to the
+    channels of the recording instead, which changes single weights by about 0.1.
+
+    Earlobes and their difference (A1, A2, A2-A1) are not on the scalp: they are copied, but nothing is interpolated
+    from them, nor can they be (a choice).
+
+    Args:
+        src: Channels that there are, any spelling.
+        dst: Channels that are wanted, any spelling.
+
+    Returns:
+        ``(dst, src)`` float64.
+
+    Raises:
+        UnknownNameError: If a name is unknown, or two names of one list mean the same electrode.
+        ConfigError: If a wanted channel cannot be interpolated, or there is no channel on the scalp.
+
+    Example:
+        >>> interpolation_matrix(["Fz", "Cz", "Pz"], ["Cz", "CPz"]).round(2)
+        array([[ 0.  ,  1.  ,  0.  ],
+               [-0.1 ,  0.67,  0.43]])
+    """
+    have, want = canonical_all(src), canonical_all(dst)
+    matrix = np.zeros((len(want), len(have)))
+    missing = [row for row, name in enumerate(want) if name not in have]
+    for row, name in enumerate(want):
+        if name in have:
+            matrix[row, have.index(name)] = 1.0
+    if missing:
+        if off := [want[row] for row in missing if want[row] in _OFF_THE_SCALP]:
+            raise ConfigError(
+                f"dst: {', '.join(off)} lies off the scalp and cannot be interpolated. Give a recording that has it, "
+                "or take a model without it."
+            )
+        sources = [column for column, name in enumerate(have) if name not in _OFF_THE_SCALP]
+        if not sources:
+            raise ConfigError(f"src: expected at least one electrode on the scalp, got {', '.join(have) or 'none'}.")
+        places = _coordinates([have[column] for column in sources]), _coordinates([want[row] for row in missing])
+        matrix[np.ix_(missing, sources)] = _spline_weights(*places)
+    return matrix
+
+
+def _spline_weights(src: np.ndarray, dst: np.ndarray) -> np.ndarray:
+    """Return the spherical spline's weights, ``(dst, src)``, for places ``(n, 3)`` in any unit around the origin."""
+    src, dst = (places / np.linalg.norm(places, axis=1, keepdims=True) for places in (src, dst))
+    n = np.arange(1.0, 51.0)
+    series = np.concatenate([[0.0], (2 * n + 1) / (n * (n + 1)) ** 4 / (4 * np.pi)])
+
+    def g(cosine: np.ndarray) -> np.ndarray:
+        return np.polynomial.legendre.legval(cosine, series)
+
+    system = np.ones((len(src) + 1, len(src) + 1))
+    system[:-1, :-1] = g(src @ src.T) + 1e-5 * np.eye(len(src))
+    system[-1, -1] = 0.0
+    # The system is symmetric: solving it for the targets' side gives the weights without an inverse.
+    return np.linalg.solve(system, np.vstack([g(src @ dst.T), np.ones(len(dst))]))[:-1].T
 
 
 def head2d(ch_names: Sequence[str]) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evermodels.layers.bih_gcn import BIHGCN, BIHGCNOutput
     from evermodels.layers.mamba import MambaBlock
+    from evermodels.layers.montage_adapter import MontageAdapter
     from evermodels.layers.spectrogram_norm import SpectrogramNorm
     from evermodels.layers.stft_spectrogram import STFTSpectrogram
 
@@ -15,11 +16,12 @@ _HOMES = {
     "BIHGCN": "evermodels.layers.bih_gcn",
     "BIHGCNOutput": "evermodels.layers.bih_gcn",
     "MambaBlock": "evermodels.layers.mamba",
+    "MontageAdapter": "evermodels.layers.montage_adapter",
     "SpectrogramNorm": "evermodels.layers.spectrogram_norm",
     "STFTSpectrogram": "evermodels.layers.stft_spectrogram",
 }
 
-__all__ = ["BIHGCN", "BIHGCNOutput", "MambaBlock", "STFTSpectrogram", "SpectrogramNorm"]
+__all__ = ["BIHGCN", "BIHGCNOutput", "MambaBlock", "MontageAdapter", "STFTSpectrogram", "SpectrogramNorm"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
-from typing_extensions import Self
+from torch import Tensor
 
 from evermodels.functional.spectrogram import log_spectrogram, resolve_hop
+from evermodels.layers._exact_buffers import ExactBuffers
 
 
-class STFTSpectrogram(nn.Module):
+class STFTSpectrogram(ExactBuffers):
     r"""Log-magnitude spectrogram of raw EEG, channel by channel.
 
     EVER, section 3.1, eq. 2-3: :math:`M_c = \log(1 + |\mathrm{STFT}(e_c)|)`, resized to :math:`F \times T`; see
@@ -40,21 +38,19 @@ class STFTSpectrogram(nn.Module):
         self.n_fft = n_fft
         self.hop_length = resolve_hop(n_fft, hop_length, size)
         self.size = None if size is None else (size[0], size[1])
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.register_exact_buffers()
 
-    def reset_buffers(self) -> None:
-        """Compute the window again, on its device (on the CPU where it was on ``meta``)."""
-        device = torch.device("cpu") if self.window.device.type == "meta" else self.window.device
-        self._set_window(device)
+    def exact_buffers(self, dtype: torch.dtype, device: torch.device | None) -> dict[str, Tensor]:
+        """Compute the Hann window.
 
-    def _set_window(self, device: torch.device) -> None:
-        dtype = torch.float64 if self.window.dtype == torch.float64 else torch.float32
-        self.register_buffer("window", torch.hann_window(self.n_fft, dtype=dtype, device=device), persistent=False)
+        Args:
+            dtype: Its type.
+            device: Where it goes; ``None`` for the default.
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
-        self._set_window(self.window.device)
-        return self
+        Returns:
+            ``window``, ``(n_fft,)``.
+        """
+        return {"window": torch.hann_window(self.n_fft, dtype=dtype, device=device)}
 
     def forward(self, signal: Tensor) -> Tensor:
         """Compute the spectrograms.
