@@ -17,6 +17,7 @@ from evermodels.core.specs import InputSpec
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.card import CardInfo
+    from evermodels.checkpoints.foreign import ForeignFormat
     from evermodels.checkpoints.report import LoadReport
 
 
@@ -38,6 +39,7 @@ class PretrainedModel(nn.Module):
     config_class: ClassVar[type[Config]]
     presets: ClassVar[Mapping[str, Config]] = {}
     head_prefixes: ClassVar[tuple[str, ...]] = ("head.",)
+    foreign_formats: ClassVar[tuple[ForeignFormat, ...]] = ()
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -74,8 +74,7 @@ def read_tensors(
     expected: Mapping[str, Tensor],
     *,
     source: str,
-    declared: FileDigest | None = None,
-    declared_by: str | None = None,
+    declared: Mapping[str, FileDigest] | None = None,
     way_out: str = "",
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """Read a safetensors file whose names, shapes and types must be exactly the expected ones.
@@ -87,8 +86,7 @@ def read_tensors(
         path: The file.
         expected: Tensors by name (``meta`` ones will do) whose shapes and types are required.
         source: What is loaded, for the report.
-        declared: Size and digest of the file, where known.
-        declared_by: Who declared them, for the report.
+        declared: Size and digest of the file by who declares them; the first goes into the report.
         way_out: What to do on a mismatch of the digest, for the message.
 
     Returns:
@@ -104,17 +102,16 @@ def read_tensors(
             if declared is not None:
                 verify(FileDigest.of_stream(stream), declared, path, way_out)
                 stream.seek(0)
-            _sniff(stream.read(64), path)
+            sniff(stream.read(64), path)
             header = _header(stream, path)
             faults = _compare(header, expected)
             LoadReport(source, faults=faults, verified=declared_by if declared else None).raise_faults()
             tensors = _values(stream, header, path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}). {_what_belongs_there()}") from error
-    report = LoadReport(source, tuple(name for name in expected), verified=declared_by if declared else None)
     if bad := {name: why for name, tensor in tensors.items() if (why := not_finite(tensor))}:
-        LoadReport(source, faults={"not finite": bad}, verified=report.verified).raise_faults()
-    return tensors, report
+        LoadReport(source, faults={"not finite": bad}, verified=verified).raise_faults()
+    return tensors, LoadReport(source, tuple(expected), verified=verified)
 
 
 def assign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -162,8 +159,26 @@ def _what_belongs_there() -> str:
     return "A checkpoint is a folder with config.json and model.safetensors, as model.save_pretrained writes it."
 
 
-def _sniff(start: bytes, path: Path) -> None:
-    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+def is_pickle(start: bytes) -> bool:
+    """Return whether a file's first bytes are those of a pickle, or of the zip archive that torch.save makes.
+
+    Args:
+        start: The first bytes.
+    """
+    return start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+
+
+def sniff(start: bytes, path: Path) -> None:
+    """Raise the error that fits, where a file's first bytes are those of something that is no weights.
+
+    Args:
+        start: The first bytes.
+        path: The file.
+
+    Raises:
+        CheckpointError: For a pickle, a Git LFS pointer or a web page.
+    """
+    if is_pickle(start):
         refuse_pickle(path)
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path}: a Git LFS pointer, not the weights. Fetch them with: git lfs pull")

@@ -51,6 +51,47 @@ def merge_names(names: Iterable[str]) -> list[str]:
     return [".".join(row) for row in rows]
 
 
+def count(kinds: Mapping[str, Mapping[str, str]], main: str) -> str:
+    """Return how many names there are of each kind, for the first line of a report.
+
+    Args:
+        kinds: Names by kind, each with its reason.
+        main: The kind that holds what went well.
+
+    Example:
+        >>> count({"loaded": {"a": "", "b": ""}, "dropped": {}, "missing": {"c": "not there"}}, "loaded")
+        '2 tensors loaded, 1 missing'
+    """
+    words = {main: f"tensors {main}"}
+    return ", ".join(f"{len(names)} {words.get(kind, kind)}" for kind, names in kinds.items() if names) or (
+        f"nothing {main}"
+    )
+
+
+def table_lines(kinds: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the lines of a report: one a kind and reason, the names of stacked layers merged.
+
+    Args:
+        kinds: Names by kind, each with its reason (which may be empty).
+
+    Example:
+        >>> table_lines({"loaded": {"layers.0.weight": "", "layers.1.weight": ""}, "dropped": {"head.bias": "unused"}})
+        ['  loaded   2  layers.{0…1}.weight', '  dropped  1  head.bias  (unused)']
+    """
+    rows = []
+    for kind, names in kinds.items():
+        by_reason: dict[str, list[str]] = {}
+        for name, why in names.items():
+            by_reason.setdefault(why, []).append(name)
+        rows += [(kind, len(group), ", ".join(merge_names(group)), why) for why, group in by_reason.items()]
+    width = max((len(kind) for kind, *_ in rows), default=0)
+    digits = max((len(str(n)) for _, n, *_ in rows), default=0)
+    return [
+        f"  {kind:<{width}}  {n:>{digits}}  {_shorten(names)}" + (f"  ({why})" if why else "")
+        for kind, n, names, why in rows
+    ]
+
+
 @dataclass(frozen=True)
 class LoadReport:
     """What became of each tensor of a checkpoint and of the model; prints as a table.
@@ -63,6 +104,8 @@ class LoadReport:
         faults: Names of tensors that do not fit, by kind of fault (``missing``, ``unexpected``, ``shape``, ``dtype``,
             ``not finite``), and why. A model is never returned with one.
         verified: Against which digest the weights were checked, or ``None`` where none was declared.
+        interpolated: EEG channels of the model that the recording lacks, and from which ones they are computed.
+        reordered: EEG channels of the model that stand at another place in the recording, taken by name.
 
     Example:
         >>> print(LoadReport("demo", ("layers.0.weight", "layers.1.weight"), {"head.weight": "num_classes 4 -> 2"}))
@@ -78,40 +121,15 @@ class LoadReport:
     faults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     verified: str | None = None
 
-    def _rows(self) -> list[tuple[str, int, str, str]]:
-        rows = []
+    def __str__(self) -> str:
         kinds = {
             "loaded": dict.fromkeys(self.loaded, ""),
             "re-initialised": self.reinitialised,
             "dropped": self.dropped,
             **self.faults,
         }
-        for kind, names in kinds.items():
-            by_reason: dict[str, list[str]] = {}
-            for name, why in names.items():
-                by_reason.setdefault(why, []).append(name)
-            for why, group in by_reason.items():
-                rows.append((kind, len(group), ", ".join(merge_names(group)), why))
-        return rows
-
-    def __str__(self) -> str:
-        counts = {
-            "loaded": len(self.loaded),
-            "re-initialised": len(self.reinitialised),
-            "dropped": len(self.dropped),
-            **{kind: len(names) for kind, names in self.faults.items()},
-        }
-        summary = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n) or "nothing loaded"
-        summary = summary.replace(" loaded", " tensors loaded", 1) if self.loaded else summary
         digest = f"sha256 checked against {self.verified}" if self.verified else "sha256 not declared"
-        rows = self._rows()
-        width = max((len(kind) for kind, *_ in rows), default=0)
-        digits = max((len(str(n)) for _, n, *_ in rows), default=0)
-        lines = [
-            f"  {kind:<{width}}  {n:>{digits}}  {_shorten(names)}" + (f"  ({why})" if why else "")
-            for kind, n, names, why in rows
-        ]
-        return "\n".join([f"{self.source}: {summary} ({digest})", *lines])
+        return "\n".join([f"{self.source}: {count(kinds, 'loaded')} ({digest})", *table_lines(kinds)])
 
     def raise_faults(self) -> None:
         """Raise a :class:`CheckpointError` that shows the table, if anything does not fit.
