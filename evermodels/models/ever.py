@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from evermodels import montage
 from evermodels.checkpoints.base import PretrainedModel
-from evermodels.core.errors import ConfigError, ShapeError, SignalError, check_axes
+from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.core.outputs import EmotionOutput
 from evermodels.functional import class_balanced_weights
-from evermodels.layers import BIHGCN, SpectrogramNorm, STFTSpectrogram
+from evermodels.layers import BIHGCN, MontageAdapter, SpectrogramNorm, STFTSpectrogram
 from evermodels.losses import EmotionLoss
+from evermodels.models._ever_inputs import check_finite, check_inputs, presence_of
 from evermodels.models.ever_config import EVERConfig, Modality
 
 _TINY = EVERConfig(
@@ -59,6 +60,7 @@ class EVER(PretrainedModel):
     paper names one d).
 
     An absent modality is a learned token in the graph and has no weight in eq. 14; its content cannot matter.
+    :meth:`adapt_montage` carries the model to the channels of another headset.
     ``modalities`` and ``fusion`` give the ablations of Table 3, ``local_mask`` and ``region_edges`` of Table 4,
     ``alignment`` of Table 5.
 
@@ -98,6 +100,8 @@ class EVER(PretrainedModel):
         self.regions = config.regions()
         self.check_values = True
         self.drop = nn.Dropout(config.drop_rate)
+        if config.source_ch_names is not None:
+            self.montage_adapter = MontageAdapter(config.source_ch_names, config.ch_names, min_real=0.0)
         self._takes_spectrogram = False
         graph = config.both and config.fusion == "bih_gcn"
         for modality in config.modalities:
@@ -161,6 +165,48 @@ class EVER(PretrainedModel):
             anchor = next(self.parameters())
             self.head = self._make_head(num_classes).to(device=anchor.device, dtype=anchor.dtype)
 
+    def adapt_montage(self, ch_names: Sequence[str], *, min_real: float = 0.5) -> Mapping[str, str]:
+        """Take recordings of another headset from now on: channels by name, missing ones interpolated.
+
+        A :class:`~evermodels.layers.MontageAdapter` comes before the model; no weight changes. ``input_spec`` asks for
+        the new channels, so that a :class:`~evermodels.signals.Preprocessor` made afterwards follows, and a saved
+        checkpoint keeps them (``config.source_ch_names``). Channels are interpolated in µV: where the config asks for
+        an average reference or z-scores, EVER makes them afterwards. The model's own names undo an earlier call.
+
+        Args:
+            ch_names: The recording's channels in its order, any spelling; those that the model lacks are of use for
+                the interpolation only.
+            min_real: Least part of the model's channels that the recording must have, 0 to 1.
+
+        Returns:
+            The interpolated channels, each with the channels that weigh most in it.
+
+        Raises:
+            ConfigError: If EVER takes no EEG, fewer than ``min_real`` of its channels are there, or one cannot be
+                interpolated.
+            UnknownNameError: If a name is unknown, or two mean the same electrode.
+
+        Example:
+            >>> model = EVER.from_preset("ever_tiny")
+            >>> interpolated = model.adapt_montage(montage.preset("epoc"))
+            >>> list(interpolated)
+            ['Fp1', 'Fp2', 'C3', 'C4', 'P3', 'P4', 'Fz', 'Cz', 'Pz']
+            >>> len(model.input_spec.eeg.ch_names), len(model.config.ch_names)
+            (14, 19)
+        """
+        if "eeg" not in self.config.modalities or self.input_spec is None or self.input_spec.eeg is None:
+            raise ConfigError("ch_names: this EVER takes no EEG. Leave it out.")
+        adapter = MontageAdapter(ch_names, self.config.ch_names, min_real=min_real)
+        self.config = self.config.replace(source_ch_names=adapter.src_ch_names)
+        if self.config.source_ch_names is not None:
+            self.montage_adapter = adapter.to(next(self.parameters()).device)
+        elif hasattr(self, "montage_adapter"):
+            del self.montage_adapter
+        now = self.config.input_spec().eeg
+        eeg = self.input_spec.eeg.replace(ch_names=now.ch_names, reference=now.reference, scale=now.scale)
+        self.input_spec = self.input_spec.replace(eeg=eeg)
+        return adapter.interpolated
+
     def make_loss(
         self, class_counts: Tensor | Sequence[int] | None = None, *, beta: float = 0.999, **options: Any
     ) -> EmotionLoss:
@@ -199,7 +245,7 @@ class EVER(PretrainedModel):
         if hasattr(self, "spectrogram_norm"):
             device = self.spectrogram_norm.mean.device
             with torch.no_grad():
-                self.spectrogram_norm.fit(self._scaled(batch["eeg"].to(device)) for batch in batches)
+                self.spectrogram_norm.fit(self._scaled(self._adapted(batch["eeg"].to(device))) for batch in batches)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters by ``"video_encoder"``, ``"eeg_encoder"`` and ``"rest"``, for a learning rate each.
@@ -247,15 +293,19 @@ class EVER(PretrainedModel):
             SignalError: If a value is not finite (checked in eager mode only).
             ConfigError: If a modality comes that the model does not take.
         """
-        inputs = self._check(eeg, video, {"audio": audio, "eye": eye}, present, masks)
-        presence = self._presence(inputs, present)
+        others = {"audio": audio, "eye": eye}
+        inputs = check_inputs(self.config, eeg, video, others, present=present, masks=masks)
+        presence = presence_of(self.config, inputs, present)
         embeddings: dict[str, Tensor] = {}
         spectrogram: Tensor | None = None
         for modality, given in inputs.items():
             here = None if presence is None else presence[modality]
             # Absent samples may hold anything, NaN too: it must reach neither value nor gradient.
             x = given if here is None else torch.where(here.view(-1, *[1] * (given.ndim - 1)), given, 0)
-            self._check_finite(modality, x)
+            if self.check_values:
+                check_finite(self.config, modality, x)
+            if modality == "eeg":
+                x = self._adapted(x)
             if modality == "eeg" and hasattr(self, "spectrogram"):
                 spectrogram = self._standardised(x)
             encoder = getattr(self, f"{modality}_encoder")
@@ -281,6 +331,18 @@ class EVER(PretrainedModel):
     @property
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
+
+    def _adapted(self, eeg: Tensor) -> Tensor:
+        """Bring a recording of another montage to the model's channels."""
+        if not hasattr(self, "montage_adapter"):
+            return eeg
+        eeg = self.montage_adapter(eeg)
+        if self.config.reference == "average":
+            eeg = eeg - eeg.mean(dim=1, keepdim=True)
+        if self.config.scale == "zscore":
+            spread = eeg.std(dim=2, correction=0, keepdim=True)
+            eeg = (eeg - eeg.mean(dim=2, keepdim=True)) / torch.where(spread > 0, spread, 1)
+        return eeg
 
     def _standardised(self, eeg: Tensor) -> Tensor:
         config: EVERConfig = self.config
@@ -342,108 +404,6 @@ class EVER(PretrainedModel):
         now = {m: every if presence is None else presence[m] for m in config.modalities}
         complete = now["eeg"] & now["video"]
         return {m: now[m] & ~(hide[m] & complete) for m in config.modalities}
-
-    def _check(
-        self,
-        eeg: Tensor | None,
-        video: Tensor | None,
-        others: Mapping[str, Any],
-        present: Mapping[str, Tensor] | None,
-        masks: Mapping[str, Tensor] | None,
-    ) -> dict[Modality, Tensor]:
-        config: EVERConfig = self.config
-        takes = " and ".join(config.modalities)
-        for name, value in (*others.items(), ("eeg", eeg), ("video", video)):
-            if value is not None and name not in config.modalities:
-                raise ConfigError(f"{name}: this EVER takes {takes} only. Leave {name!r} out.")
-        if masks:
-            raise ConfigError(f"masks: EVER has no valid-frame or valid-channel masks, got {', '.join(masks)}.")
-        for name in present or ():
-            if name not in config.modalities:
-                raise ConfigError(f"present: this EVER takes {takes} only, got {name!r}.")
-        inputs: dict[Modality, Tensor] = {}
-        if eeg is not None:
-            inputs["eeg"] = self._check_eeg(eeg)
-        if video is not None:
-            names = "batch frames channels height width"
-            height, width = config.img_size
-            check_axes("video", video, names, frames=config.num_frames, channels=3, height=height, width=width)
-            inputs["video"] = video
-        if not inputs:
-            raise ShapeError(f"eeg, video: every modality is absent. Give at least one of {takes}.")
-        if eeg is not None and video is not None and eeg.shape[0] != video.shape[0]:
-            raise ShapeError(
-                f"eeg, video: expected the same batch size, got eeg {eeg.shape[0]}, video {video.shape[0]}. "
-                'A sample without one of them still has a row; say so with present={"video": ...}.'
-            )
-        return inputs
-
-    def _check_eeg(self, eeg: Tensor) -> Tensor:
-        config: EVERConfig = self.config
-        check_axes("eeg", eeg, "batch channels time")
-        channels, time = eeg.shape[1:]
-        if channels != len(config.ch_names):
-            raise ShapeError(
-                f"eeg: expected (batch, channels, time) with the {len(config.ch_names)} channels "
-                f"{', '.join(config.ch_names)}, got {channels} channels (shape {tuple(eeg.shape)}). Pick and order "
-                "them by name with evermodels.signals.Preprocessor, or build EVER with your own ch_names."
-            )
-        if time < config.window_length:
-            raise ShapeError(
-                f"eeg: expected at least n_fft={config.window_length} samples, got {time}. Give a longer window "
-                f"(the model was built for {config.window_seconds:g} s), or build EVER with a smaller n_fft."
-            )
-        return eeg
-
-    def _check_finite(self, modality: Modality, x: Tensor) -> None:
-        """Refuse NaN and infinities, in eager mode only: the sum finds them in one pass."""
-        if not self.check_values or torch.compiler.is_compiling() or x.is_meta:
-            return
-        if torch.isfinite(x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)):
-            return
-        bad = ~torch.isfinite(x)
-        if modality == "eeg":
-            names = [n for n, b in zip(self.config.ch_names, bad.any(dim=2).any(dim=0).tolist(), strict=True) if b]
-            if names:
-                raise SignalError(
-                    f"eeg: {int(bad.sum())} values are NaN or infinite, in channels {', '.join(names)}. Interpolate or "
-                    'drop that stretch, or say that the sample has no EEG with present={"eeg": ...}.'
-                )
-        elif bad.any():
-            raise SignalError(
-                f"video: {int(bad.sum())} values are NaN or infinite. Check the normalisation, or say that the sample "
-                'has no video with present={"video": ...}.'
-            )
-
-    def _presence(
-        self, inputs: Mapping[Modality, Tensor], present: Mapping[str, Tensor] | None
-    ) -> dict[Modality, Tensor] | None:
-        """Return a ``(batch,)`` bool for each modality, or ``None`` where all is there."""
-        config: EVERConfig = self.config
-        if not present and len(inputs) == len(config.modalities):
-            return None
-        some = next(iter(inputs.values()))
-        presence: dict[Modality, Tensor] = {}
-        for modality in config.modalities:
-            given = None if present is None else present.get(modality)
-            if given is None:
-                given = torch.full((some.shape[0],), modality in inputs, dtype=torch.bool, device=some.device)
-            check_axes(f"present[{modality!r}]", given, "batch", batch=some.shape[0])
-            if given.dtype != torch.bool:
-                raise ConfigError(f"present[{modality!r}]: expected bool, got {given.dtype}. Convert it with .bool().")
-            presence[modality] = given.to(some.device)
-        if not torch.compiler.is_compiling() and not some.is_meta:
-            for modality in config.modalities:
-                if modality not in inputs and bool(presence[modality].any()):
-                    raise ShapeError(
-                        f"present[{modality!r}]: says that samples have {modality}, but {modality} is None."
-                    )
-            nothing = ~torch.stack(list(presence.values())).any(dim=0)
-            if bool(nothing.any()):
-                raise ShapeError(
-                    f"present: samples {nothing.nonzero().flatten().tolist()} have no modality. Leave them out."
-                )
-        return presence
 
 
 def _projection(width: int, dim: int) -> nn.Module:

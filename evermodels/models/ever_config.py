@@ -29,6 +29,8 @@ class EVERConfig(Config):
         video_config: Values of the video encoder that differ from its preset.
         dim: Width d of nodes and embeddings; a modality of another width gets a linear projection.
         ch_names: Channels in the model's order, any spelling; kept in the canonical one.
+        source_ch_names: Channels of the recordings, where they are others than the model's (default: its own); see
+            :meth:`EVER.adapt_montage`.
         region_scheme: How channels are grouped into regions.
         sfreq: Sampling rate in Hz.
         window_seconds: Length of an EEG window in seconds; other lengths run too, where the encoder eats spectrograms.
@@ -77,6 +79,7 @@ class EVERConfig(Config):
     video_config: Mapping[str, Any] = field(default_factory=dict)
     dim: int = 768
     ch_names: tuple[str, ...] = montage.MONTAGES["eav"]
+    source_ch_names: tuple[str, ...] | None = None
     region_scheme: str = "lobes"
     sfreq: float = 200.0
     window_seconds: float = 20.0
@@ -106,7 +109,7 @@ class EVERConfig(Config):
 
     def check(self) -> None:
         """Bring channel names to canonical spelling and refuse what cannot work."""
-        object.__setattr__(self, "ch_names", montage.canonical_all(self.ch_names))
+        self._check_channels()
         for key in ("eeg_config", "video_config"):  # JSON has lists only; loaded must equal saved
             plain = {k: tuple(v) if isinstance(v, list) else v for k, v in getattr(self, key).items()}
             object.__setattr__(self, key, plain)
@@ -133,6 +136,14 @@ class EVERConfig(Config):
         if spec.eeg is not None and self.fusion == "bih_gcn" and spec.video is not None and not self.regions():
             raise self.refuse("ch_names", "at least one channel that lies in a region of the head (BIH-GCN needs one)")
 
+    def _check_channels(self) -> None:
+        object.__setattr__(self, "ch_names", montage.canonical_all(self.ch_names))
+        if self.source_ch_names is not None:
+            if "eeg" not in self.modalities:
+                raise self.refuse("source_ch_names", "None, as this EVER takes no EEG")
+            source = montage.canonical_all(self.source_ch_names)
+            object.__setattr__(self, "source_ch_names", None if source == self.ch_names else source)
+
     @property
     def window_length(self) -> int:
         """STFT window in samples: ``n_fft``, or about one second."""
@@ -143,21 +154,28 @@ class EVERConfig(Config):
         """Whether there are two modalities to fuse."""
         return len(self.modalities) == 2
 
+    @property
+    def recorded_ch_names(self) -> tuple[str, ...]:
+        """Channels that come in: those of the recordings, or the model's own."""
+        return self.ch_names if self.source_ch_names is None else self.source_ch_names
+
     def regions(self) -> dict[str, list[int]]:
-        """Return the channels' indices by region."""
+        """Return the indices of the model's channels by region."""
         return montage.regions(self.ch_names, self.region_scheme)
 
     def input_spec(self) -> InputSpec:
         """Return what recordings must look like."""
+        # Raw channels are interpolated; EVER refers and scales them afterwards, itself.
+        raw = self.source_ch_names is not None
         eeg = EEGSpec(
-            ch_names=self.ch_names,
+            ch_names=self.recorded_ch_names,
             sfreq=self.sfreq,
             window_seconds=self.window_seconds,
             l_freq=self.l_freq,
             h_freq=self.h_freq,
             notch=self.notch,
-            reference=self.reference,
-            scale=self.scale,
+            reference="as recorded" if raw else self.reference,
+            scale="none" if raw else self.scale,
         )
         video = VideoSpec(num_frames=self.num_frames, size=self.img_size, face_crop=self.face_crop)
         return InputSpec(
