@@ -92,6 +92,13 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("predict", _predict, "Read a recording and print class probabilities per window")
     sub.add_argument("--model", required=True, metavar="NAME", help="checkpoint (arch.tag) or checkpoint folder")
     sub.add_argument("--eeg", type=Path, metavar="FILE", help="EEG, any file that MNE reads")
+    sub.add_argument(
+        "--ch-names",
+        type=_channels,
+        metavar="A,B,...",
+        help="channels of the EEG where the model's are not all there, or a montage such as epoc: the missing ones are "
+        "interpolated",
+    )
     sub.add_argument("--video", type=Path, metavar="FILE", help="face video, or a folder of pictures")
     sub.add_argument("--fps", type=float, help="pictures per second of a folder of pictures")
     sub.add_argument(
@@ -129,6 +136,10 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _channels(text: str) -> tuple[str, ...]:
+    return evermodels.montage.MONTAGES.get(text.strip().lower(), _names(text))
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -222,9 +233,12 @@ def _predict(args: argparse.Namespace) -> int:
     for flag, target in (("--out", args.out), ("--csv", args.csv)):
         if target is not None:
             check_target(target, flag)
-    recognizer = Recognizer(args.model, device=args.device, batch_size=args.batch_size)
+    model = evermodels.from_pretrained(args.model, ch_names=args.ch_names)
+    recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size)
     result = recognizer.predict(args.eeg, args.video, overlap=args.overlap, fps=args.fps, progress=True)
     print(result.summary())
+    if "interpolated" in result.facts:
+        print(f"interpolated: {result.facts['interpolated']}")
     if args.csv is not None:
         stream = io.StringIO(newline="")
         table = result.to_table()

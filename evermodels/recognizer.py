@@ -49,7 +49,9 @@ class Recognition:
             model asks for it), ``"video"`` ``(1, frames, 3, height, width)`` uint8, RGB, of the window ``shown``.
         input_spec: What the model asks for.
         shown: Index of the window that the model was surest of; its frames are kept.
-        regions: Channel indices by region of the head.
+        ch_names: Channels of the model, of which ``attention`` and ``regions`` speak: those of ``input_spec``, unless
+            the model was adapted to the recording's montage.
+        regions: Indices into ``ch_names`` by region of the head.
         facts: What is known about the model, ready for a page: name, parameters, data, licence, scores.
     """
 
@@ -63,8 +65,14 @@ class Recognition:
     inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     input_spec: InputSpec = field(default_factory=InputSpec)
     shown: int = 0
+    ch_names: tuple[str, ...] = ()
     regions: Mapping[str, Sequence[int]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take the channels of the input spec where none are given."""
+        if not self.ch_names and self.input_spec.eeg is not None:
+            object.__setattr__(self, "ch_names", self.input_spec.eeg.ch_names)
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -127,7 +135,8 @@ class Recognizer:
     """A model with its preprocessing: takes recordings, returns probabilities per window.
 
     Args:
-        model: A model with an ``input_spec``, or the name, folder or repository of a checkpoint.
+        model: A model with an ``input_spec``, or the name, folder or repository of a checkpoint. For the recordings of
+            another headset give ``evermodels.from_pretrained(name, ch_names=[...])``.
         device: Where to run; ``None`` for the GPU if there is one, else the CPU.
         batch_size: Windows per forward pass.
         face: What finds the face in a frame, as in :class:`~evermodels.signals.Preprocessor`: ``"spec"`` for what the
@@ -253,6 +262,7 @@ class Recognizer:
             inputs=_keep(inputs, spec, shown),
             input_spec=spec,
             shown=shown,
+            ch_names=tuple(getattr(getattr(self.model, "config", None), "ch_names", ())),
             regions={name: tuple(indices) for name, indices in _regions(self.model, spec).items()},
             facts=describe(self.model),
         )
@@ -346,6 +356,9 @@ def describe(model: Any) -> dict[str, Any]:
     if getattr(model, "classes", None):
         facts["classes"] = ", ".join(model.classes)
     facts.update(_inputs(getattr(model, "input_spec", None)))
+    made = getattr(getattr(model, "montage_adapter", None), "interpolated", None)
+    if made:
+        facts["interpolated"] = f"{len(made)} of the model's {len(model.config.ch_names)} channels: {', '.join(made)}"
     said = getattr(model, "provenance", None)
     if not isinstance(said, Mapping):
         return {**facts, "weights": "random: nothing was learned, and no probability means anything"}

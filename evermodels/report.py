@@ -343,13 +343,11 @@ def _frames(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme
 
 def _heads(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme], Figure]]:
     def drawing(result: Recognition, limits: tuple[float, float] | None) -> Callable[[plots.Theme], Figure]:
-        spec = result.input_spec.eeg
-        assert spec is not None
         weights = result.attention.get("regions")
         mean = None if weights is None else weights.mean(axis=0)
         return lambda theme: plots.plot_region_attention(
             result.attention["channels"].mean(axis=0),
-            spec.ch_names,
+            result.ch_names,
             result.regions,
             region_weights=mean,
             title="",

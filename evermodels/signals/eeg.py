@@ -21,6 +21,19 @@ _LEAST_STD, _MOST_STD = 1e-3, 1e4
 _FROM_FILE = "the recording's own {} counts; change it in MNE and give the MNE object if it is wrong"
 
 
+class MissingChannelsError(SignalError):
+    """A recording lacks channels that were asked for.
+
+    Args:
+        message: What is missing, and the way out.
+        present: The channels that it has, canonical names.
+    """
+
+    def __init__(self, message: str, present: Sequence[str]) -> None:
+        super().__init__(message)
+        self.present = tuple(present)
+
+
 @dataclass(frozen=True, eq=False)
 class EEGRecording:
     """One EEG recording.
@@ -86,10 +99,8 @@ class EEGRecording:
         if not wanted:
             raise SignalError("ch_names: expected at least one channel, got none.")
         if missing:
-            raise SignalError(
-                f"ch_names: the recording has no {', '.join(missing)}; it has {', '.join(self.ch_names)}. "
-                "Give a recording with these channels, or build the model for the ones that are there."
-            )
+            lacks = f"ch_names: the recording has no {', '.join(missing)}; it has {', '.join(self.ch_names)}."
+            raise MissingChannelsError(lacks, self.ch_names)
         rows = [self.ch_names.index(name) for name in wanted]
         rest = tuple(name for name in self.ch_names if name not in wanted)
         return EEGRecording(self.data[rows], wanted, self.sfreq, self.segments, self.dropped + rest)
@@ -199,7 +210,9 @@ def _from_mne(source: Any, ch_names: Sequence[str] | None, name: str) -> EEGReco
     wanted = tuple(kept) if ch_names is None else canonical_all(ch_names)
     missing = [channel for channel in wanted if channel not in kept]
     if missing:
-        raise SignalError(f"{name}: it has no channel {', '.join(missing)}; it has {', '.join(kept)}.")
+        raise MissingChannelsError(
+            f"{name}: it has no channel {', '.join(missing)}; it has {', '.join(kept)}.", tuple(kept)
+        )
     dropped += [channel for channel in kept if channel not in wanted]
     bad = [channel for channel in wanted if kept[channel] in source.info["bads"]]
     if bad:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.signals.eeg import EEGRecording, read_eeg
+from evermodels.signals.eeg import EEGRecording, MissingChannelsError, read_eeg
 from evermodels.signals.faces import FaceFinder, HaarFaceCrop
 from evermodels.signals.filters import band_pass, notch, recording_windows, resample
 from evermodels.signals.video import read_clips, video_duration
@@ -90,8 +90,9 @@ class Preprocessor:
     ) -> Tensor:
         """Return a recording's windows as the model takes them.
 
-        Channels are picked and ordered by name (missing ones are an error, extra ones are left out); then notch,
-        band-pass, reference, resampling, windows and scaling, as the spec says.
+        Channels are picked and ordered by name (missing ones are an error, extra ones are left out; a model that was
+        adapted to another montage asks for that montage's, and interpolates by itself); then notch, band-pass,
+        reference, resampling, windows and scaling, as the spec says.
 
         Args:
             source: As in :func:`~evermodels.signals.read_eeg`.
@@ -249,8 +250,15 @@ class Preprocessor:
         spec = self._eeg_spec()
         if ch_names is None and not isinstance(source, (np.ndarray, Tensor, list, tuple)):
             ch_names = spec.ch_names  # what the model does not take is not even read
-        whole = read_eeg(source, ch_names=ch_names, unit=unit, sfreq=sfreq)
-        recording = whole.pick(spec.ch_names)
+        try:
+            whole = read_eeg(source, ch_names=ch_names, unit=unit, sfreq=sfreq)
+            recording = whole.pick(spec.ch_names)
+        except MissingChannelsError as error:
+            raise SignalError(
+                f"{error} Give a recording with the model's channels, or carry the model to these, which interpolates "
+                f"the missing ones: evermodels.from_pretrained(name, ch_names={list(error.present)}), or "
+                "model.adapt_montage(...); on the command line --ch-names."
+            ) from error
         dropped = recording.dropped
         if spec.notch is not None:
             recording = notch(recording, spec.notch)
