@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evermodels.core.errors import ConfigError, DataError
+from evermodels.core.errors import ConfigError, DataError, require
 from evermodels.core.specs import VideoSpec
 from evermodels.datasets.augment import EEGTransform
-from evermodels.datasets.clips import EXPRESSIONS, face_clip
+from evermodels.datasets.clips import EXPRESSIONS, Expression, face_clip
 from evermodels.datasets.eegmat import EEGMAT, STATES
 from evermodels.datasets.faces import LondonFaces
 from evermodels.datasets.splits import PARTS, PairSplit, protocol4_split
@@ -33,6 +33,8 @@ class Pair(NamedTuple):
         start: First sample of the EEG window inside the recording of that state.
         face_id: Id of the person with the face.
         key: Seed of the clip and of the transforms.
+        blend_id: Whose photographs are blended into those of ``face_id``.
+        blend: With which weight.
     """
 
     label: int
@@ -40,6 +42,8 @@ class Pair(NamedTuple):
     start: int
     face_id: str
     key: tuple[int, ...]
+    blend_id: str = ""
+    blend: float = 0.0
 
     @property
     def arousal(self) -> int:
@@ -67,10 +71,17 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
 
     Every part is exactly balanced. An evaluation part (``train=False``) is drawn once from ``pairing_seed``, so that it
     is the same for every model and seed: each arithmetic window of a person once with a neutral and once with a smiling
-    face, and as many rest windows of the same person, sampled without replacement; the faces are dealt out evenly. In
-    training (``train=True``) each epoch (:meth:`set_epoch`) draws new pairs: everybody equally often in every class,
-    windows that begin anywhere in a recording. Items depend on ``(seed, epoch, index)`` alone, whatever the number of
-    workers; the length of a recording never enters.
+    face, and as many rest windows of the same person, sampled without replacement; the faces are dealt out evenly.
+
+    In training (``train=True``) each epoch (:meth:`set_epoch`) draws new pairs: everybody equally often in every class,
+    windows that begin anywhere in a recording. Four items in a row, one of each class, are matched: the EEG is of one
+    person, and a neutral and the next smiling clip are of one face under the same motion, light and timing, so that
+    what differs within the four is the state and the expression. Keep them in one batch (:attr:`group`): from shuffled
+    items a small encoder stays at chance for long, since people differ far more than expressions do. With the
+    probability ``blend`` a training face is blended with another person's of the same expression, weighted at random.
+
+    Items depend on ``(seed, epoch, index)`` alone, whatever the number of workers; the length of a recording never
+    enters.
 
     Args:
         eegmat: The EEG.
@@ -87,6 +98,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         crossfade: How many of the clips begin with the other expression.
         eeg_transform: Called on each training window as ``eeg_transform(window, rng)``, ``(channels, time)`` float32.
         strength: Factor on motion and light of the training clips; evaluation clips have 1.
+        blend: How many of the training faces are blended with another person's.
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
 
@@ -118,6 +130,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         crossfade: float = 0.5,
         eeg_transform: EEGTransform | None = None,
         strength: float = 1.0,
+        blend: float = 0.0,
         mean: tuple[float, float, float] = VideoSpec.mean,
         std: tuple[float, float, float] = VideoSpec.std,
     ) -> None:
@@ -137,7 +150,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         if strength < 0:
             raise ConfigError(f"strength: expected a factor of at least 0, got {strength}.")
         self.flip, self.crossfade, self.eeg_transform = flip and train, crossfade, eeg_transform
-        self.strength = strength if train else 1.0
+        if not 0 <= blend <= 1:
+            raise ConfigError(f"blend: expected a probability, got {blend}.")
+        self.strength, self.blend = (strength, blend) if train else (1.0, 0.0)
         self.subjects = _present(split.eeg.part(part), eegmat.subjects, f"EEG of the part {part!r}")
         self.people = _present(split.faces.part(part), faces.people, f"faces of the part {part!r}")
         self._offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
@@ -161,6 +176,11 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     def class_counts(self) -> tuple[int, ...]:
         """Items of each class, in the order of :attr:`classes`."""
         return tuple(np.bincount([pair.label for pair in self.pairs], minlength=len(CLASSES)).tolist())
+
+    @property
+    def group(self) -> int:
+        """How many items in a row belong into one batch: the four matched ones in training, else 1."""
+        return len(CLASSES) if self.train else 1
 
     @property
     def epoch(self) -> int:
@@ -191,7 +211,11 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     def digest(self) -> str:
         """SHA-256 of the pairs: two results with one digest were measured on the same items, at whatever rate."""
         sfreq = self.eegmat.sfreq
-        named = [(p.label, p.eeg_subject, round(p.start / sfreq, 3), p.face_id, p.key) for p in self.pairs]
+        named = [
+            (p.label, p.eeg_subject, round(p.start / sfreq, 3), p.face_id, p.key)
+            + ((p.blend_id, p.blend) if p.blend else ())
+            for p in self.pairs
+        ]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
     def _default_length(self) -> int:
@@ -220,17 +244,28 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     def _random_pairs(self, epoch: int) -> list[Pair]:
         rng = np.random.default_rng((self.seed, epoch))
         count = self._length // 4
-        pairs: list[list[Pair]] = []
-        for label in range(len(CLASSES)):
-            subjects, people = _deal(self.subjects, count, rng), _deal(self.people, count, rng)
-            place = rng.random(count)
-            rows = []
-            for i in range(count):
-                room = self.eegmat.num_samples(subjects[i], STATES[label // 2]) - self.eegmat.window_samples
-                start = int(place[i] * (room + 1))
-                rows.append(Pair(label, subjects[i], start, people[i], (self.seed, epoch, 4 * i + label)))
-            pairs.append(rows)
-        return [pairs[i % 4][i // 4] for i in range(self._length)]
+        subjects = _deal(self.subjects, count, rng)
+        faces, others = ([_deal(self.people, count, rng) for _ in STATES] for _ in range(2))
+        blend = np.where(rng.random((2, count)) < self.blend, rng.random((2, count)), 0.0)
+        place = rng.random((count, 4))
+        pairs = []
+        for i, subject in enumerate(subjects):
+            for label in range(len(CLASSES)):
+                arousal = label // 2
+                room = self.eegmat.num_samples(subject, STATES[arousal]) - self.eegmat.window_samples
+                weight = float(blend[arousal, i])
+                pairs.append(
+                    Pair(
+                        label,
+                        subject,
+                        int(place[i, label] * (room + 1)),
+                        faces[arousal][i],
+                        (self.seed, epoch, 2 * i + arousal),  # without the expression, which must not show in a clip
+                        others[arousal][i] if weight else "",
+                        weight,
+                    )
+                )
+        return pairs
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one item; the same arguments and epoch give the same item, bit for bit."""
@@ -268,7 +303,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
 
     def _clip(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.uint8]:
         side = (round(self.size[0] / VIEW), round(self.size[1] / VIEW))
-        neutral, smiling = (self.faces.photo(pair.face_id, expression, size=side) for expression in EXPRESSIONS)
+        neutral, smiling = (self._photo(pair, expression, side) for expression in EXPRESSIONS)
         return face_clip(
             neutral,
             smiling,
@@ -282,6 +317,14 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             motion=self.strength,
             light=self.strength,
         )
+
+    def _photo(self, pair: Pair, expression: Expression, side: tuple[int, int]) -> NDArray[np.uint8]:
+        photo = self.faces.photo(pair.face_id, expression, size=side)
+        if not pair.blend:
+            return photo
+        cv2 = require("cv2", extra="video", purpose="blend faces")
+        other = self.faces.photo(pair.blend_id, expression, size=side)
+        return cv2.addWeighted(photo, 1 - pair.blend, other, pair.blend, 0.0)
 
     def _normalised(self, frames: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray((frames * self._factor - self._offset).transpose(0, 3, 1, 2)))

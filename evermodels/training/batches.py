@@ -1,4 +1,4 @@
-"""What happens to a training batch: order, mixup, modality dropout."""
+"""What happens to a training batch: order and mixup."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ class EpochSampler(Sampler[int]):
     """A random order that depends on ``(seed, epoch)`` alone, so that a resumed run sees what it would have seen.
 
     Args:
-        length: Items.
+        length: Items, a multiple of ``group``.
         seed: The run's seed.
+        group: Items in a row that stay together and in order; the groups are shuffled.
 
     Example:
-        >>> sampler = EpochSampler(5, seed=0)
+        >>> sampler = EpochSampler(6, seed=0, group=2)
         >>> sampler.set_epoch(3)
-        >>> sorted(sampler)
-        [0, 1, 2, 3, 4]
+        >>> list(sampler)
+        [4, 5, 0, 1, 2, 3]
     """
 
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
+    def __init__(self, length: int, seed: int, group: int = 1) -> None:
+        self.length, self.seed, self.group, self.epoch = length, seed, group, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch.
@@ -51,32 +52,11 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch, 1))
-        return iter(torch.randperm(self.length, generator=generator).tolist())
+        order = torch.randperm(self.length // self.group, generator=generator)
+        return iter((order[:, None] * self.group + torch.arange(self.group)).flatten().tolist())
 
     def __len__(self) -> int:
         return self.length
-
-
-def modality_dropout(batch: int, modalities: tuple[str, ...], probability: float) -> dict[str, Tensor] | None:
-    """Draw which modality each training sample misses: with the given probability one of them, never all.
-
-    Args:
-        batch: Samples.
-        modalities: The model's modalities.
-        probability: Of missing one.
-
-    Returns:
-        ``{modality: (batch,) bool}`` as ``forward(present=…)`` takes it, or ``None`` where nothing can be missing.
-
-    Example:
-        >>> modality_dropout(4, ("eeg",), 0.5) is None
-        True
-    """
-    if probability <= 0 or len(modalities) < 2:
-        return None
-    missing = torch.randint(len(modalities), (batch,))
-    missing[torch.rand(batch) >= probability] = -1
-    return {name: missing != i for i, name in enumerate(modalities)}
 
 
 class Mixup:

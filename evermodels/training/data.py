@@ -88,7 +88,6 @@ def eeg_transform(settings: Augmentation, sfreq: float) -> Any:
         for value, make in (
             (settings.amplitude_scale, augment.AmplitudeScale),
             (settings.channel_gain, augment.ChannelGain),
-            (settings.channel_dropout, augment.ChannelDropout),
             (settings.gaussian_noise, augment.GaussianNoise),
             (settings.band_noise, lambda relative: augment.BandNoise(sfreq, relative)),
             (settings.time_flip, augment.TimeFlip),
@@ -172,6 +171,7 @@ def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str
             flip=settings.flip,
             eeg_transform=eeg_transform(settings.augment, eegmat.sfreq),
             strength=settings.augment.clip_strength,
+            blend=settings.augment.face_blend,
             **shared,
         ),
         validation=QuadrantPairs(eegmat, faces, "validation", **shared),

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from evermodels.core.errors import ConfigError, EvermodelsError, require
 from evermodels.functional import class_balanced_weights
 from evermodels.training import provenance
-from evermodels.training.batches import EpochSampler, Mixup, mix_seeds, modality_dropout
+from evermodels.training.batches import EpochSampler, Mixup, mix_seeds
 from evermodels.training.bootstrap import METRICS, interval
 from evermodels.training.build import build_model, load_encoder
 from evermodels.training.data import Parts, check_disjoint, class_counts, make_parts, people
@@ -199,7 +199,7 @@ class _Run:
         loader: DataLoader[dict[str, Any]] = DataLoader(
             self.parts.train,
             batch_size=optim.batch_size,
-            sampler=EpochSampler(length, seed),
+            sampler=EpochSampler(length, seed, getattr(self.parts.train, "group", 1)),
             drop_last=True,
             num_workers=recipe.data.num_workers,
             # Workers that live on keep what they have decoded.
@@ -226,8 +226,7 @@ class _Run:
             "w_ce": loss.w_ce,
             "w_focal": loss.w_focal,
             "gamma": loss.gamma,
-            # Modality dropout may leave one pair in a batch, which aligns with nothing.
-            "on_small_batch": "zero",
+            "on_small_batch": "zero",  # a batch of one aligns with nothing
             "label_smoothing": self.recipe.optim.label_smoothing,
         }
         if loss.half == "both":
@@ -313,14 +312,11 @@ class _Run:
         factor = 1.0
         if self.mixup is not None:
             inputs, partner, factor = self.mixup(inputs, target)
-        present = modality_dropout(len(target), self.modalities, optim.modality_dropout)
-        if present is not None:
-            present = {name: mask.to(device) for name, mask in present.items()}
-        output = self.model(**inputs, present=present)
-        loss = self.criterion(output, target, present=present)
+        output = self.model(**inputs)
+        loss = self.criterion(output, target)
         total = loss.total
         if partner is not None:
-            total = factor * total + (1 - factor) * self.criterion(output, partner, present=present).total
+            total = factor * total + (1 - factor) * self.criterion(output, partner).total
         self.accelerator.backward(total)
         if optim.grad_clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), optim.grad_clip)

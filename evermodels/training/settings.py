@@ -16,29 +16,29 @@ class Augmentation(Config):
     Args:
         amplitude_scale: Log-normal σ of one factor for all channels.
         channel_gain: Log-normal σ of a factor for each channel.
-        channel_dropout: Probability that a channel is zeroed.
         gaussian_noise: Standard deviation of white noise over the channel's.
         band_noise: Standard deviation of narrow-band noise over the channel's.
         time_flip: Probability that the window is played backwards.
         polarity_flip: Probability that its sign is changed.
         clip_strength: Factor on motion and light of the training clips.
+        face_blend: Probability that a training face is blended with another person's of the same expression.
     """
 
     amplitude_scale: float = 0.0
     channel_gain: float = 0.0
-    channel_dropout: float = 0.0
     gaussian_noise: float = 0.0
     band_noise: float = 0.0
     time_flip: float = 0.0
     polarity_flip: float = 0.0
     clip_strength: float = 1.0
+    face_blend: float = 0.0
 
     def check(self) -> None:
         """Refuse negative strengths and impossible probabilities."""
         for key in ("amplitude_scale", "channel_gain", "gaussian_noise", "band_noise", "clip_strength"):
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")
-        for key in ("channel_dropout", "time_flip", "polarity_flip"):
+        for key in ("time_flip", "polarity_flip", "face_blend"):
             if not 0 <= getattr(self, key) <= 1:
                 raise self.refuse(key, "a probability")
 
@@ -135,7 +135,6 @@ class OptimSettings(Config):
         label_smoothing: Of the cross-entropy.
         ema_decay: Decay of an exponential moving average of the weights, which is then what is evaluated and kept.
         mixup_alpha: Both parameters of the Beta distribution of mixup, or ``None`` for no mixup.
-        modality_dropout: Probability that a training sample has one of its modalities, drawn evenly, marked absent.
         mixed_precision: As accelerate takes it.
         num_threads: CPU threads of torch; ``None`` leaves them as they are (``OMP_NUM_THREADS``).
     """
@@ -154,7 +153,6 @@ class OptimSettings(Config):
     label_smoothing: float = 0.0
     ema_decay: float | None = None
     mixup_alpha: float | None = None
-    modality_dropout: float = 0.0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     num_threads: int | None = None
 
@@ -170,9 +168,8 @@ class OptimSettings(Config):
             value = getattr(self, key)
             if value is not None and value <= 0:
                 raise self.refuse(key, "a positive number, or none")
-        for key in ("label_smoothing", "modality_dropout"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        if not 0 <= self.label_smoothing < 1:
+            raise self.refuse("label_smoothing", "a number in [0, 1)")
         if self.eps <= 0:
             raise self.refuse("eps", "a positive number")
         if not all(0 <= b < 1 for b in self.betas):

@@ -216,3 +216,41 @@ def test_strength_changes_training_clips_alone(make):
     assert _same(make("test")[3], make("test", strength=3.0)[3])
     with pytest.raises(ConfigError, match="strength: expected a factor of at least 0, got -1"):
         make("train", train=True, strength=-1.0)
+
+
+def test_four_training_items_in_a_row_are_matched(make):
+    pairs = make("train", train=True, length=80, flip=True, strength=2.0)
+    assert pairs.group == 4 and make("test").group == 1
+    for first in range(0, 80, 4):
+        four = pairs.pairs[first : first + 4]
+        assert [p.label for p in four] == [0, 1, 2, 3]
+        assert len({p.eeg_subject for p in four}) == 1
+        for neutral, smiling in (four[:2], four[2:]):
+            assert (neutral.face_id, neutral.key) == (smiling.face_id, smiling.key)
+            assert neutral.start != smiling.start
+    assert len({p.key for p in pairs.pairs}) == 40
+
+
+def test_matched_clips_differ_in_the_expression_alone(make, faces, monkeypatch):
+    """With one photograph for both expressions, the neutral and the smiling clip are one."""
+    pairs = make("train", train=True, length=40, strength=2.0, blend=0.5)
+    photo = type(faces).photo
+    monkeypatch.setattr(type(faces), "photo", lambda self, person, _, **k: photo(self, person, "neutral", **k))
+    for first in range(0, 40, 2):
+        assert np.array_equal(pairs.frames(first), pairs.frames(first + 1))
+
+
+def test_blended_faces(make):
+    plain, blended = make("train", train=True, length=400), make("train", train=True, length=400, blend=0.25)
+    shares = [p.blend for p in blended.pairs]
+    assert 0.15 < np.mean([s > 0 for s in shares]) < 0.35 and max(shares) <= 1
+    assert all((p.blend_id in blended.people) == (p.blend > 0) for p in blended.pairs)
+    assert plain.digest != blended.digest
+    mixed = next(i for i, p in enumerate(blended.pairs) if p.blend and p.blend_id != p.face_id)
+    for i in (mixed, shares.index(0.0)):
+        pair = blended.pairs[i]._replace(key=plain.pairs[i].key)
+        assert pair[:5] == plain.pairs[i][:5]
+        assert np.array_equal(blended.frames(i), plain.frames(i)) == (shares[i] == 0)
+    assert make("test", blend=0.25).digest == make("test").digest
+    with pytest.raises(ConfigError, match="blend: expected a probability, got 2"):
+        make("train", train=True, blend=2.0)

@@ -105,7 +105,7 @@ def make_recipe(**optim: object) -> Recipe:
 
 
 # Everything that has a state of its own, so that a resumed run must restore it all.
-EVERYTHING = {"ema_decay": 0.9, "mixup_alpha": 0.4, "modality_dropout": 0.3, "restart_epochs": 1.5}
+EVERYTHING = {"ema_decay": 0.9, "mixup_alpha": 0.4, "restart_epochs": 1.5}
 
 if __name__ == "__main__":
     from evermodels.training.engine import fit

@@ -1,10 +1,10 @@
-"""Order, modality dropout, mixup."""
+"""Order and mixup."""
 
 from __future__ import annotations
 
 import torch
 
-from evermodels.training.batches import EpochSampler, Mixup, modality_dropout
+from evermodels.training.batches import EpochSampler, Mixup
 from evermodels.training.build import build_model
 
 
@@ -20,13 +20,12 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert len({tuple(order(s, e)) for s in range(3) for e in range(3)}) == 9
 
 
-def test_dropout_marks_one_modality_at_most():
-    present = modality_dropout(4000, ("eeg", "video"), 0.4)
-    assert bool((present["eeg"] | present["video"]).all())
-    missing = {name: float((~mask).float().mean()) for name, mask in present.items()}
-    assert all(abs(share - 0.2) < 0.03 for share in missing.values()), missing
-    assert modality_dropout(4, ("eeg",), 0.4) is None
-    assert modality_dropout(4, ("eeg", "video"), 0.0) is None
+def test_groups_stay_together():
+    sampler = EpochSampler(40, seed=0, group=4)
+    order = torch.tensor(list(sampler)).view(10, 4)
+    assert torch.equal(order - order[:, :1], torch.arange(4).expand(10, 4))
+    assert sorted(order[:, 0].tolist()) == list(range(0, 40, 4))
+    assert order[:, 0].tolist() != list(range(0, 40, 4))
 
 
 def test_mixup_mixes_spectrograms_and_pictures(fake):
