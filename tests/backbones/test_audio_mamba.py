@@ -96,7 +96,7 @@ def test_presets_are_the_registry_s_names():
 
 def test_patches_that_do_not_divide_are_padded_behind_the_end():
     model = AudioMamba(TINY.replace(input_size=(20, 17))).eval()
-    assert model.patch_embed.grid_size == (3, 3)
+    assert model.config.grid == (3, 3)
     x = torch.randn(2, 3, 20, 17)
     padded = AudioMamba(TINY.replace(input_size=(24, 24))).eval()
     padded.load_state_dict(model.state_dict())
@@ -108,7 +108,7 @@ def test_patches_that_do_not_divide_are_padded_behind_the_end():
 def test_smaller_than_one_patch_and_overlapping_patches():
     assert AudioMamba(TINY.replace(input_size=(5, 3))).eval()(torch.randn(1, 3, 5, 3)).shape == (1, 4)
     model = AudioMamba(TINY.replace(stride=(4, 6)))
-    assert model.patch_embed.grid_size == (3, 4)
+    assert model.config.grid == (3, 4)
     assert model(torch.randn(1, 3, 16, 24)).shape == (1, 4)
 
 

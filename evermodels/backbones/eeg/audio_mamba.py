@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
+from evermodels.backbones.eeg.audio_mamba_foreign import FORMATS
 from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
@@ -77,6 +78,15 @@ class AudioMambaConfig(Config):
             if not 0 <= getattr(self, key) < 1:
                 raise self.refuse(key, "a rate in 0..1, without 1")
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches along frequency and time; what they do not divide is padded."""
+        strides = self.stride or self.patch_size
+        rows, columns = (
+            math.ceil(max(n - p, 0) / s) + 1 for n, p, s in zip(self.input_size, self.patch_size, strides, strict=True)
+        )
+        return rows, columns
+
 
 class PatchEmbed(nn.Module):
     """Cut a spectrogram into patches and project each, frequency-major.
@@ -85,35 +95,21 @@ class PatchEmbed(nn.Module):
     its highest frequency and its last frame (a choice; zero is silence of a log(1 + |X|) spectrogram).
 
     Args:
-        in_chans: Channels of the spectrogram.
-        input_size: Its frequencies and frames.
-        embed_dim: Width of the tokens.
-        patch_size: Height and width of a patch.
-        stride: Step between patches along either axis.
+        config: Channels and size of the spectrogram, size and step of the patches, and their width as tokens.
 
     Example:
-        >>> PatchEmbed(1, (100, 33), 8, (16, 16), (16, 16)).grid_size
-        (7, 3)
+        >>> PatchEmbed(AudioMambaConfig(input_size=(100, 33))).padding
+        (12, 15)
     """
 
-    def __init__(
-        self,
-        in_chans: int,
-        input_size: tuple[int, int],
-        embed_dim: int,
-        patch_size: tuple[int, int],
-        stride: tuple[int, int],
-    ) -> None:
+    def __init__(self, config: AudioMambaConfig) -> None:
         super().__init__()
-        rows, columns = (
-            math.ceil(max(n - p, 0) / s) + 1 for n, p, s in zip(input_size, patch_size, stride, strict=True)
-        )
-        self.grid_size = (rows, columns)
+        stride = config.stride or config.patch_size
         self.padding = tuple(
             (count - 1) * s + p - n
-            for count, n, p, s in zip(self.grid_size, input_size, patch_size, stride, strict=True)
+            for count, n, p, s in zip(config.grid, config.input_size, config.patch_size, stride, strict=True)
         )
-        self.proj = nn.Conv2d(in_chans, embed_dim, patch_size, stride)
+        self.proj = nn.Conv2d(config.in_chans, config.embed_dim, config.patch_size, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return tokens ``(batch, rows · columns, embed_dim)`` of ``(batch, channels, frequency, time)``."""
@@ -217,13 +213,14 @@ class AudioMamba(PretrainedModel):
         "audio_mamba_base": AudioMambaConfig(embed_dim=768),
     }
     head_prefixes = ("head.",)
+    foreign_formats = FORMATS
 
     def __init__(self, config: AudioMambaConfig) -> None:
         super().__init__(config)
         c = config
-        self.patch_embed = PatchEmbed(c.in_chans, c.input_size, c.embed_dim, c.patch_size, c.stride or c.patch_size)
+        self.patch_embed = PatchEmbed(c)
         self.cls_token = nn.Parameter(torch.empty(1, 1, c.embed_dim))
-        num_patches = math.prod(self.patch_embed.grid_size)
+        num_patches = math.prod(c.grid)
         self.pos_embed = PositionEmbed(num_patches, c.embed_dim)
         self.pos_drop = nn.Dropout(c.drop_rate)
         # What enters block i is what block i - 1 made, so its rate is that of block i - 1.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from evermodels.backbones.video.videomae_foreign import FORMATS
 from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, ShapeError, check_axes
@@ -37,6 +38,7 @@ class VideoMAEConfig(Config):
         init_values: Start of the layer scale; 0 for none.
         init_scale: Factor on the head's initial weights.
         norm_eps: Epsilon of the layer norms.
+        fc_norm_eps: Epsilon of the norm after the pooling; ``None`` is ``norm_eps``.
         drop_rate: Dropout of the tokens, the attention's output and the MLP's output.
         attn_drop_rate: Dropout of the attention weights.
         drop_path_rate: Stochastic depth of the last block; it grows linearly from 0.
@@ -57,6 +59,7 @@ class VideoMAEConfig(Config):
     init_values: float = 0.0
     init_scale: float = 1.0
     norm_eps: float = 1e-6
+    fc_norm_eps: float | None = None
     drop_rate: float = 0.0
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.0
@@ -77,8 +80,9 @@ class VideoMAEConfig(Config):
             raise self.refuse("embed_dim", f"a multiple of num_heads ({self.num_heads})")
         if self.mlp_ratio <= 0:
             raise self.refuse("mlp_ratio", "a positive number")
-        if self.norm_eps <= 0:
-            raise self.refuse("norm_eps", "a positive number")
+        for key in ("norm_eps", "fc_norm_eps"):
+            if (value := getattr(self, key)) is not None and value <= 0:
+                raise self.refuse(key, "a positive number")
         if self.init_values < 0:
             raise self.refuse("init_values", "0 (no layer scale) or a positive number")
         for key in ("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate"):
@@ -202,6 +206,7 @@ class VideoMAE(PretrainedModel):
     config_class = VideoMAEConfig
     input: ClassVar[Literal["eeg", "spectrogram", "video", "log_mel"]] = "video"
     head_prefixes = ("head.",)
+    foreign_formats = FORMATS
     pos_embed: Tensor
     presets: ClassVar[Mapping[str, VideoMAEConfig]] = {
         "videomae_nano": _vit(96, 3, depth=4, size=64),
@@ -220,7 +225,7 @@ class VideoMAE(PretrainedModel):
         self.pos_drop = nn.Dropout(config.drop_rate)
         steps = max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(Block(config, config.drop_path_rate * i / steps) for i in range(config.depth))
-        self.fc_norm = nn.LayerNorm(config.embed_dim, eps=config.norm_eps)
+        self.fc_norm = nn.LayerNorm(config.embed_dim, eps=config.fc_norm_eps or config.norm_eps)
         self.head_drop = nn.Dropout(config.head_drop_rate)
         self.head: nn.Module = self._make_head(config.num_classes)
         self.reset_parameters()

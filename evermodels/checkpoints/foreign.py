@@ -1,0 +1,284 @@
+"""Foreign weights: read without running anything, and how a family declares the layouts that it understands."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from evermodels.checkpoints.config_file import CONFIG_NAME, WEIGHTS_NAME, parse_json
+from evermodels.checkpoints.read import PICKLES, is_pickle, sniff
+from evermodels.checkpoints.verify import FileDigest
+from evermodels.core.config import Config
+from evermodels.core.errors import CheckpointError, ConfigError
+
+CONTAINERS = ("model", "module", "state_dict")
+WRAPPERS = ("module.", "_orig_mod.")
+
+# Training scripts store their arguments beside the weights. A Namespace only holds values: making one runs no code.
+_DATA_HOLDERS: list[Any] = [argparse.Namespace]
+
+
+@dataclass(frozen=True)
+class ForeignFile:
+    """What a foreign file holds.
+
+    Args:
+        path: The file.
+        digest: Its size and sha256.
+        tensors: Its tensors by name, without the prefix of a wrapper.
+        beside: Names of what else the container held, and why that is left.
+        wrapper: The prefix that every name had, such as DataParallel's ``"module."``.
+        config: The ``config.json`` in the same folder, or ``None``.
+    """
+
+    path: Path
+    digest: FileDigest
+    tensors: Mapping[str, Tensor]
+    beside: Mapping[str, str] = field(default_factory=dict)
+    wrapper: str = ""
+    config: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks of a conversion beyond the architecture.
+
+    Args:
+        config: Configuration values that the user gives.
+        source_size: Height and width of the inputs that the file was trained on, where the file does not say.
+        spread_channels: Whether the patch embedding may be spread over another number of input channels.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    source_size: tuple[int, int] | None = None
+    spread_channels: bool = False
+
+
+Fit = Callable[[Tensor, Config, Mapping[str, Any], Request], "tuple[Tensor, str]"]
+
+
+@dataclass(frozen=True)
+class ForeignFormat:
+    r"""One layout of foreign weights that a family understands, declared beside the family.
+
+    Args:
+        name: Name for ``--format``.
+        summary: Whose layout it is, for people and the card.
+        published: Licences of the weights that are published in it: a hint, never assumed.
+        sign: Regular expression; a file that has a name that it matches wholly is in this layout.
+        keys: Our name by regular expression of the foreign name, with groups as ``\1``. ``name@k`` is part k of a
+            tensor whose parts are concatenated along the first axis.
+        facts: Returns the configuration values (and ``classes``) that the file fixes, from its tensors by our names,
+            its ``config.json`` and the request.
+        left: Reason by regular expression of the foreign names that have no place in our model.
+        fresh: Reason by prefix of our names that the file may lack and that keep their initial values, given our names
+            that it has.
+        fit: By our name, what makes the tensor fit the configuration; returns the tensor and what was done to it.
+        unread: Configuration keys that the file does not tell, by the key that they hang on.
+        needs_config: Whether ``config.json`` must stand beside the weights.
+    """
+
+    name: str
+    summary: str
+    published: str
+    sign: str
+    keys: Mapping[str, str]
+    facts: Callable[[Mapping[str, Tensor], Mapping[str, Any], Request], dict[str, Any]]
+    left: Mapping[str, str] = field(default_factory=dict)
+    fresh: Callable[[Collection[str]], Mapping[str, str]] = lambda names: {}
+    fit: Mapping[str, Fit] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+    needs_config: bool = False
+
+
+def read_foreign(source: str | Path) -> ForeignFile:
+    """Read the tensors of a foreign file; nothing in it is executed.
+
+    Pickles are read by ``torch.load(weights_only=True)``, which builds tensors and plain values only. What it refuses
+    is refused here: there is no second try without it.
+
+    Args:
+        source: A ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, or a folder with ``model.safetensors`` or
+            ``pytorch_model.bin``.
+
+    Returns:
+        The tensors, unwrapped from a known container and prefix.
+
+    Raises:
+        CheckpointError: If there is no such file, it is damaged, would run code, or holds something other than tensors.
+        ConfigError: If the ``config.json`` beside it is not JSON.
+    """
+    path = _find(Path(source))
+    try:
+        digest = FileDigest.of_file(path)
+        with path.open("rb") as stream:
+            start = stream.read(64)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    beside: dict[str, str] = {}
+    if is_pickle(start):
+        content, beside = _unwrap(_unpickle(path), path)
+    else:
+        sniff(start, path)
+        content = _safetensors(path)
+    tensors, wrapper = _strip({name: _checked(name, value, path) for name, value in content.items()})
+    if not tensors:
+        raise CheckpointError(f"{path}: holds no tensors.")
+    config_path = path.with_name(CONFIG_NAME)
+    config = parse_json(config_path.read_bytes(), str(config_path)) if config_path.is_file() else None
+    return ForeignFile(path, digest, tensors, beside, wrapper, config)
+
+
+def axes(tensors: Mapping[str, Tensor], name: str, count: int) -> tuple[int, ...]:
+    """Return the shape of a foreign tensor that a family reads its sizes from.
+
+    Args:
+        tensors: Tensors by our names.
+        name: Our name.
+        count: Number of axes it must have.
+
+    Raises:
+        CheckpointError: If it is absent or has another number of axes.
+
+    Example:
+        >>> axes({"head.weight": torch.zeros(5, 16)}, "head.weight", 2)
+        (5, 16)
+    """
+    shape = tuple(tensors[name].shape) if name in tensors else None
+    if shape is None or len(shape) != count or not all(shape):
+        raise CheckpointError(
+            f"{name}: expected a tensor of {count} axes in the foreign file, got {shape or 'none'}. "
+            "The file holds another model, or only a part of one."
+        )
+    return shape
+
+
+def spread_channels(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+    """Fit a patch embedding to another number of input channels: their sum over the file's, divided evenly.
+
+    When all channels hold the same picture, the tokens are those of the file's own. It is a start for fine-tuning and
+    not what the file was trained for, so it happens only when asked for.
+
+    Args:
+        weight: Weights ``(dim, channels, …)``.
+        config: The configuration; has ``in_chans``.
+        facts: Unused.
+        request: Says whether it was asked for.
+
+    Raises:
+        ConfigError: If it is needed and was not asked for.
+    """
+    del facts
+    have, want = weight.shape[1], config.in_chans  # type: ignore[attr-defined]
+    if have == want:
+        return weight, ""
+    if not request.spread_channels:
+        raise ConfigError(
+            f"in_chans: expected {have} as in the file, got {want}. Leave it out, or ask for the patch embedding to be "
+            "spread over the channels with --spread-channels (spread_channels=True): a start for fine-tuning only."
+        )
+    spread = weight.sum(1, keepdim=True) / want
+    return spread.expand(-1, want, *weight.shape[2:]).contiguous(), f"{have} -> {want} input channels, spread evenly"
+
+
+def _find(source: Path) -> Path:
+    if source.is_file():
+        return source
+    if source.is_dir():
+        for name in (WEIGHTS_NAME, "pytorch_model.bin"):
+            if (source / name).is_file():
+                return source / name
+        found = sorted(p for p in source.iterdir() if p.suffix.lower() in (*PICKLES, ".safetensors"))
+        if len(found) == 1:
+            return found[0]
+        there = ", ".join(p.name for p in sorted(source.iterdir())[:8]) or "nothing"
+        raise CheckpointError(
+            f"{source}: expected {WEIGHTS_NAME} or pytorch_model.bin in the folder, got {there}. Give the file itself; "
+            "weights that are split over several files must be saved as one first."
+        )
+    raise CheckpointError(
+        f"{source}: there is no such file or folder. Fetch the weights first; from the Hub with: hf download ORG/NAME "
+        "--local-dir FOLDER"
+    )
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_DATA_HOLDERS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes raise errors of every kind
+        found = re.search(r"WeightsUnpickler error: (.*)", str(error))
+        reason = (found[1] if found else str(error).split("\n", 1)[0]).strip(" .") or type(error).__name__
+        raise CheckpointError(
+            f"{path}: refused ({reason}{_unsafe(path)}). It is damaged, or holds more than tensors and plain values, "
+            "and opening that could run any code. Nothing was run, and there is no way around this here. Get it again, "
+            "or ask its author for the bare state dict: safetensors.torch.save_file, or torch.save(model.state_dict())."
+        ) from error
+
+
+def _unsafe(path: Path) -> str:
+    """Name what the pickle would import; torch reads that off the opcodes."""
+    try:
+        with torch.serialization.safe_globals(_DATA_HOLDERS):
+            names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # it is for the message only
+        return ""
+    return f"; it would import {', '.join(sorted(names)[:5])}" if names else ""
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: neither a whole safetensors file nor one of torch.save ({error}). It is cut short, damaged, or "
+            "something else: get it again."
+        ) from error
+
+
+def _unwrap(content: Any, path: Path) -> tuple[Mapping[str, Any], dict[str, str]]:
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"{path}: expected a mapping from names to tensors, got {type(content).__name__}. Save model.state_dict()."
+        )
+    inside = [key for key in CONTAINERS if isinstance(content.get(key), Mapping)]
+    if len(inside) > 1:
+        raise CheckpointError(
+            f"{path}: expected one of {', '.join(CONTAINERS)} with weights, got {', '.join(inside)}. "
+            "Save the one you want by itself."
+        )
+    if not inside:
+        return content, {}
+    return content[inside[0]], {str(key): f"beside {inside[0]!r} in the file" for key in content if key != inside[0]}
+
+
+def _checked(name: Any, value: Any, path: Path) -> Tensor:
+    if not isinstance(name, str) or not isinstance(value, Tensor):
+        raise CheckpointError(
+            f"{path}: expected tensors by name, got {type(value).__name__} as {name!r}. Weights are found at the top "
+            f"of the file or under {', '.join(map(repr, CONTAINERS))}: save model.state_dict() by itself."
+        )
+    if value.layout != torch.strided or value.is_quantized:
+        raise CheckpointError(f"{path}: {name}: expected a dense tensor, got {value.layout} {value.dtype}.")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise CheckpointError(f"{path}: {name}: has shape {tuple(value.shape)}, but fewer values in the file.")
+    return value.detach()
+
+
+def _strip(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    wrapper = ""
+    for _ in WRAPPERS:
+        for prefix in WRAPPERS:
+            if tensors and all(name.startswith(prefix) for name in tensors):
+                tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+                wrapper += prefix
+    return tensors, wrapper
