@@ -1,4 +1,4 @@
-"""The command line: list, info, demo, predict, finetune, evaluate, benchmark."""
+"""The command line: list, info, demo, predict, finetune, evaluate, benchmark, convert."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, metavar="HTML", help="write a page with pictures")
     sub.add_argument("--csv", type=Path, metavar="CSV", help="write the table")
     _add_training(command)
+    _add_convert(command)
     return parser
 
 
@@ -132,6 +133,26 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
     evaluate.add_argument("--device", help="where to run, such as cpu or cuda:0")
     benchmark.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="0,1,2", help="seeds (0,1,2)")
     benchmark.add_argument("--rows", type=_names, metavar="A,B", help="rows, and what they start from (all)")
+
+
+def _add_convert(command: Callable[..., argparse.ArgumentParser]) -> None:
+    sub = command("convert", _convert, "Write foreign weights as a checkpoint folder; nothing in them is executed")
+    sub.add_argument("source", type=Path, metavar="SOURCE", help=".safetensors, .pth, .pt or .bin, or their folder")
+    sub.add_argument("out", type=Path, metavar="OUT", help="folder to write, new or empty")
+    sub.add_argument("--architecture", required=True, metavar="NAME", help="our architecture, such as videomae_base")
+    sub.add_argument("--licence", metavar="L", help="licence of the weights, such as cc-by-nc-4.0; stays with them")
+    sub.add_argument("--format", metavar="F", help="layout of the file (the one that its names show)")
+    sub.add_argument(
+        "--num-classes", type=int, metavar="N", help="another number of classes, with a fresh head; 0: none"
+    )
+    sub.add_argument("--origin", metavar="TEXT", help="where the file comes from, for the card (its name)")
+    sub.add_argument(
+        "--source-size", type=int, nargs=2, metavar=("F", "T"), help="spectrogram that the file was trained on"
+    )
+    sub.add_argument(
+        "--spread-channels", action="store_true", help="spread the patch embedding over another number of channels"
+    )
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a value, such as num_frames=32")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -299,4 +320,29 @@ def _benchmark(args: argparse.Namespace) -> int:
     recipe, run_dir = _recipe(args)
     table = training.run_rows(recipe, run_dir, seeds=args.seeds, rows=args.rows, data_root=args.data)
     print(table["markdown"])
+    return OK
+
+
+# -------------------------------------------------------------------------------------------------- convert
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from evermodels.checkpoints.convert import convert
+    from evermodels.training.recipe import parse_override
+
+    config = {".".join(path): value for path, value in map(parse_override, args.set)}
+    report = convert(
+        args.source,
+        args.out,
+        architecture=args.architecture,
+        licence=args.licence,
+        format=args.format,
+        num_classes=args.num_classes,
+        origin=args.origin,
+        source_size=args.source_size,
+        spread_channels=args.spread_channels,
+        config=config,
+    )
+    print(report)
+    print(f"checkpoint: {args.out}")
     return OK

@@ -106,7 +106,7 @@ def convert(
     origin: str | None = None,
     source_size: Sequence[int] | None = None,
     spread_channels: bool = False,
-    **config: Any,
+    config: Mapping[str, Any] | None = None,
 ) -> ConversionReport:
     """Write foreign weights as a checkpoint folder of ours.
 
@@ -120,7 +120,7 @@ def convert(
         origin: Where the file comes from, for the card: a Hub repository or an address; default the file's name.
         source_size: Height and width of the inputs that the file was trained on, where it does not say.
         spread_channels: Whether the patch embedding may be spread over another number of input channels.
-        **config: Configuration values that differ from the architecture's and from the file's.
+        config: Configuration values that differ from the architecture's and from the file's.
 
     Returns:
         What was taken, changed, left and initialised; the same text as ``print(report)``.
@@ -139,9 +139,8 @@ def convert(
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"out: {folder} is not an empty folder. Choose a new one, so that nothing is overwritten.")
-    if num_classes is not None:
-        config["num_classes"] = num_classes
-    request = Request(config, tuple(source_size) if source_size else None, spread_channels)  # type: ignore[arg-type]
+    asked = {**(config or {}), **({} if num_classes is None else {"num_classes": num_classes})}
+    request = Request(asked, None if source_size is None else (source_size[0], source_size[1]), spread_channels)
     done = load_foreign(source, architecture, format=format, request=request)
     done.model.save_pretrained(folder, training=_provenance(done, licence.strip(), origin))
     return done.report
