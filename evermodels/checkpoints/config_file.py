@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -81,9 +82,8 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            keys = [key for key, _ in pairs]
-            doubled = sorted({key for key in keys if keys.count(key) > 1})
-            raise ConfigError(f"{where}: the key {doubled[0]!r} stands there twice. Keep one.")
+            doubled = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            raise ConfigError(f"{where}: the key {doubled!r} stands there twice. Keep one.")
         return result
 
     def refuse(constant: str) -> Any:
@@ -91,6 +91,8 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a character could be neither shown nor saved
     except ConfigError:
         raise
     except (ValueError, RecursionError) as error:

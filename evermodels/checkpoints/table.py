@@ -11,7 +11,7 @@ from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, FORMAT_VE
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, UnknownNameError, did_you_mean
+from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameError, did_you_mean
 
 TABLE_PATH = Path(__file__).with_name("table.json")
 BUNDLED = Path(__file__).with_name("bundled")
@@ -111,7 +111,10 @@ def load_table(path: Path | None = None) -> dict[str, TableEntry]:
         raise ConfigError(f"{path}: entries: expected a mapping by name.")
     table = {}
     for name, row in mapping["entries"].items():
-        split_name(name)
+        try:
+            split_name(name)
+        except EvermodelsError as error:
+            raise ConfigError(f"{path}: {error}") from error
         table[name] = TableEntry.from_dict(row, where=f"{path}: {name}")
     return table
 

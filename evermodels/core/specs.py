@@ -7,6 +7,8 @@ from typing import Literal
 
 from evermodels.core.config import Config
 
+_LONGEST = 10_000_000  # samples of a window; more is a mistake that would ask for all memory
+
 
 @dataclass(frozen=True)
 class EEGSpec(Config):
@@ -42,6 +44,8 @@ class EEGSpec(Config):
             raise self.refuse("sfreq", "a positive rate in Hz")
         if self.window_seconds <= 0:
             raise self.refuse("window_seconds", "a positive length in seconds")
+        if not 1 <= self.window_seconds * self.sfreq <= _LONGEST:
+            raise self.refuse("window_seconds", f"1 to {_LONGEST:,} samples at {self.sfreq:g} Hz")
         nyquist = self.sfreq / 2
         for key in ("l_freq", "h_freq", "notch"):
             value = getattr(self, key)
