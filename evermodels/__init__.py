@@ -129,7 +129,8 @@ def create_model(
         name: An architecture that :func:`list_models` shows; with ``pretrained=True`` also a checkpoint ``arch.tag``.
         pretrained: Whether to load weights: those of the checkpoint named, or of the architecture's first.
         num_classes: Number of classes; 0 for the embedding; default the preset's or the checkpoint's.
-        ch_names: EEG channels in the recording's order, for models that know channels by name.
+        ch_names: EEG channels in the recording's order, for models that know channels by name; with
+            ``pretrained=True`` as :func:`from_pretrained` takes them.
         sfreq: Sampling rate of the EEG in Hz, for models that know it.
         **config: Other values of the model's configuration that differ from the preset's; not with ``pretrained=True``.
 
@@ -218,20 +219,24 @@ def from_pretrained(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> PretrainedModel:
-    """Load a pretrained model from a name or a folder.
+    """Load a pretrained model from a name, a folder or a repository on the Hub.
 
     The digest of every declared file is checked before the file is parsed; names, shapes and types of the weights must
-    be exactly the model's, and their values finite. Only the head may be renewed, and ``load_report`` says so.
+    be exactly the model's, and their values finite. Only the head may be renewed, and ``load_report`` says so. The Hub
+    is spoken to by its own client, so ``HF_ENDPOINT``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE`` and ``HF_TOKEN`` hold.
 
     Args:
-        name_or_dir_or_repo: A name such as ``"ever_tiny.quadrant"`` (``list_models(pretrained=True)`` shows them), or a
-            folder that ``model.save_pretrained`` wrote.
-        revision: Commit of a Hub repository; neither a bundled name nor a folder has one.
+        name_or_dir_or_repo: A name such as ``"ever_tiny.quadrant"`` (``list_models(pretrained=True)`` shows them), a
+            folder that ``model.save_pretrained`` wrote, or a repository ``"organisation/name"``.
+        revision: Branch, tag or 40-digit commit of a repository; a commit that is cached is loaded without any network
+            call. A name is pinned already and a folder has none.
         num_classes: Another number of classes: the head alone gets fresh random weights; 0 for the embedding.
-        ch_names: The EEG channels of your recording in your order; must be the checkpoint's own.
-        cache_dir: For the Hub; a bundled name or a folder does not use it.
-        token: For the Hub; a bundled name or a folder does not use it.
-        local_files_only: For the Hub; a bundled name or a folder never uses the network.
+        ch_names: The EEG channels of your recording in your order, any spelling, for models that take raw EEG: channels
+            are taken by name, missing ones interpolated before the model by spherical splines; no weight changes, and
+            ``load_report`` says which were made from what. At least half of the model's channels must be there.
+        cache_dir: Folder of the Hub's cache; default ``HF_HUB_CACHE``.
+        token: Token for a private repository; default the one that ``hf auth login`` stored; ``False`` for none.
+        local_files_only: Whether the network is left alone: a repository loads only if it is cached.
         device: Where the model goes; default the CPU.
         dtype: Floating-point type that the model is cast to; default the checkpoint's.
 
@@ -239,15 +244,21 @@ def from_pretrained(
         The model in evaluation mode, with ``config``, ``input_spec``, ``classes``, ``provenance`` and ``load_report``.
 
     Raises:
-        CheckpointError: If the checkpoint does not exist, is damaged, is a pickle, or does not fit the model.
+        CheckpointError: If the checkpoint does not exist, cannot be fetched, is damaged, is a pickle, or does not fit
+            the model; a misfit shows the table of missing, left-over, wrongly shaped and not finite tensors.
         ChecksumError: If a file is not the declared one.
         ConfigError: If ``config.json`` or an argument has an unknown key, a wrong type or an impossible value.
+        UnknownNameError: If ``ch_names`` has an unknown name, or two for the same electrode.
 
     Example:
+        >>> from evermodels import montage
+        >>> model = from_pretrained("ever_tiny.quadrant", ch_names=montage.preset("epoc"))
+        >>> list(model.load_report.interpolated)
+        ['Fp1', 'Fp2', 'C3', 'C4', 'P3', 'P4', 'Fz', 'Cz', 'Pz']
         >>> from_pretrained("ever_tinny.quadrant")
         Traceback (most recent call last):
             ...
-        evermodels.core.errors.CheckpointError: ever_tinny.quadrant: neither a pretrained name nor a folder. ...
+        evermodels.core.errors.CheckpointError: ever_tinny.quadrant: neither a pretrained name, nor a folder, nor ...
     """
     from evermodels.checkpoints import load
 

@@ -18,6 +18,7 @@ from evermodels.core.specs import InputSpec
 if TYPE_CHECKING:
     from evermodels.checkpoints.card import CardInfo
     from evermodels.checkpoints.foreign import ForeignFormat
+    from evermodels.checkpoints.push import Pushed
     from evermodels.checkpoints.report import LoadReport
 
 
@@ -90,24 +91,13 @@ class PretrainedModel(nn.Module):
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Self:
-        """Load a checkpoint that holds this class; see :func:`evermodels.from_pretrained`.
-
-        Args:
-            name_or_dir_or_repo: A name such as ``"ever_tiny.quadrant"``, or a folder.
-            revision: Commit of a Hub repository; neither a bundled name nor a folder has one.
-            num_classes: Another number of classes: the head alone gets fresh random weights; 0 for the embedding.
-            ch_names: The EEG channels of your recording in your order; must be the checkpoint's own.
-            cache_dir: For the Hub; a bundled name or a folder does not use it.
-            token: For the Hub; a bundled name or a folder does not use it.
-            local_files_only: For the Hub; a bundled name or a folder never uses the network.
-            device: Where the model goes; default the CPU.
-            dtype: Floating-point type that the model is cast to; default the checkpoint's.
+        """Load a checkpoint that holds this class; the arguments are those of :func:`evermodels.from_pretrained`.
 
         Returns:
             The model in evaluation mode.
 
         Raises:
-            CheckpointError: If the checkpoint does not exist, is damaged, holds another class or does not fit.
+            CheckpointError: If the checkpoint cannot be had, is damaged, holds another class or does not fit.
             ConfigError: If ``config.json`` or an argument has an unknown key, a wrong type or an impossible value.
         """
         from evermodels.checkpoints.load import from_pretrained
@@ -156,6 +146,72 @@ class PretrainedModel(nn.Module):
         from evermodels.checkpoints.write import save_pretrained
 
         return save_pretrained(self, dir, classes=classes, training=training, card=card)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        token: str | bool | None = None,
+        create_pr: bool = False,
+        classes: Sequence[str] | None = None,
+        training: Mapping[str, Any] | None = None,
+        card: CardInfo | Mapping[str, Any] | str | None = None,
+    ) -> Pushed:
+        """Upload the model with its card to a repository on the Hub, in one commit.
+
+        What is uploaded has been loaded again before. Files that are there already are not uploaded, and where all
+        three are, nothing is committed.
+
+        Args:
+            repo_id: ``"organisation/name"``; made if it does not exist.
+            private: Whether a new repository is private; default what the organisation has set.
+            revision: Branch; made if it does not exist; default the main branch.
+            commit_message: First line of the commit.
+            token: Token with the right to write; default the one that ``hf auth login`` stored.
+            create_pr: Whether to open a pull request instead of changing the branch.
+            classes: See :meth:`save_pretrained`.
+            training: See :meth:`save_pretrained`.
+            card: See :meth:`save_pretrained`.
+
+        Returns:
+            The repository, the commit, its address, and whether anything was changed.
+
+        Raises:
+            CheckpointError: If the model cannot be saved and loaded again, or the Hub refuses or cannot be reached.
+            ConfigError: If an argument does not fit, or the card lacks what a published model must say.
+        """
+        from evermodels.checkpoints.push import push_to_hub
+
+        return push_to_hub(
+            self,
+            repo_id,
+            private=private,
+            revision=revision,
+            commit_message=commit_message,
+            token=token,
+            create_pr=create_pr,
+            classes=classes,
+            training=training,
+            card=card,
+        )
+
+    def adapt_montage(self, ch_names: Sequence[str], *, min_real: float = 0.5) -> Mapping[str, str]:
+        """Take recordings of another headset from now on; each subclass that takes raw EEG by name defines it.
+
+        Args:
+            ch_names: The recording's EEG channels in its order, any spelling.
+            min_real: Least part of the model's channels that the recording must have, 0 to 1.
+
+        Returns:
+            The channels that are interpolated, each with those that it is computed from.
+
+        Raises:
+            ConfigError: If the class takes no EEG by channel name.
+        """
+        raise ConfigError(f"ch_names: {type(self).__name__} takes no EEG by channel name. Leave it out.")
 
     def reset_classifier(self, num_classes: int) -> None:
         """Give the model a fresh random head for another number of classes; each subclass with a head defines it.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evermodels.core import registry
 from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.config_file import CheckpointConfig
@@ -31,9 +33,9 @@ class CardInfo(Config):
         title: Heading; default the checkpoint's name.
         summary: What the model is, in a sentence or two.
         licence: Licence of the weights, as the Hub spells it.
-        datasets: Data sets it was trained on.
+        datasets: Data sets it was trained on; the metadata hold their names without what stands in parentheses.
         tags: More tags for the Hub.
-        metrics: Names of the metrics, as the Hub spells them; default the names of the scores.
+        metrics: Names of the metrics; default the names of the scores.
         base_model: Hub repositories or checkpoints that it was made from.
         protocol: How it was tested.
         recipe: The recipe that trains it.
@@ -89,7 +91,7 @@ def model_card(config: CheckpointConfig, info: CardInfo | None = None, *, name: 
     info = (info or CardInfo()).filled_from(config.training)
     quoted = json.dumps(name, ensure_ascii=False)
     sections = [
-        _metadata(config, info),
+        _metadata(config, info, name),
         f"# {info.title or name}",
         info.summary or f"A checkpoint of `{config.architecture}` for the Python package evermodels.",
         "## Use\n\n"
@@ -105,20 +107,66 @@ def model_card(config: CheckpointConfig, info: CardInfo | None = None, *, name: 
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _metadata(config: CheckpointConfig, info: CardInfo) -> str:
-    from huggingface_hub import ModelCardData
+def check_card(text: str, where: str) -> None:
+    """Refuse to publish a card without the Hub's metadata or without the section *What this is not*.
+
+    Args:
+        text: The card.
+        where: The file, for the message.
+
+    Raises:
+        ConfigError: If it lacks one of them.
+    """
+    from huggingface_hub import ModelCard
+
+    way_out = "Save the model again for a card that has both."
+    try:
+        library = ModelCard(text).data.to_dict().get("library_name")
+    except Exception as error:  # errors of the YAML reader and of the card's own checks have no common base
+        raise ConfigError(f"{where}: its metadata cannot be read ({error}). {way_out}") from error
+    if library != "evermodels":
+        raise ConfigError(f"{where}: expected metadata with 'library_name: evermodels', got {library!r}. {way_out}")
+    if not re.search(rf"^## {NOT_THIS}$", text, re.MULTILINE):
+        raise ConfigError(f"{where}: expected a section '## {NOT_THIS}', and there is none. {way_out}")
+
+
+def _metadata(config: CheckpointConfig, info: CardInfo, name: str) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
 
     row = registry.MODELS.get(config.architecture)
     tags = dict.fromkeys(["emotion-recognition", *(row.modalities if row else ()), config.architecture, *info.tags])
+    datasets = _ids(info.datasets)
+    values = {m: v.get("value") if isinstance(v, Mapping) else v for m, v in (info.scores or {}).items()}
+    results = [
+        EvalResult(
+            task_type="classification",
+            dataset_type=datasets[0],
+            dataset_name=", ".join(info.datasets),
+            metric_type=id_,
+            metric_name=metric,
+            metric_value=value,
+        )
+        for metric, value in values.items()
+        for id_ in _ids([metric])
+        if datasets and isinstance(value, (int, float))
+    ]
     data = ModelCardData(
         license=info.licence,
         library_name="evermodels",
         tags=list(tags),
-        datasets=list(info.datasets) or None,
-        metrics=list(info.metrics) or list(info.scores or ()) or None,
-        base_model=list(info.base_model) or None,
+        datasets=datasets or None,
+        metrics=_ids(info.metrics or values) or None,
+        base_model=_ids(info.base_model) or None,
+        model_name=name.rpartition("/")[2] if results else None,
+        eval_results=results or None,
     )
     return f"---\n{data.to_yaml()}\n---"
+
+
+def _ids(names: Iterable[str]) -> list[str]:
+    """Return names as the Hub's metadata allow them: one word, without what is said in parentheses at their end."""
+    words = (re.sub(r"[^\w./-]+", "-", re.sub(r"(?<=\S)\s*\(.*\)$", "", name)).strip("-") for name in names)
+    return list(dict.fromkeys(word for word in words if word))
 
 
 def _inputs(config: CheckpointConfig) -> str:

@@ -97,15 +97,17 @@ def read_tensors(
         CheckpointError: If it is not a whole safetensors file, or a tensor is missing, left over, of another shape or
             type, or not finite.
     """
+    verified = next(iter(declared)) if declared else None
     try:
         with path.open("rb") as stream:
-            if declared is not None:
-                verify(FileDigest.of_stream(stream), declared, path, way_out)
+            if declared:
+                found = FileDigest.of_stream(stream)
+                for digest in declared.values():
+                    verify(found, digest, path, way_out)
                 stream.seek(0)
             sniff(stream.read(64), path)
             header = _header(stream, path)
-            faults = _compare(header, expected)
-            LoadReport(source, faults=faults, verified=declared_by if declared else None).raise_faults()
+            LoadReport(source, faults=_compare(header, expected), verified=verified).raise_faults()
             tensors = _values(stream, header, path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}). {_what_belongs_there()}") from error

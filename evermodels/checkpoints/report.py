@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from evermodels.core.errors import CheckpointError
 
@@ -87,7 +88,9 @@ def table_lines(kinds: Mapping[str, Mapping[str, str]]) -> list[str]:
     width = max((len(kind) for kind, *_ in rows), default=0)
     digits = max((len(str(n)) for _, n, *_ in rows), default=0)
     return [
-        f"  {kind:<{width}}  {n:>{digits}}  {_shorten(names)}" + (f"  ({why})" if why else "")
+        f"  {kind:<{width}}  {n:>{digits}}  {_shorten(names)}  ({why})"
+        if why
+        else f"  {kind:<{width}}  {n:>{digits}}  {_shorten(names, 120)}"
         for kind, n, names, why in rows
     ]
 
@@ -120,6 +123,8 @@ class LoadReport:
     dropped: Mapping[str, str] = field(default_factory=dict)
     faults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     verified: str | None = None
+    interpolated: Mapping[str, str] = field(default_factory=dict)
+    reordered: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         kinds = {
@@ -127,9 +132,21 @@ class LoadReport:
             "re-initialised": self.reinitialised,
             "dropped": self.dropped,
             **self.faults,
+            "channels interpolated": self.interpolated,
+            "channels reordered": dict.fromkeys(self.reordered, "by name"),
         }
         digest = f"sha256 checked against {self.verified}" if self.verified else "sha256 not declared"
         return "\n".join([f"{self.source}: {count(kinds, 'loaded')} ({digest})", *table_lines(kinds)])
+
+    def with_montage(self, adapter: Any) -> LoadReport:
+        """Return a copy that says which EEG channels of the model the recording has elsewhere, or lacks.
+
+        Args:
+            adapter: The :class:`~evermodels.layers.MontageAdapter` before the model.
+        """
+        src, dst = list(adapter.src_ch_names), list(adapter.dst_ch_names)
+        moved = tuple(name for name in dst if name in src and src.index(name) != dst.index(name))
+        return replace(self, interpolated=dict(adapter.interpolated), reordered=moved)
 
     def raise_faults(self) -> None:
         """Raise a :class:`CheckpointError` that shows the table, if anything does not fit.

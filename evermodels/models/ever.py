@@ -205,6 +205,8 @@ class EVER(PretrainedModel):
         now = self.config.input_spec().eeg
         eeg = self.input_spec.eeg.replace(ch_names=now.ch_names, reference=now.reference, scale=now.scale)
         self.input_spec = self.input_spec.replace(eeg=eeg)
+        if self.load_report is not None:
+            self.load_report = self.load_report.with_montage(adapter)
         return adapter.interpolated
 
     def make_loss(

@@ -32,6 +32,21 @@ def test_metadata(model, tmp_path):
         "tags": ["emotion-recognition", "eeg", "tiny_test"],
         "datasets": ["eegmat", "london-faces"],
         "metrics": ["UAR", "accuracy"],
+        "model-index": [
+            {
+                "name": "own",
+                "results": [
+                    {
+                        "task": {"type": "classification"},
+                        "dataset": {"name": "eegmat, london-faces", "type": "eegmat"},
+                        "metrics": [
+                            {"type": "UAR", "value": 0.731, "name": "UAR"},
+                            {"type": "accuracy", "value": 0.7, "name": "accuracy"},
+                        ],
+                    }
+                ],
+            }
+        ],
     }
     assert text.startswith("---\n")
 

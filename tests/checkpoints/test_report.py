@@ -35,6 +35,19 @@ def test_table_groups_by_reason():
     ]
 
 
+def test_channels_of_another_headset():
+    class Adapter:
+        src_ch_names, dst_ch_names, interpolated = ("Cz", "Fz", "Oz"), ("Fz", "Pz", "Oz"), {"Pz": "from Cz +0.9"}
+
+    report = LoadReport("x", ("a", "b")).with_montage(Adapter())
+    assert str(report).splitlines() == [
+        "x: 2 tensors loaded, 1 channels interpolated, 1 channels reordered (sha256 not declared)",
+        "  loaded                 2  a, b",
+        "  channels interpolated  1  Pz  (from Cz +0.9)",
+        "  channels reordered     1  Fz  (by name)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("faults", "hint"),
     [

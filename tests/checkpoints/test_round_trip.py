@@ -170,18 +170,56 @@ def test_same_channels(saved, names):
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("names", "error", "message"),
     [
-        (("Cz", "Fz", "T7"), r"in another order.*Preprocessor"),
-        (("Fz", "Cz"), r"needs 3 channels, got 2; missing: T7; left over: none"),
-        (("Fz", "Cz", "T7", "O1"), r"missing: none; left over: O1"),
-        (("Fz", "Fz", "Cz", "T7"), r"needs 3 channels, got 4"),
-        ("Fz", r"expected a list of names, got the text 'Fz'"),
+        (("Cz", "Fz", "T7"), ConfigError, r"ch_names: Tiny takes no EEG by channel name. Leave it out"),
+        (("Fz", "Fz", "Cz", "T7"), UnknownNameError, r"'Fz' and 'Fz' are both the electrode Fz"),
+        (("Fz", "Cz", "Q9"), UnknownNameError, r"'Q9'"),
+        ("Fz", ConfigError, r"expected a list of names, got the text 'Fz'"),
     ],
 )
-def test_other_channels(saved, names, message):
-    with pytest.raises(ConfigError, match=message):
+def test_other_channels_of_a_model_that_takes_none(saved, names, error, message):
+    with pytest.raises(error, match=message):
         em.from_pretrained(saved, ch_names=names)
+
+
+def test_channels_in_another_order_are_taken_by_name():
+    own = em.from_pretrained("ever_tiny.quadrant")
+    names = own.input_spec.eeg.ch_names[::-1]
+    loaded = em.from_pretrained("ever_tiny.quadrant", ch_names=names)
+    assert loaded.input_spec.eeg.ch_names == names
+    assert loaded.load_report.interpolated == {}
+    assert set(loaded.load_report.reordered) == {*names} - {names[9]}  # of 19 reversed, the middle one stays
+    eeg = torch.randn(1, 19, own.input_spec.eeg.num_samples)
+    assert torch.equal(loaded(eeg=eeg.flip(1)).logits, own(eeg=eeg).logits)
+
+
+def test_another_headset(tmp_path):
+    own = em.from_pretrained("ever_tiny.quadrant")
+    names = em.montage.preset("epoc")
+    loaded = em.create_model("ever_tiny.quadrant", pretrained=True, ch_names=names)
+    assert loaded.input_spec.eeg.ch_names == names
+    for (name, a), (_, b) in zip(own.state_dict().items(), loaded.state_dict().items(), strict=True):
+        assert torch.equal(a, b), name
+    report = loaded.load_report
+    assert set(report.interpolated) == set(own.input_spec.eeg.ch_names) - set(names)
+    assert str(report).count("channels interpolated") == 1 + len(report.interpolated)
+    assert "Cz  (from " in str(report)
+    again = em.from_pretrained(loaded.save_pretrained(tmp_path / "epoc"))  # the adapter is part of the checkpoint
+    assert (again.load_report.interpolated, again.load_report.reordered) == (report.interpolated, report.reordered)
+    eeg = torch.randn(1, len(names), own.input_spec.eeg.num_samples)
+    assert torch.equal(again(eeg=eeg).logits, loaded(eeg=eeg).logits)
+
+
+def test_too_few_real_channels_are_refused_unless_told():
+    names = ("Fz", "Cz", "Pz", "O1")
+    with pytest.raises(
+        ConfigError, match=r"only 4 of the 19 .*from_pretrained\(name\).adapt_montage\(ch_names, min_real=0"
+    ):
+        em.from_pretrained("ever_tiny.quadrant", ch_names=names)
+    model = em.from_pretrained("ever_tiny.quadrant")
+    assert len(model.adapt_montage(names, min_real=0.0)) == 15
+    assert len(model.load_report.interpolated) == 15
 
 
 def test_channels_of_a_model_without_channels(tiny_class, tmp_path):
@@ -203,8 +241,12 @@ def test_another_class(saved, tiny_class):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no_such.name", r"no_such.name: neither a pretrained name nor a folder. No pretrained weights|exist for"),
-        ("someone/some-model", r"no such folder.*huggingface_hub.snapshot_download\('someone/some-model'\)"),
+        ("no_such.name", r"no_such.name: neither a pretrained name, nor a folder, nor .* weights exist for: ever_tiny"),
+        ("../secret", r"../secret: neither a pretrained name, nor a folder"),
+        ("/no/such/place", r"neither a pretrained name, nor a folder"),
+        ("C:\\no\\such", r"neither a pretrained name, nor a folder"),
+        ("\\\\server\\share", r"neither a pretrained name, nor a folder"),
+        ("a/b/c", r"neither a pretrained name, nor a folder"),
     ],
 )
 def test_unknown_names(name, message):
@@ -220,6 +262,8 @@ def test_a_file_instead_of_the_folder(saved):
 def test_revision_is_for_the_hub(saved):
     with pytest.raises(ConfigError, match=r"revision: .* has no revision, got 'main'"):
         em.from_pretrained(saved, revision="main")
+    with pytest.raises(ConfigError, match=r"revision: ever_tiny.quadrant is pinned by the weight table, got 'main'"):
+        em.from_pretrained("ever_tiny.quadrant", revision="main")
 
 
 def test_model_without_a_head(saved, tiny_class, monkeypatch):

@@ -1,0 +1,258 @@
+"""The Hub, through its own client: a repository's two files in one folder of the cache, and errors with a way out."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evermodels.checkpoints.config_file import CONFIG_NAME, WEIGHTS_NAME
+from evermodels.checkpoints.verify import FileDigest
+from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError, EvermodelsError
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+LIBRARY = __name__.partition(".")[0]
+
+
+class Snapshot(NamedTuple):
+    """The files of one commit of a repository.
+
+    Args:
+        folder: Folder of the cache that holds them.
+        commit: The commit, 40 hexadecimal digits.
+        digests: Size and sha256 by file name, where the Hub told them.
+    """
+
+    folder: Path
+    commit: str
+    digests: dict[str, FileDigest]
+
+
+def client_arguments() -> dict[str, Any]:
+    """Return the name and version under which the client speaks to the Hub."""
+    return {"library_name": LIBRARY, "library_version": getattr(sys.modules[LIBRARY], "__version__", None)}
+
+
+def is_repo_id(text: str) -> bool:
+    """Return whether a text looks like ``"organisation/name"``.
+
+    Args:
+        text: What the user wrote.
+
+    Example:
+        >>> is_repo_id("someone/ever-tiny"), is_repo_id("../ever-tiny"), is_repo_id("/etc/passwd")
+        (True, False, False)
+    """
+    return _REPO.fullmatch(text) is not None
+
+
+def fetch(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Snapshot:
+    """Bring ``config.json`` and ``model.safetensors`` of one commit into the client's cache.
+
+    Nothing is sent if the revision is a commit that is cached, or with ``local_files_only``. Both files come from the
+    commit that the revision meant when the first of them was asked for.
+
+    Args:
+        repo_id: ``"organisation/name"``.
+        revision: Branch, tag or commit; default the main branch.
+        cache_dir: Folder of the cache; default the client's own (``HF_HUB_CACHE``).
+        token: Token for a private repository; default the one that ``hf auth login`` stored, ``False`` for none.
+        local_files_only: Whether only the cache may be read.
+
+    Raises:
+        CheckpointError: If a file cannot be had.
+        ChecksumError: If what arrived is not what the Hub names.
+        ConfigError: If the revision cannot be one.
+    """
+    if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
+        raise ConfigError(f"revision: expected a branch, a tag or a commit, got {revision!r}.")
+    arguments: dict[str, Any] = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
+    config = _file(repo_id, CONFIG_NAME, revision, **arguments)
+    commit = config.parent.name
+    weights = _file(repo_id, WEIGHTS_NAME, commit, **arguments)
+    digests = {}
+    for path in (config, weights):
+        etag = _etag(path)
+        if re.fullmatch("[0-9a-f]{64}", etag):
+            digests[path.name] = FileDigest(path.stat().st_size, etag)
+        elif COMMIT.fullmatch(etag) and etag not in _sha1(path.read_bytes()):
+            raise ChecksumError(f"{path}: this is not the file that the Hub names ({etag}). {forget(config.parent)}")
+    return Snapshot(config.parent, commit, digests)
+
+
+def forget(folder: Path) -> str:
+    """Remove a commit's two files from the cache, so that they are fetched again, and say so for an error's message.
+
+    Args:
+        folder: The commit's folder in the cache.
+    """
+    try:
+        for path in (folder / CONFIG_NAME, folder / WEIGHTS_NAME):
+            blob = path.parent / path.readlink() if path.is_symlink() else path
+            path.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
+    except OSError as error:
+        return f"Remove {folder.parents[1]} ({error.strerror or error}) and load it again."
+    return "Its cached copy was removed: load it again. If it fails again, the repository itself is damaged."
+
+
+def allowed_folders(folder: Path) -> tuple[Path, ...]:
+    """Return where the files of a checkpoint folder may truly lie.
+
+    In the client's cache they are links to blobs of the repository, or to blobs that repositories share; anywhere
+    else they lie in the folder itself.
+
+    Args:
+        folder: The folder.
+    """
+    repository = folder.parent.parent
+    if folder.parent.name == "snapshots" and repository.name.startswith("models--"):
+        return folder, repository / "blobs", repository.parent / "blobs"
+    return (folder,)
+
+
+@contextlib.contextmanager
+def hub_errors(what: str) -> Iterator[None]:
+    """Turn whatever the client raises into a :class:`CheckpointError` that says what to do.
+
+    Args:
+        what: The repository, for the message.
+
+    Raises:
+        CheckpointError: For each error that is not already ours.
+    """
+    try:
+        yield
+    except EvermodelsError:
+        raise
+    except Exception as error:  # the client's errors have no common base, and its transport was changed twice
+        raise CheckpointError(f"{what}: {_explain(error)}") from error
+
+
+def _file(
+    repo_id: str,
+    name: str,
+    revision: str | None,
+    *,
+    cache_dir: str | os.PathLike[str] | None,
+    token: str | bool | None,
+    local_files_only: bool,
+) -> Path:
+    with hub_errors(repo_id if revision is None else f"{repo_id}@{revision}"):
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+        cache = os.fspath(cache_dir) if cache_dir is not None else None
+        # The download function may ask the Hub for things of its own even where the file is cached.
+        if local_files_only or (revision is not None and COMMIT.fullmatch(revision)):
+            cached = try_to_load_from_cache(repo_id, name, cache_dir=cache, revision=revision)
+            if isinstance(cached, str):
+                return Path(cached)
+        if local_files_only:
+            raise CheckpointError(
+                f"{repo_id}: {name} of {revision or 'the main branch'} is not in the cache, and local_files_only=True "
+                "forbids to fetch it. Load it once without, or name the cache that holds it with cache_dir=."
+            )
+        path = hf_hub_download(repo_id, name, revision=revision, cache_dir=cache, token=token, **client_arguments())
+        return Path(path)
+
+
+def _etag(path: Path) -> str:
+    """Return the Hub's digest of a cached file: the blob's name, or nothing where the cache has no links."""
+    return path.readlink().name if path.is_symlink() else ""
+
+
+def _sha1(data: bytes) -> tuple[str, str]:
+    """Return the digests that small files go by: git's, which the Hub names, and the plain one of some mirrors."""
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
+    return git.hexdigest(), hashlib.sha1(data, usedforsecurity=False).hexdigest()
+
+
+def _explain(error: Exception) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    for kind, text in (
+        (
+            errors.OfflineModeIsEnabled,
+            "not in the cache, and HF_HUB_OFFLINE is set. Load it once with the network, or copy the cache of a "
+            "machine that has it and name it with cache_dir= or HF_HUB_CACHE.",
+        ),
+        (
+            errors.GatedRepoError,
+            "its owners grant access one by one. Ask for it on the repository's page, then give your token with "
+            "token= or HF_TOKEN.",
+        ),
+        (
+            errors.RepositoryNotFoundError,
+            "no such folder here, and no such repository on the Hub, or a private one that this token may not see. "
+            "Check the spelling; for a private one log in (hf auth login) or give token=.",
+        ),
+        (errors.RevisionNotFoundError, "the repository has no such revision. Check revision=, or leave it out."),
+        (
+            errors.EntryNotFoundError,
+            f"the repository has no {CONFIG_NAME} with {WEIGHTS_NAME}, so it is no checkpoint of evermodels. "
+            "Weights of other libraries go through: evermodels convert",
+        ),
+        (errors.HFValidationError, f"not a name that the Hub allows ({error}). Expected 'organisation/name'."),
+        (
+            errors.FileMetadataError,
+            f"the answer is not that of a Hub ({error}). Check HF_ENDPOINT and the proxy, or give a folder.",
+        ),
+    ):
+        if isinstance(error, kind):
+            return text
+    return _explain_transport(error, getattr(getattr(error, "response", None), "status_code", 0))
+
+
+def _explain_transport(error: Exception, status: int) -> str:
+    from huggingface_hub import errors
+
+    text = ""
+    if status:
+        text = _explain_status(status)
+    elif isinstance(error, OSError) and error.errno is not None and error.errno in _DISK:
+        text = _DISK[error.errno]
+    elif "Consistency check" in str(error):
+        text = "the download was cut short, and nothing of it is kept. Load it again. "
+    elif isinstance(error, (errors.HTTPError, ConnectionError, TimeoutError)):
+        text = (
+            "the Hub cannot be reached. Check the network, the proxy and HF_ENDPOINT and try again; without a network "
+            "only what is cached, a bundled name or a folder can be loaded. "
+        )
+    return f"{text}{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _explain_status(status: int) -> str:
+    if status in (401, 403):
+        return (
+            f"the Hub refuses (status {status}). Log in (hf auth login), or give a token= with the right to do this. "
+        )
+    if status == 429:
+        return "the Hub has had too many requests from here (status 429). Wait, and try again. "
+    if status >= 500:
+        return f"the Hub has a fault (status {status}). Try again later; what is cached still loads. "
+    return f"the Hub refuses (status {status}). "
+
+
+_FULL = "the disk is full, and nothing half-written is kept. Make room, or name another disk with cache_dir=. "
+_LOCKED = "the cache cannot be written. Name another folder with cache_dir= or HF_HUB_CACHE. "
+_DISK = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _LOCKED),
+}
