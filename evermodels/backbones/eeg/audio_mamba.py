@@ -65,6 +65,8 @@ class AudioMambaConfig(Config):
         for key in ("in_chans", "embed_dim", "depth", "state_size", "conv_size", "expand"):
             if getattr(self, key) < 1:
                 raise self.refuse(key, "at least 1")
+        if self.depth > 1000:
+            raise self.refuse("depth", "at most 1000 blocks")
         if self.num_classes < 0:
             raise self.refuse("num_classes", "0 (the embedding) or a number of classes")
         for key in ("input_size", "patch_size", "stride"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -70,12 +71,11 @@ class VideoMAEConfig(Config):
         for key in ("num_frames", "patch_size", "tubelet_size", "in_chans", "embed_dim", "depth", "num_heads"):
             if getattr(self, key) < 1:
                 raise self.refuse(key, "at least 1")
+        if self.depth > 1000:
+            raise self.refuse("depth", "at most 1000 blocks")
         if self.num_classes < 0:
             raise self.refuse("num_classes", "0 (embedding) or more")
-        if self.num_frames % self.tubelet_size:
-            raise self.refuse("num_frames", f"a multiple of tubelet_size ({self.tubelet_size})")
-        if any(side < 1 or side % self.patch_size for side in self.img_size):
-            raise self.refuse("img_size", f"a height and width that are multiples of patch_size ({self.patch_size})")
+        self._check_clip()
         if self.embed_dim % self.num_heads:
             raise self.refuse("embed_dim", f"a multiple of num_heads ({self.num_heads})")
         if self.mlp_ratio <= 0:
@@ -88,6 +88,14 @@ class VideoMAEConfig(Config):
         for key in ("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate"):
             if not 0 <= getattr(self, key) < 1:
                 raise self.refuse(key, "a number in [0, 1)")
+
+    def _check_clip(self) -> None:
+        if self.num_frames % self.tubelet_size:
+            raise self.refuse("num_frames", f"a multiple of tubelet_size ({self.tubelet_size})")
+        if any(side < 1 or side % self.patch_size for side in self.img_size):
+            raise self.refuse("img_size", f"a height and width that are multiples of patch_size ({self.patch_size})")
+        if (tokens := math.prod(self.grid)) > 2**18:
+            raise self.refuse("img_size", f"a clip of at most {2**18:,} tokens, not {tokens:,}")
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -113,7 +121,9 @@ def sinusoid_table(length: int, dim: int) -> Tensor:
     column = torch.arange(dim, device="cpu", dtype=torch.float64)
     position = torch.arange(length, device="cpu", dtype=torch.float64)
     angle = position[:, None] / 10000 ** (2 * (column // 2) / dim)
-    return torch.where(column % 2 == 0, angle.sin(), angle.cos()).float()[None]
+    angle[:, 0::2].sin_()
+    angle[:, 1::2].cos_()
+    return angle.float()[None]
 
 
 class TubeletEmbed(nn.Module):
@@ -262,7 +272,9 @@ class VideoMAE(PretrainedModel):
     def reset_buffers(self) -> None:
         """Rebuild the position table on the device of the parameters."""
         t, h, w = self.config.grid
-        table = sinusoid_table(t * h * w, self.embed_dim).to(self.fc_norm.weight.device)
+        size, device = (t * h * w, self.embed_dim), self.fc_norm.weight.device
+        # On meta nothing is computed: a width that the weights do not have would take any amount of memory.
+        table = torch.empty(1, *size, device=device) if device.type == "meta" else sinusoid_table(*size).to(device)
         self.register_buffer("pos_embed", table, persistent=False)
 
     def reset_classifier(self, num_classes: int) -> None:
