@@ -164,6 +164,8 @@ def load_foreign(
     """
     request = request or Request()
     cls = registry.model_class(architecture)
+    if request.source_size is not None and not hasattr(cls.presets[architecture], "input_size"):
+        raise ConfigError(f"source_size: {architecture} has no input_size that it could be about. Leave it out.")
     file = read_foreign(os.fspath(source))
     layout = _choose(cls, architecture, file, format)
     parts, left, faults = _map_names(layout, file.tensors)
@@ -262,8 +264,6 @@ def _configure(
     """Return the configuration: the user's values before the file's before the architecture's, and who said what."""
     preset: Config = cls.presets[architecture]
     asked = request.config
-    if request.source_size is not None and not hasattr(preset, "input_size"):
-        raise ConfigError(f"source_size: {architecture} has no input_size that it could be about. Leave it out.")
     for key in PROMISED:
         own = getattr(preset, key, None)
         if key in facts and key not in asked and facts[key] != own:
@@ -281,9 +281,9 @@ def _configure(
                 f"{key}: the file does not tell it, and {architecture}'s {getattr(preset, key)} belongs to {other} "
                 f"{getattr(preset, other)}, not {getattr(config, other)}. Give it with --set {key}=N."
             )
-    said, read = {}, preset.replace(**facts)
+    said = {}
     for key, value in config.to_dict().items():
-        file_says = read.to_dict()[key]
+        file_says = list(facts[key]) if isinstance(facts.get(key), tuple) else facts.get(key)
         if key in asked and key in facts and value != file_says:
             said[key] = f"{value!r} (asked for; the file: {file_says!r})"
         elif value != preset.to_dict()[key]:

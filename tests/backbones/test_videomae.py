@@ -66,60 +66,6 @@ def test_position_table(golden):
     assert sinusoid_table(7, 6)[0, 5, 3].item() == pytest.approx(math.cos(5 / 10000 ** (2 / 6)), abs=1e-7)
 
 
-def from_huggingface(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    out = {}
-    simple = {
-        "attention.output.dense": "attn.proj",
-        "intermediate.dense": "mlp.fc1",
-        "output.dense": "mlp.fc2",
-        "layernorm_before": "norm1",
-        "layernorm_after": "norm2",
-    }
-    qkv: dict[str, dict[str, torch.Tensor]] = {}
-    for full, value in state.items():
-        key = full.removeprefix("videomae.")
-        if key.startswith("encoder.layer."):
-            _, _, n, rest = key.split(".", 3)
-            if rest.startswith("attention.attention."):
-                qkv.setdefault(n, {})[rest.removeprefix("attention.attention.")] = value
-                continue
-            stem, leaf = rest.rsplit(".", 1)
-            out[f"blocks.{n}.{simple[stem]}.{leaf}"] = value
-        elif key.startswith("embeddings.patch_embeddings.projection."):
-            out["patch_embed.proj." + key.rsplit(".", 1)[1]] = value
-        elif key.startswith("classifier."):
-            out["head." + key.removeprefix("classifier.")] = value
-        elif key.startswith("fc_norm."):
-            out[key] = value
-        else:
-            raise AssertionError(key)
-    for n, parts in qkv.items():
-        out[f"blocks.{n}.attn.qkv.weight"] = torch.cat([parts[f"{p}.weight"] for p in ("query", "key", "value")])
-        for letter, name in (("q", "query"), ("v", "value")):
-            out[f"blocks.{n}.attn.{letter}_bias"] = parts.get(f"{letter}_bias", parts.get(f"{name}.bias"))
-    return out
-
-
-def test_equals_transformers():
-    transformers = pytest.importorskip("transformers")
-    config = transformers.VideoMAEConfig(
-        image_size=16, patch_size=8, num_frames=6, tubelet_size=2, hidden_size=24, num_hidden_layers=2,
-        num_attention_heads=3, intermediate_size=96, layer_norm_eps=1e-6, num_labels=5, use_mean_pooling=True,
-    )  # fmt: skip
-    theirs = transformers.VideoMAEForVideoClassification(config).eval()
-    with torch.no_grad():
-        for p in theirs.parameters():
-            p.normal_(std=0.2)
-    ours = VideoMAE(
-        VideoMAEConfig(num_frames=6, img_size=(16, 16), patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=5)
-    ).eval()
-    ours.load_state_dict(from_huggingface(theirs.state_dict()), strict=True)
-    x = torch.randn(2, 6, 3, 16, 16)
-    with torch.no_grad():
-        want = theirs(pixel_values=x).logits
-        assert relative(ours(x), want) < 1e-5
-
-
 def test_tubelets_by_hand():
     model = VideoMAE(TINY).double()
     x = clip(TINY, dtype=torch.float64)
