@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evermodels import montage
-from evermodels.core.errors import UnknownNameError
+from evermodels.core.errors import ConfigError, UnknownNameError
 
 
 @pytest.mark.parametrize(
@@ -165,3 +165,97 @@ def test_head2d() -> None:
     # equidistant: half the angle is half the radius
     points = montage.positions(["C4"])[0]
     assert np.hypot(x[3], y[3]) == pytest.approx(np.arccos(points[2]) / (np.pi / 2))
+
+
+def test_spherical_spline_golden(golden) -> None:
+    reference = golden("spherical_spline_a")
+    places = (reference["input"][f"positions_{side}"].numpy() for side in ("source", "target"))
+    np.testing.assert_allclose(montage._spline_weights(*places), reference["output"]["matrix"], atol=1e-9)
+    fitted = reference["output"]["head_positions"] - reference["output"]["fitted_origin"]
+    names = montage.preset("eav")
+    bad = [names.index(name) for name in ("FC2", "T7", "Pz", "PO10")]
+    good = [i for i in range(30) if i not in bad]
+    weights = montage._spline_weights(fitted[good].numpy(), fitted[bad].numpy())
+    np.testing.assert_allclose(weights, reference["output"]["matrix_bad_from_good_fitted_origin"], atol=1e-9)
+    signal = reference["input"]["signal"].numpy()
+    np.testing.assert_allclose(
+        weights @ signal[good], reference["output"]["interpolated_signal"][bad], rtol=1e-9, atol=1e-12
+    )
+
+
+def test_interpolation_by_name_golden(golden) -> None:
+    want = montage.preset("eav")
+    have = [name for name in want if name not in ("FC2", "T7", "Pz", "PO10")]
+    matrix = montage.interpolation_matrix(have, want)
+    theirs = golden("spherical_spline_a")["output"]["matrix"].numpy()
+    for row, name in enumerate(want):
+        if name in have:
+            np.testing.assert_array_equal(matrix[row], np.eye(26)[have.index(name)])
+        else:
+            np.testing.assert_allclose(matrix[row], theirs[row], atol=1e-4)
+
+
+def test_interpolation_is_mnes() -> None:
+    mne = pytest.importorskip("mne")
+    want = montage.preset("eegmat")
+    have = [name for name in want if name in montage.preset("epoc")]
+    places = {name: np.array(montage._table()["positions"][name]) / 1000 for name in want}
+    raw = mne.io.RawArray(
+        np.random.default_rng(0).standard_normal((19, 40)), mne.create_info(list(want), 100.0, "eeg"), verbose="ERROR"
+    )
+    raw.set_montage(mne.channels.make_dig_montage(places, coord_frame="head"))
+    ours = montage.interpolation_matrix(have, want) @ raw.get_data(picks=have)
+    raw.info["bads"] = [name for name in want if name not in have]
+    raw.interpolate_bads(origin=(0.0, 0.0, 0.0), method={"eeg": "spline"}, verbose="ERROR")
+    np.testing.assert_allclose(ours, raw.get_data(), atol=1e-6)
+
+
+def test_interpolation_by_slow_loops() -> None:
+    from scipy.special import eval_legendre
+
+    have, want = ["Fz", "C3", "C4", "Oz", "M1"], ["Pz", "CB1"]
+    place = {n: np.array(montage._table()["positions"][{"CB1": "I1"}.get(n, n)]) for n in (*have, *want)}
+
+    def g(a: str, b: str) -> float:
+        cosine = place[a] @ place[b] / np.linalg.norm(place[a]) / np.linalg.norm(place[b])
+        terms = [(2 * n + 1) / (n**4 * (n + 1) ** 4) * eval_legendre(n, cosine) for n in range(1, 51)]
+        return sum(terms) / (4 * np.pi)
+
+    values = np.array([3.0, -1.0, 2.0, 5.0, 0.5])
+    system = np.ones((6, 6))
+    system[5, 5] = 0
+    for i, a in enumerate(have):
+        for j, b in enumerate(have):
+            system[i, j] = g(a, b) + 1e-5 * (i == j)
+    *c, c0 = np.linalg.solve(system, [*values, 0])
+    expected = [c0 + sum(ci * g(name, a) for ci, a in zip(c, have, strict=True)) for name in want]
+    np.testing.assert_allclose(montage.interpolation_matrix(have, want) @ values, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", montage.MONTAGES)
+def test_interpolation_between_presets(name: str) -> None:
+    have, want = montage.preset(name), montage.preset("eegmat")
+    matrix = montage.interpolation_matrix(have, want)
+    assert matrix.shape == (len(have), 19)[::-1]
+    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-9)
+    for row, channel in enumerate(want):
+        if channel in have:
+            assert matrix[row, have.index(channel)] == 1 == np.count_nonzero(matrix[row])
+        else:
+            assert np.count_nonzero(matrix[row]) == len(have)
+    order = np.random.default_rng(0).permutation(len(have))
+    shuffled = montage.interpolation_matrix([have[i] for i in order], want)
+    np.testing.assert_allclose(shuffled, matrix[:, order], atol=1e-7)
+
+
+def test_earlobes_are_copied_and_never_interpolated() -> None:
+    matrix = montage.interpolation_matrix(["EEG A2-A1", "Cz", "A1", "Pz"], ["CPz", "A2-A1"])
+    assert (matrix[0] != 0).tolist() == [False, True, False, True]
+    assert matrix[1].tolist() == [1, 0, 0, 0]
+    for missing in ("A1", "A2-A1"):
+        with pytest.raises(ConfigError, match=f"{missing} lies off the scalp and cannot be interpolated"):
+            montage.interpolation_matrix(["Cz", "Pz"], ["CPz", missing])
+    with pytest.raises(ConfigError, match="at least one electrode on the scalp, got A1, A2"):
+        montage.interpolation_matrix(["A1", "A2"], ["Cz"])
+    with pytest.raises(UnknownNameError, match="is not a name of the 10-05 system"):
+        montage.interpolation_matrix(["Cz", "ECG"], ["Cz"])

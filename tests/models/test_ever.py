@@ -1,3 +1,5 @@
+"""EVER against its equations by hand, its parts, its parameters."""
+
 from __future__ import annotations
 
 import math
@@ -10,25 +12,10 @@ from torch.nn import functional as F
 from evermodels import functional as EF
 from evermodels import montage
 from evermodels.core import registry
-from evermodels.core.errors import ConfigError, EvermodelsError, ShapeError, SignalError, UnknownNameError
-from evermodels.models import EVER, EVERConfig
+from evermodels.core.errors import ConfigError, ShapeError
+from evermodels.models import EVER
 
 CHANNELS = ("Fp1", "F4", "T7", "C3", "Cz", "P4", "O1")
-SMALL = EVERConfig(
-    num_classes=3,
-    eeg_encoder="audio_mamba_nano",
-    eeg_config={"embed_dim": 16, "depth": 2},
-    video_encoder="videomae_nano",
-    video_config={"embed_dim": 24, "depth": 1, "num_heads": 2, "patch_size": 8},
-    dim=20,
-    ch_names=CHANNELS,
-    sfreq=32.0,
-    window_seconds=2.0,
-    n_fft=16,
-    spectrogram_size=(16, 16),
-    num_frames=4,
-    img_size=(16, 24),
-)
 ABLATIONS = [
     {},
     {"local_mask": False},
@@ -46,38 +33,12 @@ ABLATIONS = [
 ]
 
 
-def make(**changes) -> EVER:
-    torch.manual_seed(7)
-    return EVER(SMALL.replace(**changes)).eval()
-
-
-def batch(model: EVER, n: int = 3, seed: int = 1) -> dict[str, torch.Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    c = model.config
-    full = {
-        "eeg": 20 * torch.randn(n, len(c.ch_names), round(c.sfreq * c.window_seconds), generator=g),
-        "video": torch.randn(n, c.num_frames, 3, *c.img_size, generator=g),
-    }
-    return {m: full[m] for m in c.modalities}
-
-
-def leaves(output) -> dict[str, torch.Tensor]:
-    return {"logits": output.logits, **output.embeddings, **output.attention}
-
-
-def assert_same(a, b, **tolerance) -> None:
-    a, b = leaves(a), leaves(b)
-    assert a.keys() == b.keys()
-    for key in a:
-        torch.testing.assert_close(a[key], b[key], msg=lambda m, key=key: f"{key}: {m}", **tolerance)
-
-
 def ids(changes) -> str:
     return ",".join(f"{k}={v}" for k, v in changes.items()) or "full"
 
 
 @pytest.mark.parametrize("changes", ABLATIONS, ids=ids)
-def test_shapes_losses_and_gradients(changes):
+def test_shapes_losses_and_gradients(make, batch, changes):
     model = make(**changes).train()
     inputs = batch(model, 4)
     output = model(**inputs)
@@ -106,7 +67,7 @@ def test_shapes_losses_and_gradients(changes):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-def test_make_loss_follows_the_config():
+def test_make_loss_follows_the_config(make, batch):
     model = make(alignment="correlation", align_weight=0.25)
     inputs, target = batch(model, 4), torch.tensor([0, 1, 2, 1])
     output = model(**inputs)
@@ -152,7 +113,7 @@ def by_hand(model: EVER, eeg: torch.Tensor, video: torch.Tensor) -> torch.Tensor
     return torch.stack(out)
 
 
-def test_equals_the_equations_by_hand():
+def test_equals_the_equations_by_hand(make, batch):
     model = make(spectrogram_mean=1.5, spectrogram_std=0.7)
     with torch.no_grad():
         model.fusion.omega_logit.fill_(0.8)
@@ -160,7 +121,7 @@ def test_equals_the_equations_by_hand():
         torch.testing.assert_close(model(**inputs).logits, by_hand(model, **inputs), rtol=1e-4, atol=1e-5)
 
 
-def test_statistics_of_channels_and_frequencies():
+def test_statistics_of_channels_and_frequencies(make, batch, assert_same):
     model = make(spectrogram_norm="channel_frequency", spectrogram_mean=1.0, spectrogram_std=2.0)
     plain = make(spectrogram_mean=1.0, spectrogram_std=2.0)
     inputs = batch(model, 5)
@@ -182,7 +143,7 @@ def test_statistics_of_channels_and_frequencies():
         model.fit_statistics([])
 
 
-def test_channel_dropout_drops_whole_channels_in_training_only():
+def test_channel_dropout_drops_whole_channels_in_training_only(make, batch):
     model = make(channel_drop_rate=0.5)
     inputs, seen = batch(model, 8), []
     model.eeg_encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
@@ -193,7 +154,7 @@ def test_channel_dropout_drops_whole_channels_in_training_only():
     torch.testing.assert_close(dropped[~gone], 2 * kept[~gone])
 
 
-def test_region_weights_by_hand():
+def test_region_weights_by_hand(make, batch):
     model = make()
     with torch.no_grad():
         model.fusion.omega_logit.fill_(-0.4)
@@ -206,81 +167,7 @@ def test_region_weights_by_hand():
         torch.testing.assert_close(output.attention["regions"][b], want)
 
 
-SUBSETS = [("eeg", "video"), ("eeg",), ("video",)]
-
-
-@pytest.mark.parametrize("fusion", ["bih_gcn", "naive"])
-def test_mixed_batch_equals_each_sample_alone(fusion):
-    model = make(fusion=fusion)
-    inputs = batch(model)
-    present = {m: torch.tensor([m in subset for subset in SUBSETS]) for m in ("eeg", "video")}
-    mixed = model(**inputs, present=present)
-    for index, subset in enumerate(SUBSETS):
-        alone = model(**{m: inputs[m][index : index + 1] for m in subset})
-        torch.testing.assert_close(mixed.logits[index : index + 1], alone.logits, rtol=1e-5, atol=1e-6)
-        for key, value in alone.attention.items():
-            torch.testing.assert_close(mixed.attention[key][index : index + 1], value, rtol=1e-5, atol=1e-6)
-        for m in ("eeg", "video"):
-            if m in subset:
-                torch.testing.assert_close(mixed.embeddings[m][index : index + 1], alone.embeddings[m])
-            else:
-                assert not mixed.embeddings[m][index].any()
-    assert set(alone.embeddings) == {"video"}
-
-
-@pytest.mark.parametrize("fusion", ["bih_gcn", "naive"])
-@pytest.mark.parametrize("modality", ["eeg", "video"])
-def test_content_of_an_absent_modality_does_not_matter(fusion, modality):
-    model = make(fusion=fusion).train()
-    inputs = batch(model)
-    present = {modality: torch.tensor([True, False, True])}
-
-    def run():
-        model.zero_grad()
-        output = model(**inputs, present=present)
-        output.logits.square().sum().backward()
-        return output, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-
-    want, gradients = run()
-    inputs[modality] = inputs[modality].clone()
-    inputs[modality][1] = float("nan")
-    got, others = run()
-    assert_same(got, want, rtol=0, atol=0)
-    assert gradients.keys() == others.keys()
-    for name in gradients:
-        torch.testing.assert_close(others[name], gradients[name], rtol=0, atol=0)
-    tokens = [n for n in gradients if ("token" in n or n.startswith("absent_")) and gradients[n].abs().sum() > 0]
-    assert any(modality in name for name in tokens if not name.startswith("eeg_encoder"))
-
-
-def test_alignment_looks_only_at_complete_samples():
-    model = make()
-    inputs, target = batch(model, 4), torch.tensor([0, 1, 2, 1])
-    present = {"video": torch.tensor([True, False, True, True])}
-    terms = model.make_loss()(model(**inputs, present=present), target, present)
-    keep = [0, 2, 3]
-    complete = model(**{m: x[keep] for m, x in inputs.items()})
-    want = EF.correlation_alignment(complete.embeddings["eeg"], complete.embeddings["video"])
-    torch.testing.assert_close(terms.alignment, want, rtol=1e-4, atol=1e-6)
-
-
-def test_modality_dropout_hides_from_the_fusion_only():
-    model = make(modality_drop_rate=0.9)
-    inputs = batch(model, 8)
-    clean = model(**inputs)
-    model.train()
-    dropped = model(**inputs)
-    for m in ("eeg", "video"):
-        torch.testing.assert_close(dropped.embeddings[m], clean.embeddings[m])
-    dropped.logits.sum().backward()
-    assert model.fusion.eeg_token.grad.abs().sum() + model.fusion.video_token.grad.abs().sum() > 0
-    hidden = model._hide({"eeg": torch.arange(8) != 0, "video": torch.ones(8, dtype=torch.bool)}, clean.embeddings)
-    assert (hidden["eeg"] | hidden["video"]).all()
-    assert not hidden["eeg"][0]
-    assert model.eval()._hide(None, clean.embeddings) is None
-
-
-def test_channels_outside_regions_stay_in_the_encoder():
+def test_channels_outside_regions_stay_in_the_encoder(make, batch):
     names = (*CHANNELS, "A2")
     model = make(ch_names=names)
     assert all(7 not in members for members in model.regions.values())
@@ -296,7 +183,7 @@ def test_channels_outside_regions_stay_in_the_encoder():
     )
 
 
-def test_channel_order_is_free_in_the_graph():
+def test_channel_order_is_free_in_the_graph(make, batch):
     # Audio-Mamba's patch embedding has weights per channel, so its weights are permuted along; the graph has none.
     order = [3, 0, 6, 2, 5, 1, 4]
     model = make()
@@ -312,7 +199,7 @@ def test_channel_order_is_free_in_the_graph():
     torch.testing.assert_close(got.attention["regions"], want.attention["regions"], rtol=1e-4, atol=1e-5)
 
 
-def test_batch_split():
+def test_batch_split(make, batch):
     model = make()
     inputs = batch(model, 5)
     whole = model(**inputs)
@@ -320,64 +207,7 @@ def test_batch_split():
     torch.testing.assert_close(torch.cat([p.logits for p in parts]), whole.logits, rtol=1e-4, atol=1e-5)
 
 
-def test_compile_equality():
-    model = make(eeg_config={"embed_dim": 16, "depth": 1})
-    inputs = batch(model)
-    present = {"video": torch.tensor([True, False, True])}
-    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    assert_same(compiled(**inputs, present=present), model(**inputs, present=present), rtol=1e-4, atol=1e-5)
-
-
-def test_export_equality():
-    model = make()
-    inputs = batch(model)
-    inputs["present"] = {"video": torch.tensor([True, False, True])}
-    size = torch.export.Dim("batch", min=2, max=16)
-    shapes = {
-        "eeg": {0: size}, "video": {0: size}, "audio": None, "eye": None,
-        "present": {"video": {0: size}}, "masks": None,
-    }  # fmt: skip
-    inputs = {"eeg": None, "video": None, "audio": None, "eye": None, "masks": None, **inputs}
-    program = torch.export.export(model, (), inputs, dynamic_shapes=shapes)
-    other = {**inputs, **batch(model, 5, seed=9), "present": {"video": torch.tensor([True, False, True, False, True])}}
-    for arguments in (inputs, other):
-        assert_same(program.module()(**arguments), model(**arguments), rtol=1e-4, atol=1e-5)
-
-
-def test_bfloat16_autocast_is_close():
-    model = make()
-    inputs = batch(model)
-    want = model(**inputs)
-    with torch.autocast("cpu", torch.bfloat16):
-        got = model(**inputs)
-    assert got.attention["adjacency_local"].dtype == torch.float32
-    scale = want.logits.abs().max()
-    assert (got.logits.float() - want.logits).abs().max() < 0.05 * scale + 0.02
-
-
-def test_float64_model_takes_float32_recordings():
-    model = make()
-    inputs = batch(model)
-    want = model(**inputs)
-    got = model.double()(eeg=inputs["eeg"], video=inputs["video"])
-    assert got.logits.dtype == torch.float64
-    torch.testing.assert_close(got.logits.float(), want.logits, rtol=1e-3, atol=1e-4)
-    back = model.float()(eeg=inputs["eeg"].double(), video=inputs["video"].double())
-    torch.testing.assert_close(back.logits, want.logits)
-
-
-def test_flat_channel_gives_finite_values_and_gradients():
-    model = make().train()
-    inputs = batch(model)
-    inputs["eeg"][:, 2] = 5.0
-    inputs["eeg"][0] = 0.0
-    output = model(**inputs)
-    output.logits.square().sum().backward()
-    assert all(torch.isfinite(x).all() for x in leaves(output).values())
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-
-
-def test_spectrogram_is_computed_once():
+def test_spectrogram_is_computed_once(make, batch):
     model = make()
     calls = []
     model.spectrogram.register_forward_hook(lambda *a: calls.append(1))
@@ -394,7 +224,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("eeg", "video", "dim"), PAIRS)
-def test_any_widths(eeg, video, dim):
+def test_any_widths(make, batch, eeg, video, dim):
     model = make(eeg_config=eeg, video_config=video, dim=dim)
     assert isinstance(model.eeg_projection, nn.Identity) == (eeg["embed_dim"] == dim)
     assert isinstance(model.video_projection, nn.Identity) == (video["embed_dim"] == dim)
@@ -422,7 +252,7 @@ class RawEncoder(nn.Module):
 
 
 @pytest.mark.parametrize("changes", [{}, {"fusion": "naive"}, {"modalities": ("eeg",)}], ids=ids)
-def test_an_encoder_of_raw_eeg_gets_raw_eeg(monkeypatch, changes):
+def test_an_encoder_of_raw_eeg_gets_raw_eeg(make, batch, monkeypatch, changes):
     real = registry.model_class
     monkeypatch.setattr(registry, "model_class", lambda name: RawEncoder if name == "raw" else real(name))
     model = make(eeg_encoder="raw", eeg_config={"width": 9}, **changes)
@@ -432,51 +262,7 @@ def test_an_encoder_of_raw_eeg_gets_raw_eeg(monkeypatch, changes):
     assert hasattr(model, "spectrogram") == (changes == {})
 
 
-def test_state_round_trip_and_meta():
-    config = SMALL.replace(drop_rate=0.1)
-    source = EVER(config).eval()
-    inputs = batch(source)
-    with torch.device("meta"):
-        model = EVER(EVERConfig.from_dict(config.to_dict())).eval()
-    model.load_state_dict(source.state_dict(), assign=True)
-    for module in model.modules():
-        if hasattr(module, "reset_buffers"):
-            module.reset_buffers()
-    assert not any(t.is_meta for t in (*model.parameters(), *model.buffers()))
-    assert_same(model(**inputs), source(**inputs), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("changes", [{}, {"fusion": "naive"}, {"modalities": ("video",)}], ids=ids)
-def test_reset_classifier_renews_the_head_only(changes):
-    model = make(**changes)
-    inputs = batch(model)
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    model.reset_classifier(6)
-    assert model(**inputs).logits.shape == (3, 6)
-    assert model.config.num_classes == 6
-    for key, value in model.state_dict().items():
-        if key.startswith(EVER.head_prefixes):
-            assert value.shape[0] == 6
-        else:
-            assert torch.equal(value, before[key])
-    assert any(key.startswith(EVER.head_prefixes) for key in before)
-    model.reset_classifier(0)
-    assert model(**inputs).logits.shape == (3, model.embed_dim)
-    with pytest.raises(ConfigError, match="num_classes"):
-        model.reset_classifier(-1)
-
-
-def test_parameter_groups_cover_each_parameter_once():
-    model = make()
-    groups = model.parameter_groups()
-    assert list(groups) == ["video_encoder", "eeg_encoder", "rest"]
-    every = [id(p) for group in groups.values() for p in group]
-    assert sorted(every) == sorted(id(p) for p in model.parameters())
-    assert {id(p) for p in groups["video_encoder"]} == {id(p) for p in model.video_encoder.parameters()}
-    assert {id(p) for p in groups["eeg_encoder"]} == {id(p) for p in model.eeg_encoder.parameters()}
-
-
-def test_to_torch_geometric():
+def test_to_torch_geometric(make, batch):
     pytest.importorskip("torch_geometric")
     model = make()
     channels, regions = model.to_torch_geometric(model(**batch(model)), 1)
@@ -488,7 +274,7 @@ def test_to_torch_geometric():
         naive.to_torch_geometric(naive(**batch(naive)), 0)
 
 
-def test_input_spec_and_regions():
+def test_input_spec_and_regions(make):
     model = make(ch_names=("EEG Fp1", "F4", "T3", "C3", "Cz", "P4", "O1"), l_freq=0.5, h_freq=15.0)
     assert model.config.ch_names == CHANNELS
     assert model.input_spec.eeg.ch_names == CHANNELS
@@ -517,78 +303,3 @@ def test_parameter_counts(name):
     assert sum(parts.values()) == sum(p.numel() for p in model.parameters()) == COUNTS[name]
     assert model.architecture == name
     assert COUNTS["ever_tiny"] <= 1_500_000
-
-
-def drop(**changes):
-    return lambda inputs: {**inputs, **changes}
-
-
-WRONG = [
-    (lambda i: {}, ShapeError, "every modality is absent"),
-    (lambda i: drop(eeg=i["eeg"][0])(i), ShapeError, r"eeg: expected \(batch, channels, time\), got 2 axes"),
-    (lambda i: drop(eeg=i["eeg"][:, :5])(i), ShapeError, "7 channels Fp1, F4, T7, C3, Cz, P4, O1, got 5"),
-    (lambda i: drop(eeg=i["eeg"][..., :15])(i), ShapeError, "at least n_fft=16 samples, got 15"),
-    (lambda i: drop(eeg=i["eeg"][:0])(i), ShapeError, "empty"),
-    (lambda i: drop(eeg=i["eeg"].numpy())(i), ShapeError, "expected a torch.Tensor"),
-    (lambda i: drop(eeg=i["eeg"][:2])(i), ShapeError, "same batch size, got eeg 2, video 3"),
-    (lambda i: drop(eeg=i["eeg"].masked_fill(torch.eye(7)[:, [1, 4]].any(1)[None, :, None], float("nan")))(i),
-     SignalError, "NaN or infinite, in channels F4, Cz"),
-    (lambda i: drop(eeg=i["eeg"] / 0)(i), SignalError, "NaN or infinite"),
-    (lambda i: drop(video=i["video"] * float("inf"))(i), SignalError, "video: .* NaN or infinite"),
-    (lambda i: drop(video=i["video"][:, :3])(i), ShapeError, "frames=4, got frames=3"),
-    (lambda i: drop(video=i["video"].transpose(3, 4))(i), ShapeError, "height=16, got height=24"),
-    (drop(audio=torch.zeros(3, 10, 8)), ConfigError, "audio: this EVER takes eeg and video only"),
-    (drop(masks={"eeg": torch.ones(3, 7)}), ConfigError, "masks"),
-    (drop(present={"eye": torch.ones(3).bool()}), ConfigError, "present.*got 'eye'"),
-    (drop(present={"eeg": torch.ones(3)}), ConfigError, "expected bool"),
-    (drop(present={"eeg": torch.ones(2).bool()}), ShapeError, "batch=3, got batch=2"),
-    (drop(present={"eeg": torch.tensor([1, 0, 0]).bool(), "video": torch.tensor([1, 1, 0]).bool()}),
-     ShapeError, r"samples \[2\] have no modality"),
-    (lambda i: {"eeg": i["eeg"], "present": {"video": torch.ones(3).bool()}}, ShapeError, "but video is None"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("change", "error", "message"), WRONG)
-def test_wrong_inputs(change, error, message):
-    model = make()
-    with pytest.raises(error, match=message) as caught:
-        model(**change(batch(model)))
-    assert isinstance(caught.value, EvermodelsError)
-
-
-def test_single_modality_refuses_the_other():
-    model = make(modalities=("video",))
-    with pytest.raises(ConfigError, match="eeg: this EVER takes video only"):
-        model(eeg=torch.zeros(3, 7, 64))
-    with pytest.raises(ShapeError, match="no modality"):
-        model(**batch(model), present={"video": torch.tensor([True, False, True])})
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"ch_names": ("Fp1", "Xyz")}, UnknownNameError, "Xyz"),
-        ({"ch_names": ("A1", "A2")}, ConfigError, "at least one channel that lies in a region"),
-        ({"ch_names": ()}, ConfigError, "ch_names"),
-        ({"n_fft": 65}, ConfigError, "n_fft: expected between 2 and the 64 samples"),
-        ({"modalities": ()}, ConfigError, "modalities"),
-        ({"modalities": ("eeg", "eeg")}, ConfigError, "modalities"),
-        ({"modalities": ("eeg", "audio")}, ConfigError, "'eeg', 'video'"),
-        ({"fusion": "concat"}, ConfigError, "'bih_gcn', 'naive'"),
-        ({"alignment": "coral2"}, ConfigError, "Did you mean 'coral'"),
-        ({"eeg_encoder": "videomae_nano"}, ConfigError, "eeg_encoder: expected a backbone whose input is"),
-        ({"video_encoder": "audio_mamba_nano"}, ConfigError, "video_encoder: expected a backbone whose input is"),
-        ({"video_encoder": "ever_tiny"}, ConfigError, "video_encoder: expected a backbone"),
-        ({"video_encoder": "videomea_nano"}, UnknownNameError, "Did you mean 'videomae_nano'"),
-        ({"video_config": {"num_frames": 8}}, ConfigError, "'num_frames' is decided by EVER's own fields"),
-        ({"eeg_config": {"embed_dmi": 8}}, ConfigError, "Did you mean 'embed_dim'"),
-        ({"dim": "20"}, ConfigError, "EVERConfig.dim: expected int"),
-        ({"h_freq": 20.0}, ConfigError, "h_freq"),
-        ({"spectrogram_std": 0.0}, ConfigError, "spectrogram_std"),
-        ({"spectrogram_norm": "batch"}, ConfigError, "spectrogram_norm: expected one of"),
-        ({"channel_drop_rate": 1.0}, ConfigError, "channel_drop_rate"),
-    ],
-)
-def test_impossible_configs(changes, error, message):
-    with pytest.raises(error, match=message):
-        EVER(SMALL.replace(**changes))
