@@ -20,10 +20,11 @@ from evermodels.checkpoints.config_file import (
     class_of,
     parse_config,
 )
-from evermodels.checkpoints.read import PICKLES, assign, read_bytes, read_tensors, refuse_pickle
+from evermodels.checkpoints.read import PICKLES, WHAT_BELONGS_THERE, assign, read_bytes, read_tensors, refuse_pickle
 from evermodels.checkpoints.table import BUNDLED, load_table, what_exists
 from evermodels.checkpoints.verify import FileDigest
-from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError, did_you_mean
+from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError, EvermodelsError, did_you_mean
+from evermodels.core.specs import InputSpec
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.base import PretrainedModel
@@ -50,13 +51,13 @@ class Source:
     cached: bool = False
 
     def path(self, name: str) -> Path:
-        """Return the path of a file, and refuse a link that leads out of the checkpoint.
+        """Return the path of a file, and refuse a link that leads out of the checkpoint, and a pipe or a device.
 
         Args:
             name: The file's name.
 
         Raises:
-            CheckpointError: If it does.
+            CheckpointError: If it is one.
         """
         path, real = self.folder / name, Path(os.path.realpath(self.folder / name))
         if not any(real.is_relative_to(f) for f in hub.allowed_folders(Path(os.path.realpath(self.folder)))):
@@ -64,6 +65,8 @@ class Source:
                 f"{path}: a link to {real}, which is outside the checkpoint's folder. "
                 "Give the folder that holds the file itself, or put a copy here if you trust it."
             )
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path}: cannot be read (not a file). {WHAT_BELONGS_THERE}")
         return path
 
 
@@ -184,6 +187,7 @@ def _load(source: Source, expected_class: type[PretrainedModel] | None) -> tuple
     if content.architecture != cls.__name__:
         model.architecture = content.architecture
     if content.input_spec is not None:
+        _check_agreement(content.input_spec, model.input_spec, config_path)
         model.input_spec = content.input_spec
     model.classes = content.classes
     model.provenance = content.training
@@ -196,13 +200,25 @@ def _empty(cls: Any, content: CheckpointConfig, path: Path) -> PretrainedModel:
         with torch.device("meta"):
             model = cls(cls.config_class.from_dict(content.config))
             return model.to(DTYPES[content.dtype])
-    except ConfigError as error:
+    except EvermodelsError as error:  # also a name in the config that is in no table
         raise ConfigError(f"{path}: config: {error}") from error
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+    except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise ConfigError(
             f"{path}: config: {cls.__name__} cannot be built from these values ({error}). "
             "Use the config.json that was written together with the weights."
         ) from error
+
+
+def _check_agreement(given: InputSpec, own: InputSpec | None, path: Path) -> None:
+    """Refuse an input spec that would prepare recordings for other channels or sizes than the model's."""
+    for modality, keys in (("eeg", ("ch_names", "sfreq")), ("video", ("num_frames", "size"))):
+        theirs, ours = getattr(given, modality), getattr(own, modality, None)
+        for key in keys if theirs is not None and ours is not None else ():
+            if getattr(theirs, key) != getattr(ours, key):
+                raise ConfigError(
+                    f"{path}: input_spec.{modality}.{key}: {getattr(theirs, key)!r} contradicts config, from which "
+                    f"follows {getattr(ours, key)!r}. Use the config.json that was written together with the weights."
+                )
 
 
 def _adapt_channels(model: PretrainedModel, ch_names: Sequence[str]) -> None:

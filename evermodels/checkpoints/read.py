@@ -16,7 +16,12 @@ from evermodels.checkpoints.report import LoadReport
 from evermodels.checkpoints.verify import FileDigest, verify
 from evermodels.core.errors import CheckpointError
 
+WHAT_BELONGS_THERE = (
+    "A checkpoint is a folder with config.json and model.safetensors, as model.save_pretrained writes it."
+)
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar")
+
+_LARGEST_TEXT = 1 << 24
 
 _DTYPES = {
     "F64": torch.float64,
@@ -45,9 +50,11 @@ def read_bytes(path: Path, declared: FileDigest | None = None, way_out: str = ""
         ChecksumError: If it is not the declared file.
     """
     try:
+        if (size := path.stat().st_size) > _LARGEST_TEXT:
+            raise CheckpointError(f"{path}: {size:,} bytes, expected a small text file. {WHAT_BELONGS_THERE}")
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}). {_what_belongs_there()}") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}). {WHAT_BELONGS_THERE}") from error
     if declared is not None:
         verify(FileDigest.of_bytes(data), declared, path, way_out)
     return data
@@ -110,7 +117,7 @@ def read_tensors(
             LoadReport(source, faults=_compare(header, expected), verified=verified).raise_faults()
             tensors = _values(stream, header, path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}). {_what_belongs_there()}") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}). {WHAT_BELONGS_THERE}") from error
     if bad := {name: why for name, tensor in tensors.items() if (why := not_finite(tensor))}:
         LoadReport(source, faults={"not finite": bad}, verified=verified).raise_faults()
     return tensors, LoadReport(source, tuple(expected), verified=verified)
@@ -157,10 +164,6 @@ def _holds_meta(value: Any) -> bool:
     return False
 
 
-def _what_belongs_there() -> str:
-    return "A checkpoint is a folder with config.json and model.safetensors, as model.save_pretrained writes it."
-
-
 def is_pickle(start: bytes) -> bool:
     """Return whether a file's first bytes are those of a pickle, or of the zip archive that torch.save makes.
 
@@ -193,14 +196,14 @@ def _header(stream: BinaryIO, path: Path) -> dict[str, dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
-    except (SafetensorError, ValueError, RuntimeError) as error:
+        stream.seek(0)
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(length))
+        return {name: {**header[name], "start": 8 + length} for name in names}
+    except (SafetensorError, ValueError, RuntimeError, KeyError, struct.error) as error:
         raise CheckpointError(
             f"{path}: not a whole safetensors file ({error}). It is cut short or damaged: get the checkpoint again."
         ) from error
-    stream.seek(0)
-    (length,) = struct.unpack("<Q", stream.read(8))
-    header = json.loads(stream.read(length))
-    return {name: {**header[name], "start": 8 + length} for name in names}
 
 
 def _compare(header: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
