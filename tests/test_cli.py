@@ -75,6 +75,15 @@ def test_predict_writes_table_and_page(capsys, checkpoint, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["page.html", "table.csv"]
 
 
+def test_predict_for_the_channels_that_there_are(capsys, checkpoint, tmp_path):
+    predict, page = ("predict", "--model", checkpoint, "--eeg", REST), tmp_path / "page.html"
+    code, out, _ = run(capsys, *predict, "--ch-names", "F7,F3,T3,P7,O1,O2,P8,T8,F4,EEG F8", "--out", page)
+    assert code == 0 and "interpolated: 9 of the model's 19 channels: Fp1, Fp2, C3" in out
+    assert "<dt>interpolated</dt>" in page.read_text("utf-8")
+    code, own, _ = run(capsys, *predict, "--ch-names", "EEGMAT")
+    assert code == 0 and own == run(capsys, *predict)[1] and "interpolated" not in own
+
+
 def test_predict_reads_a_folder_of_pictures(capsys, checkpoint, tmp_path):
     for second in range(10):
         shutil.copy(samples.folder("faces") / "129_smiling.jpg", tmp_path / f"{second:02d}.jpg")
@@ -165,6 +174,8 @@ BAD = {
     "pickle": (["info", "{pickled}"], "pickle"),
     "cut EDF": (["predict", "--model", "{model}", "--eeg", "{cut_edf}"], "cut in the middle"),
     "channels missing": (["predict", "--model", "{model}", "--eeg", "{few_channels}"], "Fp1"),
+    "other channels": (["predict", "--model", "{model}", "--eeg", str(REST), "--ch-names", "muse"], "min_real=0.0"),
+    "no channel": (["predict", "--model", "{model}", "--eeg", str(REST), "--ch-names", "Cz,ECG"], "'ECG'"),
     "empty video": (["predict", "--model", "{model}", "--video", "{empty}"], "empty.mp4"),
     "overlap": (["predict", "--model", "{model}", "--eeg", str(REST), "--overlap", "1"], "overlap"),
     "batch size": (["predict", "--model", "{model}", "--eeg", str(REST), "--batch-size", "0"], "batch_size"),

@@ -84,6 +84,27 @@ def test_arrays_with_names_unit_and_rate(model):
     np.testing.assert_array_equal(micro.probabilities, mixed.probabilities)
 
 
+def test_recordings_of_another_headset(model):
+    epoc = em.montage.preset("epoc")
+    eeg = np.random.default_rng(0).normal(0, 10, (14, 1250))
+    array = {"ch_names": epoc, "unit": "uV", "sfreq": 250.0}
+    with pytest.raises(SignalError, match=r"from_pretrained\(name, ch_names=\['AF3', 'F7',"):
+        Recognizer(model).predict(eeg, **array)
+    adapted = em.create_model("ever_tiny")
+    adapted.load_state_dict(model.state_dict())
+    adapted.adapt_montage(epoc)
+    result = Recognizer(adapted).predict(eeg, **array)
+    assert result.inputs["eeg"].shape == (1, 14, 500) and result.attention["channels"].shape == (1, 19)
+    assert result.input_spec.eeg.ch_names == epoc and result.ch_names == em.montage.preset("eegmat")
+    assert result.regions == {name: tuple(row) for name, row in model.regions.items()}
+    assert result.facts["interpolated"] == "9 of the model's 19 channels: Fp1, Fp2, C3, C4, P3, P4, Fz, Cz, Pz"
+    # what the plain model says of the channels interpolated by hand
+    full = em.montage.interpolation_matrix(epoc, model.config.ch_names) @ eeg
+    by_hand = Recognizer(model).predict(full, **{**array, "ch_names": model.config.ch_names})
+    np.testing.assert_allclose(result.probabilities, by_hand.probabilities, atol=1e-4)
+    assert "interpolated" not in by_hand.facts and by_hand.ch_names == model.config.ch_names
+
+
 def test_table_summary_and_top_by_hand():
     result = Recognition("m", np.array([0.0, 2.0]), 4.0, np.array([[0.9, 0.1], [0.3, 0.7]]), ("calm", "tense"))
     assert result.to_table() == [

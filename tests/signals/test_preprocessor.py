@@ -183,6 +183,22 @@ def test_bad_input(call, error: type[Exception], message: str) -> None:
         call(Preprocessor(BOTH))
 
 
+def test_missing_channels_name_the_way_out(tmp_path: Path) -> None:
+    mne = pytest.importorskip("mne")
+    raw = mne.io.RawArray(noise(2) * 1e-6, mne.create_info(["EEG T3", "Pz"], 100.0, "eeg"), verbose="ERROR")
+    raw.save(tmp_path / "two_raw.fif", verbose="ERROR")
+    preprocess = Preprocessor(BOTH)
+    for call in (
+        lambda: preprocess.eeg(noise(2), ch_names=["T7", "Pz"], unit="uV", sfreq=100),
+        lambda: preprocess.eeg(tmp_path / "two_raw.fif"),
+        lambda: preprocess(eeg=raw),
+    ):
+        with pytest.raises(SignalError, match=r"no (channel )?Cz; it has T7, Pz\.") as caught:
+            call()
+        assert "evermodels.from_pretrained(name, ch_names=['T7', 'Pz'])" in str(caught.value)
+        assert "--ch-names" in str(caught.value)
+
+
 def test_a_modality_that_the_model_does_not_take() -> None:
     with pytest.raises(ConfigError, match="takes no video, only eeg"):
         Preprocessor(InputSpec(eeg=EEG))(eeg=noise(), video=clip(50), fps=10, **ARRAY)
