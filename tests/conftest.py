@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.hub_server import HubServer, client_of
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -49,3 +55,51 @@ def golden():
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No socket leaves the machine, and only the tests that use ``hub`` may speak to the machine itself."""
+    block_sockets(monkeypatch, loopback="hub" in request.fixturenames)
+
+
+def block_sockets(monkeypatch: pytest.MonkeyPatch, *, loopback: bool) -> None:
+    """Let sockets reach nothing, or nothing but this machine, as on a machine without a network."""
+
+    def check(host: object) -> None:
+        text = str(host)
+        try:
+            local = text == "localhost" or ipaddress.ip_address(text).is_loopback
+        except ValueError:
+            local = False
+        if not (loopback and local):
+            raise OSError(errno.ENETUNREACH, f"tests have no network, and this one wants {text}: use the fixture hub")
+
+    def guarded(name: str, address_at: int = 0):
+        real = getattr(socket.socket, name)
+
+        def call(self: socket.socket, *args: object) -> object:
+            if self.family in (socket.AF_INET, socket.AF_INET6):
+                check(args[address_at][0])
+            return real(self, *args)
+
+        monkeypatch.setattr(socket.socket, name, call)
+
+    guarded("connect")
+    guarded("connect_ex")
+    guarded("sendto", -1)
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: object, *args: object, **more: object) -> object:
+        if host:  # nothing is looked up for an address to listen at
+            check(host.decode() if isinstance(host, bytes) else host)
+        return real(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubServer]:
+    """A Hub on this machine, to which the real client speaks, with a cache in ``tmp_path`` and no token."""
+    with HubServer() as server, client_of(server, tmp_path / "hf"):
+        yield server
