@@ -186,6 +186,7 @@ def load_foreign(
         if name not in ours and (why := next((w for p, w in initial.items() if name.startswith(p)), None)):
             fresh[name] = why
     _compare(ours, state, fresh, faults)
+    taken = {name: how for name, how in taken.items() if not any(name in names for names in faults.values())}
     report = ConversionReport(
         str(file.path), architecture, layout.name, taken, fresh, {**left, **dropped, **file.beside}, said, faults
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,9 +115,13 @@ def read_foreign(source: str | Path) -> ForeignFile:
 
     Raises:
         CheckpointError: If there is no such file, it is damaged, would run code, or holds something other than tensors.
-        ConfigError: If the ``config.json`` beside it is not JSON.
+        ConfigError: If the ``config.json`` beside it is not JSON, or that of a checkpoint of ours.
     """
     path = _find(Path(source))
+    config_path = path.with_name(CONFIG_NAME)
+    config = parse_json(config_path.read_bytes(), str(config_path)) if config_path.is_file() else None
+    if config is not None and "format_version" in config:
+        raise ConfigError(f"{path.parent}: a checkpoint of ours already. Load it with evermodels.from_pretrained.")
     try:
         digest = FileDigest.of_file(path)
         with path.open("rb") as stream:
@@ -132,8 +137,6 @@ def read_foreign(source: str | Path) -> ForeignFile:
     tensors, wrapper = _strip({name: _checked(name, value, path) for name, value in content.items()})
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors.")
-    config_path = path.with_name(CONFIG_NAME)
-    config = parse_json(config_path.read_bytes(), str(config_path)) if config_path.is_file() else None
     return ForeignFile(path, digest, tensors, beside, wrapper, config)
 
 
@@ -212,6 +215,7 @@ def _find(source: Path) -> Path:
 
 def _unpickle(path: Path) -> Any:
     try:
+        _check_sums(path)
         with torch.serialization.safe_globals(_DATA_HOLDERS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise errors of every kind
@@ -222,6 +226,17 @@ def _unpickle(path: Path) -> Any:
             "and opening that could run any code. Nothing was run, and there is no way around this here. Get it again, "
             "or ask its author for the bare state dict: safetensors.torch.save_file, or torch.save(model.state_dict())."
         ) from error
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums that torch.save wrote, which torch.load does not; it can be told to write none (zeros)."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+        if stored and any(entry.CRC for entry in entries) and (bad := archive.testzip()):
+            raise zipfile.BadZipFile(f"the checksum of {bad} differs")
 
 
 def _unsafe(path: Path) -> str:

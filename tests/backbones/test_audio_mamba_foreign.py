@@ -115,6 +115,9 @@ def test_what_the_file_does_not_say_is_asked(file, tmp_path):
         converted(file, tmp_path / "ours", {})
     with pytest.raises(CheckpointError, match=r"expected 1 \+ 5 · 6 positions .* 40 by 48, got 25"):
         converted(file, tmp_path / "ours", {}, source_size=(40, 48))
+    for value in (10, "wide", [0, 16]):
+        with pytest.raises(ConfigError, match="stride"):
+            converted(file, tmp_path / "ours", {"stride": value}, source_size=(32, 48))
     with pytest.raises(CheckpointError, match=r"unexpected.*A_b_log"):
         converted(file, tmp_path / "ours", {"direction": "fo_fo"}, source_size=(32, 48))
     with pytest.raises(CheckpointError, match=r"missing.*D_b"):

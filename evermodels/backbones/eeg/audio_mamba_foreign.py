@@ -39,7 +39,8 @@ def _input_size(positions: int, patch: list[int], request: Request) -> tuple[int
     """Return the spectrogram's size in the file: as given, or 128 mel bins and the frames that the positions imply."""
     if request.source_size is not None:
         return request.source_size
-    steps = tuple(request.config.get("stride") or patch)
+    stride = request.config.get("stride")
+    steps = stride if isinstance(stride, (list, tuple)) and len(stride) == 2 and all(stride) else patch
     rows = (MEL_BINS - patch[0]) // steps[0] + 1
     if rows < 1 or positions % rows:
         raise ConfigError(
