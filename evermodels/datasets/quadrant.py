@@ -24,6 +24,22 @@ CLASSES = ("rest & neutral", "rest & smiling", "arithmetic & neutral", "arithmet
 VIEW = 0.75
 
 
+class Partner(NamedTuple):
+    """Who else is blended into a training item; of the same class.
+
+    Attributes:
+        eeg_subject: Id of the other person with EEG.
+        start: First sample of that person's window.
+        face_id: Id of the other person with the face.
+        weight: The other's part, 0..1.
+    """
+
+    eeg_subject: str
+    start: int
+    face_id: str
+    weight: float
+
+
 class Pair(NamedTuple):
     """One item: which stretch of whose EEG, and whose face.
 
@@ -33,8 +49,7 @@ class Pair(NamedTuple):
         start: First sample of the EEG window inside the recording of that state.
         face_id: Id of the person with the face.
         key: Seed of the clip and of the transforms.
-        blend_id: Whose photographs are blended into those of ``face_id``.
-        blend: With which weight.
+        partner: Who else is blended in, or ``None``.
     """
 
     label: int
@@ -42,8 +57,7 @@ class Pair(NamedTuple):
     start: int
     face_id: str
     key: tuple[int, ...]
-    blend_id: str = ""
-    blend: float = 0.0
+    partner: Partner | None = None
 
     @property
     def arousal(self) -> int:
@@ -78,7 +92,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     person, and a neutral and the next smiling clip are of one face under the same motion, light and timing, so that
     what differs within the four is the state and the expression. Keep them in one batch (:attr:`group`): from shuffled
     items a small encoder stays at chance for long, since people differ far more than expressions do. With the
-    probability ``blend`` a training face is blended with another person's of the same expression, weighted at random.
+    probability ``blend`` two people of a class are blended with random weights: the photographs, and the EEG with
+    weights whose squares sum to 1, since the EEG of two people is uncorrelated and its power is to stay.
 
     Items depend on ``(seed, epoch, index)`` alone, whatever the number of workers; the length of a recording never
     enters.
@@ -98,7 +113,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         crossfade: How many of the clips begin with the other expression.
         eeg_transform: Called on each training window as ``eeg_transform(window, rng)``, ``(channels, time)`` float32.
         strength: Factor on motion and light of the training clips; evaluation clips have 1.
-        blend: How many of the training faces are blended with another person's.
+        blend: How many of the training items are blended from two people.
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
 
@@ -213,7 +228,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         sfreq = self.eegmat.sfreq
         named = [
             (p.label, p.eeg_subject, round(p.start / sfreq, 3), p.face_id, p.key)
-            + ((p.blend_id, p.blend) if p.blend else ())
+            + (() if p.partner is None else p.partner)
             for p in self.pairs
         ]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()
@@ -244,27 +259,26 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     def _random_pairs(self, epoch: int) -> list[Pair]:
         rng = np.random.default_rng((self.seed, epoch))
         count = self._length // 4
-        subjects = _deal(self.subjects, count, rng)
-        faces, others = ([_deal(self.people, count, rng) for _ in STATES] for _ in range(2))
-        blend = np.where(rng.random((2, count)) < self.blend, rng.random((2, count)), 0.0)
-        place = rng.random((count, 4))
+        subjects, other_subjects = (_deal(self.subjects, count, rng) for _ in range(2))
+        people, other_people = ([_deal(self.people, count, rng) for _ in STATES] for _ in range(2))
+        weights = np.where(rng.random((2, count)) < self.blend, rng.random((2, count)), 0.0)
+        places = rng.random((2, len(CLASSES), count))
+
+        def start(subject: str, arousal: int, place: float) -> int:
+            room = self.eegmat.num_samples(subject, STATES[arousal]) - self.eegmat.window_samples
+            return int(place * (room + 1))
+
         pairs = []
-        for i, subject in enumerate(subjects):
+        for i, (subject, other) in enumerate(zip(subjects, other_subjects, strict=True)):
             for label in range(len(CLASSES)):
-                arousal = label // 2
-                room = self.eegmat.num_samples(subject, STATES[arousal]) - self.eegmat.window_samples
-                weight = float(blend[arousal, i])
-                pairs.append(
-                    Pair(
-                        label,
-                        subject,
-                        int(place[i, label] * (room + 1)),
-                        faces[arousal][i],
-                        (self.seed, epoch, 2 * i + arousal),  # without the expression, which must not show in a clip
-                        others[arousal][i] if weight else "",
-                        weight,
-                    )
-                )
+                a = label // 2
+                partner = None
+                if weights[a, i]:
+                    place = start(other, a, places[1, label, i])
+                    partner = Partner(other, place, other_people[a][i], float(weights[a, i]))
+                # The key is without the expression, which must not show in motion, light and timing.
+                key = (self.seed, epoch, 2 * i + a)
+                pairs.append(Pair(label, subject, start(subject, a, places[0, label, i]), people[a][i], key, partner))
         return pairs
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -284,13 +298,18 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         }
 
     def _window(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.float32]:
-        recording = self.eegmat.recording(pair.eeg_subject, STATES[pair.arousal])
-        window = recording[:, pair.start : pair.start + self.eegmat.window_samples].copy()
+        window = self._stretch(pair.eeg_subject, pair.arousal, pair.start).copy()
+        if pair.partner is not None:
+            own, others = np.sqrt([1 - pair.partner.weight, pair.partner.weight]).astype(np.float32)
+            window = own * window + others * self._stretch(pair.partner.eeg_subject, pair.arousal, pair.partner.start)
         if self.train and self.eeg_transform is not None:
             # A generator of its own: a transform that draws more must not change the clip.
             window = self.eeg_transform(window, rng.spawn(1)[0])
             window = np.ascontiguousarray(window, dtype=np.float32)
         return window
+
+    def _stretch(self, subject: str, arousal: int, start: int) -> NDArray[np.float32]:
+        return self.eegmat.recording(subject, STATES[arousal])[:, start : start + self.eegmat.window_samples]
 
     def frames(self, index: int) -> NDArray[np.uint8]:
         """Return one item's clip before normalisation, ``(frames, height, width, 3)`` uint8, RGB.
@@ -320,11 +339,11 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
 
     def _photo(self, pair: Pair, expression: Expression, side: tuple[int, int]) -> NDArray[np.uint8]:
         photo = self.faces.photo(pair.face_id, expression, size=side)
-        if not pair.blend:
+        if pair.partner is None:
             return photo
         cv2 = require("cv2", extra="video", purpose="blend faces")
-        other = self.faces.photo(pair.blend_id, expression, size=side)
-        return cv2.addWeighted(photo, 1 - pair.blend, other, pair.blend, 0.0)
+        other, weight = self.faces.photo(pair.partner.face_id, expression, size=side), pair.partner.weight
+        return cv2.addWeighted(photo, 1 - weight, other, weight, 0.0)
 
     def _normalised(self, frames: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray((frames * self._factor - self._offset).transpose(0, 3, 1, 2)))

@@ -171,7 +171,7 @@ def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str
             flip=settings.flip,
             eeg_transform=eeg_transform(settings.augment, eegmat.sfreq),
             strength=settings.augment.clip_strength,
-            blend=settings.augment.face_blend,
+            blend=settings.augment.blend,
             **shared,
         ),
         validation=QuadrantPairs(eegmat, faces, "validation", **shared),

@@ -21,7 +21,7 @@ class Augmentation(Config):
         time_flip: Probability that the window is played backwards.
         polarity_flip: Probability that its sign is changed.
         clip_strength: Factor on motion and light of the training clips.
-        face_blend: Probability that a training face is blended with another person's of the same expression.
+        blend: Probability that a training item is blended from two people of its class.
     """
 
     amplitude_scale: float = 0.0
@@ -31,14 +31,14 @@ class Augmentation(Config):
     time_flip: float = 0.0
     polarity_flip: float = 0.0
     clip_strength: float = 1.0
-    face_blend: float = 0.0
+    blend: float = 0.0
 
     def check(self) -> None:
         """Refuse negative strengths and impossible probabilities."""
         for key in ("amplitude_scale", "channel_gain", "gaussian_noise", "band_noise", "clip_strength"):
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")
-        for key in ("time_flip", "polarity_flip", "face_blend"):
+        for key in ("time_flip", "polarity_flip", "blend"):
             if not 0 <= getattr(self, key) <= 1:
                 raise self.refuse(key, "a probability")
 

@@ -240,17 +240,26 @@ def test_matched_clips_differ_in_the_expression_alone(make, faces, monkeypatch):
         assert np.array_equal(pairs.frames(first), pairs.frames(first + 1))
 
 
-def test_blended_faces(make):
+def test_blended_people(make, eegmat):
     plain, blended = make("train", train=True, length=400), make("train", train=True, length=400, blend=0.25)
-    shares = [p.blend for p in blended.pairs]
-    assert 0.15 < np.mean([s > 0 for s in shares]) < 0.35 and max(shares) <= 1
-    assert all((p.blend_id in blended.people) == (p.blend > 0) for p in blended.pairs)
+    partners = [p.partner for p in blended.pairs]
+    weights = [0.0 if partner is None else partner.weight for partner in partners]
+    assert 0.15 < np.mean([w > 0 for w in weights]) < 0.35 and max(weights) <= 1
+    mixed = next(i for i, p in enumerate(blended.pairs) if p.partner and p.partner.face_id != p.face_id)
+    for i in (mixed, weights.index(0.0)):
+        assert blended.pairs[i][:5] == plain.pairs[i][:5]
+        assert np.array_equal(blended.frames(i), plain.frames(i)) == (partners[i] is None)
+        assert torch.equal(blended[i]["eeg"], plain[i]["eeg"]) == (partners[i] is None)
+    pair, partner = blended.pairs[mixed], partners[mixed]
+    state = ("rest", "arithmetic")[pair.arousal]
+    other = eegmat.recording(partner.eeg_subject, state)[:, partner.start : partner.start + 100]
+    expected = np.cos(t := np.arcsin(partner.weight**0.5)) * plain[mixed]["eeg"].numpy() + np.sin(t) * other
+    assert np.allclose(blended[mixed]["eeg"].numpy(), expected, atol=1e-4)
+    # a neutral clip and the next smiling one are blended from the same two faces
+    for first in range(0, 400, 2):
+        neutral, smiling = partners[first : first + 2]
+        assert neutral == smiling or (neutral.face_id, neutral.weight) == (smiling.face_id, smiling.weight)
     assert plain.digest != blended.digest
-    mixed = next(i for i, p in enumerate(blended.pairs) if p.blend and p.blend_id != p.face_id)
-    for i in (mixed, shares.index(0.0)):
-        pair = blended.pairs[i]._replace(key=plain.pairs[i].key)
-        assert pair[:5] == plain.pairs[i][:5]
-        assert np.array_equal(blended.frames(i), plain.frames(i)) == (shares[i] == 0)
     assert make("test", blend=0.25).digest == make("test").digest
     with pytest.raises(ConfigError, match="blend: expected a probability, got 2"):
         make("train", train=True, blend=2.0)

@@ -52,7 +52,7 @@ def test_the_rows_are_those_of_tables_3_and_4():
         ("[optim]\nlabel_smoothing = 1.0", r"label_smoothing: expected a number in \[0, 1\)"),
         ("[data]\ndataset = 'quadrant'", r"expected one of 'quadrant_pairs', got 'quadrant'"),
         ("[data]\nlength = 10", r"multiple of 4"),
-        ("[data.augment]\nface_blend = 2.0", r"face_blend: expected a probability"),
+        ("[data.augment]\nblend = 2.0", r"blend: expected a probability"),
         ("[loss]\nbeta = 1.0", r"LossSettings.beta"),
         ("[selection]\nmetric = 'test_uar'", r"expected one of 'uar'"),
         ("[model]\npretrained = 'a.b'\nconfig = {dim = 3}", r"a checkpoint brings its own config"),
