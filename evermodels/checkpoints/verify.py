@@ -45,10 +45,10 @@ class FileDigest(Config):
     @classmethod
     def of_stream(cls, stream: BinaryIO) -> FileDigest:
         """Return the digest of what is left in an open file, and leave it at its end."""
-        sha, size = hashlib.sha256(), 0
-        while chunk := stream.read(_CHUNK):
-            sha.update(chunk)
-            size += len(chunk)
+        sha, size, chunk = hashlib.sha256(), 0, memoryview(bytearray(_CHUNK))
+        while read := stream.readinto(chunk):  # type: ignore[attr-defined]  # a real file has it
+            sha.update(chunk[:read])
+            size += read
         return cls(size, sha.hexdigest())
 
     @classmethod
