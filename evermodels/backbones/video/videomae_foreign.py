@@ -104,7 +104,7 @@ FORMATS = (
     ),
     ForeignFormat(
         name="transformers",
-        summary="transformers' VideoMAE, up to version 4 (q_bias, v_bias) and from 5 on (query.bias, value.bias)",
+        summary="transformers' VideoMAE, in both generations of its names (q_bias, v_bias or query.bias, value.bias)",
         published="cc-by-nc-4.0",
         sign=_HUGGING + r"embeddings\.patch_embeddings\.projection\.weight",
         keys={
