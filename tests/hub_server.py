@@ -135,13 +135,13 @@ class HubServer:
 
 
 @contextlib.contextmanager
-def client_of(hub: HubServer, home: Path, **environment: str) -> Iterator[None]:
+def client_of(hub: HubServer | str, home: Path, **environment: str) -> Iterator[None]:
     """Point the real client at a server, with a cache of its own and no token.
 
     The client reads its environment when it is imported, so its constants are read again, before and after.
 
     Args:
-        hub: The server.
+        hub: The server, or its address.
         home: Folder for the cache.
         **environment: More of the client's variables, such as ``HF_TOKEN``.
     """
@@ -150,8 +150,9 @@ def client_of(hub: HubServer, home: Path, **environment: str) -> Iterator[None]:
 
     close = getattr(huggingface_hub, "close_session", lambda: None)  # connections to an earlier server
     gone = re.compile(r"HF_.*|HUGGING_?FACE_.*|.*_PROXY|TRANSFORMERS_OFFLINE", re.IGNORECASE)
+    url = hub if isinstance(hub, str) else hub.url
     settings = {
-        "HF_ENDPOINT": hub.url,
+        "HF_ENDPOINT": url,
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -165,7 +166,7 @@ def client_of(hub: HubServer, home: Path, **environment: str) -> Iterator[None]:
             for name, value in settings.items():
                 patch.setenv(name, value)
             importlib.reload(constants)
-            patch.setattr(hf_api.api, "endpoint", hub.url)
+            patch.setattr(hf_api.api, "endpoint", url)
             close()
             yield
     finally:

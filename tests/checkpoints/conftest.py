@@ -59,15 +59,20 @@ class Tiny(PretrainedModel):
         return self.head(self.norm(x) * self.scale)
 
 
-@pytest.fixture
-def tiny_class(monkeypatch):
-    """The class, registered as ``tiny_test``."""
+def register_tiny(monkeypatch):
+    """Enter the class into the registry as ``tiny_test``, and return it."""
     module = types.ModuleType("evermodels_tiny_test")
     module.Tiny = Tiny
     monkeypatch.setitem(sys.modules, module.__name__, module)
     entry = registry.ModelEntry("backbone", ("eeg",), module.__name__, "Tiny", "for tests")
     monkeypatch.setitem(registry.MODELS, "tiny_test", entry)
     return Tiny
+
+
+@pytest.fixture
+def tiny_class(monkeypatch):
+    """The class, registered as ``tiny_test``."""
+    return register_tiny(monkeypatch)
 
 
 @pytest.fixture
