@@ -72,9 +72,8 @@ def refuse_pickle(path: Path) -> None:
         CheckpointError: Always.
     """
     raise CheckpointError(
-        f"{path}: a pickle can run any code when it is opened, so evermodels never opens one. Weights are read from "
-        "model.safetensors only. If you trust the file, rewrite it once with safetensors.torch.save_file("
-        "torch.load(path, weights_only=True), 'model.safetensors')."
+        f"{path}: a pickle can run any code when it is opened, so it is not opened here. Weights are loaded from "
+        "model.safetensors only. Foreign weights are turned into it by evermodels convert, which runs nothing of them."
     )
 
 
