@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import torch
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, did_you_mean
+from evermodels.core.errors import ChecksumError, ConfigError, did_you_mean
 from evermodels.core.specs import InputSpec
 
 CONFIG_NAME = "config.json"
@@ -46,6 +47,7 @@ class CheckpointConfig(Config):
         classes: Names of the classes in the order of the logits.
         training: Where the weights come from: data, protocol, recipe, scores, in plain JSON.
         files: Size and sha256 of the weights that were written together with it, by file name.
+        sha256: Digest of all other keys, see :func:`content_digest`; it finds values that were changed afterwards.
     """
 
     format_version: int
@@ -57,6 +59,7 @@ class CheckpointConfig(Config):
     classes: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
     files: dict[str, FileDigest] = dataclasses.field(default_factory=dict)
+    sha256: str | None = None
 
     def check(self) -> None:
         """Refuse doubled classes and digests of files that a checkpoint does not have."""
@@ -131,6 +134,20 @@ def dump_json(value: Mapping[str, Any], where: str) -> bytes:
     return (text + "\n").encode("utf-8")
 
 
+def content_digest(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of a ``config.json`` without its own ``sha256``, whatever its layout and order of keys.
+
+    Args:
+        content: The mapping.
+
+    Example:
+        >>> content_digest({"a": 1, "b": [2]}) == content_digest({"b": [2], "a": 1, "sha256": "…"})
+        True
+    """
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
+
+
 def parse_config(data: bytes, where: str) -> CheckpointConfig:
     """Parse the bytes of a ``config.json``.
 
@@ -140,6 +157,7 @@ def parse_config(data: bytes, where: str) -> CheckpointConfig:
 
     Raises:
         ConfigError: For anything that is not such a file, naming the key and what is allowed.
+        ChecksumError: If its content is not the one that its ``sha256`` was made of.
     """
     mapping = parse_json(data, where)
     version = mapping.get("format_version")
@@ -149,9 +167,15 @@ def parse_config(data: bytes, where: str) -> CheckpointConfig:
             "A higher one needs a newer evermodels (pip install -U evermodels); without one it is not our file."
         )
     try:
-        return CheckpointConfig.from_dict(mapping, where=CONFIG_NAME)
+        content = CheckpointConfig.from_dict(mapping, where=CONFIG_NAME)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+    if content.sha256 is not None and content.sha256 != content_digest(mapping):
+        raise ChecksumError(
+            f"{where}: its content is not what was written: it is damaged or was changed. Get the checkpoint again; "
+            "if it was changed on purpose, take 'sha256' out of it."
+        )
+    return content
 
 
 def class_of(architecture: str, where: str) -> Any:

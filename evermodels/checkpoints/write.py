@@ -22,8 +22,10 @@ from evermodels.checkpoints.config_file import (
     DTYPES,
     FORMAT_VERSION,
     WEIGHTS_NAME,
+    content_digest,
     dump_json,
     parse_config,
+    parse_json,
 )
 from evermodels.checkpoints.read import not_finite
 from evermodels.checkpoints.verify import FileDigest
@@ -129,7 +131,9 @@ def save_pretrained(
         weights.chmod(readme.stat().st_mode)  # safetensors makes files that only their owner can read
         digest = FileDigest.of_file(weights)
         content["files"] = {WEIGHTS_NAME: digest.to_dict()}
-        stage(files, folder, CONFIG_NAME).write_bytes(dump_json(content, "training"))
+        plain = parse_json(dump_json(content, "training"), "training")  # keys are texts, as the reader will see them
+        plain["sha256"] = content_digest(plain)
+        stage(files, folder, CONFIG_NAME).write_bytes(dump_json(plain, "training"))
     return folder
 
 

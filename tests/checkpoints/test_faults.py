@@ -31,6 +31,7 @@ def rewrite(folder, change):
 def edit(folder, change):
     path = folder / "config.json"
     content = json.loads(path.read_text())
+    del content["sha256"]
     change(content)
     path.write_text(json.dumps(content))
 
