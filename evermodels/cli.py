@@ -1,4 +1,4 @@
-"""The command line: list, info, demo, predict, finetune, evaluate, benchmark, convert."""
+"""The command line: list, info, demo, predict, finetune, evaluate, benchmark, convert, push."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import contextlib
 import csv
 import io
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -110,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--csv", type=Path, metavar="CSV", help="write the table")
     _add_training(command)
     _add_convert(command)
+    _add_push(command)
     return parser
 
 
@@ -155,6 +158,18 @@ def _add_convert(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a value, such as num_frames=32")
 
 
+def _add_push(command: Callable[..., argparse.ArgumentParser]) -> None:
+    sub = command(
+        "push", _push, "Upload a checkpoint folder to the Hub; the right comes from HF_TOKEN or 'hf auth login'"
+    )
+    sub.add_argument("folder", type=Path, metavar="FOLDER", help="what model.save_pretrained wrote")
+    sub.add_argument("repo_id", metavar="REPO", help="repository, 'organisation/name'; made if it does not exist")
+    sub.add_argument("--private", action="store_true", default=None, help="a new repository is private")
+    sub.add_argument("--revision", metavar="BRANCH", help="branch; made if it does not exist (the main branch)")
+    sub.add_argument("--message", metavar="TEXT", help="first line of the commit")
+    sub.add_argument("--create-pr", action="store_true", help="open a pull request instead of changing the branch")
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -181,18 +196,31 @@ def _list(args: argparse.Namespace) -> int:
         what = "pretrained checkpoint" if args.pretrained else "model"
         print(f"evermodels: no {what} matches {args.pattern!r}", file=sys.stderr)
         return OK
-    rows = []
-    for name in names:
-        entry = registry.entry(name.partition(".")[0])
-        text = entry.summary
-        if args.pretrained:
-            from evermodels.checkpoints.table import lookup
-
-            row = lookup(name)
-            text = f"{row.score}, {row.licence}" + (", bundled" if row.bundled else "")
-        rows.append((name, entry.kind, ", ".join(entry.modalities), text))
-    _print_columns(rows)
+    if args.pretrained:
+        _print_checkpoints(names)
+        return OK
+    entries = [(name, registry.entry(name)) for name in names]
+    _print_columns([(name, entry.kind, ", ".join(entry.modalities), entry.summary) for name, entry in entries])
     return OK
+
+
+def _print_checkpoints(names: Sequence[str]) -> None:
+    from evermodels.checkpoints.table import lookup
+
+    width = max(shutil.get_terminal_size().columns, 60)
+    for name in names:
+        row = lookup(name)
+        size = sum(file.size for file in row.files.values()) / 1e6
+        facts = {
+            "size": f"{size:.1f} MB, " + ("bundled" if row.bundled else f"{row.repo_id} on the Hub"),
+            "data": row.data,
+            "protocol": row.protocol,
+            "score": str(row.score),
+            "licence": row.licence,
+        }
+        print(name)
+        for key, value in facts.items():
+            print(textwrap.fill(f"  {key:<8}  {value}", width, subsequent_indent=" " * 12))
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -345,4 +373,23 @@ def _convert(args: argparse.Namespace) -> int:
     )
     print(report)
     print(f"checkpoint: {args.out}")
+    return OK
+
+
+# ----------------------------------------------------------------------------------------------------- push
+
+
+def _push(args: argparse.Namespace) -> int:
+    from evermodels.checkpoints.push import push_to_hub
+
+    pushed = push_to_hub(
+        args.folder,
+        args.repo_id,
+        private=args.private,
+        revision=args.revision,
+        commit_message=args.message,
+        create_pr=args.create_pr,
+    )
+    print(f"{'pushed' if pushed.changed else 'nothing has changed'}: {pushed.url}")
+    print(f"load it with: em.from_pretrained({pushed.repo_id!r}, revision={pushed.commit!r})")
     return OK

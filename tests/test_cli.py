@@ -13,6 +13,7 @@ import torch
 
 import evermodels as em
 from evermodels import cli, demo, samples, training
+from evermodels.checkpoints.table import lookup
 from evermodels.core.errors import CheckpointError, SignalError
 
 REST = samples.path("eegmat_subject33_rest.edf")
@@ -46,7 +47,13 @@ def test_list(capsys):
 
 def test_list_pretrained(capsys):
     code, out, _ = run(capsys, "list", "--pretrained")
-    assert code == 0 and [line.split()[0] for line in out.splitlines()] == em.list_models(pretrained=True)
+    assert code == 0 and [line for line in out.splitlines() if line[0] != " "] == em.list_models(pretrained=True)
+    for name in em.list_models(pretrained=True):
+        row = lookup(name)
+        block = " ".join(out.partition(f"{name}\n")[2].split())
+        size = f"size {sum(file.size for file in row.files.values()) / 1e6:.1f} MB"
+        for fact in (size, f"data {row.data}", f"protocol {row.protocol}", f"score {row.score}", row.licence):
+            assert fact in block
 
 
 def test_list_without_a_match_says_so(capsys):
@@ -227,11 +234,14 @@ def test_bad_flags_show_the_usage(arguments, capsys):
     assert code == 2 and out == "" and err.startswith("usage: evermodels")
 
 
-@pytest.mark.parametrize("command", ["", "list", "info", "demo", "predict", "finetune", "evaluate", "benchmark"])
+COMMANDS = ["list", "info", "demo", "predict", "finetune", "evaluate", "benchmark", "convert", "push"]
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help(command, capsys):
     code, out, _ = run(capsys, *command.split(), "--help")
     assert code == 0 and out.startswith("usage: evermodels")
-    assert "pretrain " not in out and "push" not in out
+    assert "pretrain " not in out
 
 
 def test_control_c(capsys, monkeypatch, tmp_path):
