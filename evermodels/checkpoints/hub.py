@@ -154,21 +154,31 @@ def _file(
     local_files_only: bool,
 ) -> Path:
     with hub_errors(repo_id if revision is None else f"{repo_id}@{revision}"):
-        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+        from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
 
         cache = os.fspath(cache_dir) if cache_dir is not None else None
+
+        def cached() -> Path | None:
+            path = try_to_load_from_cache(repo_id, name, cache_dir=cache, revision=revision)
+            return Path(path) if isinstance(path, str) else None
+
         # The download function may ask the Hub for things of its own even where the file is cached.
-        if local_files_only or (revision is not None and COMMIT.fullmatch(revision)):
-            cached = try_to_load_from_cache(repo_id, name, cache_dir=cache, revision=revision)
-            if isinstance(cached, str):
-                return Path(cached)
+        pinned = revision is not None and COMMIT.fullmatch(revision)
+        if (local_files_only or pinned) and (path := cached()) is not None:
+            return path
         if local_files_only:
             raise CheckpointError(
                 f"{repo_id}: {name} of {revision or 'the main branch'} is not in the cache, and local_files_only=True "
                 "forbids to fetch it. Load it once without, or name the cache that holds it with cache_dir=."
             )
-        path = hf_hub_download(repo_id, name, revision=revision, cache_dir=cache, token=token, **client_arguments())
-        return Path(path)
+        arguments: dict[str, Any] = {"revision": revision, "cache_dir": cache, "token": token, **client_arguments()}
+        try:
+            return Path(hf_hub_download(repo_id, name, **arguments))
+        except errors.HTTPError as error:
+            # Where the network fails, the client takes what is cached; a connection that is reset it forgets.
+            if getattr(error, "response", None) is not None or (path := cached()) is None:
+                raise
+            return path
 
 
 def _etag(path: Path) -> str:
