@@ -26,7 +26,8 @@ class PretrainedModel(nn.Module):
     """An ``nn.Module`` built from a frozen config, with named presets.
 
     A subclass sets ``config_class``, ``presets`` (configs by architecture name) and ``head_prefixes``, and takes the
-    config as the only argument of its constructor, which must work on the ``meta`` device.
+    config as the only argument of its constructor, which must work on the ``meta`` device. One whose weights also exist
+    in other people's layouts sets ``foreign_formats`` (see :mod:`evermodels.checkpoints.foreign`).
 
     Attributes:
         config: The frozen configuration that it was built from.
