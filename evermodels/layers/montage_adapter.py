@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evermodels.core.errors import ConfigError, SignalError, check_axes
+from evermodels.functional._precision import at_least_float32, without_autocast
 from evermodels.layers._exact_buffers import ExactBuffers
 from evermodels.montage import canonical_all, interpolation_matrix
 
@@ -106,9 +107,9 @@ class MontageAdapter(ExactBuffers):
         if not eeg.is_floating_point():
             raise SignalError(f"eeg: expected a real floating type, got {eeg.dtype}. Convert it with .float().")
         if self.interpolated:
-            dtype = torch.promote_types(eeg.dtype, torch.float32)
-            with torch.autocast(eeg.device.type, enabled=False):
-                made = self.weights.to(dtype) @ eeg.to(dtype)
+            wide = at_least_float32(eeg)
+            with without_autocast(eeg):
+                made = self.weights.to(wide.dtype) @ wide
             eeg = torch.cat([eeg, made.to(eeg.dtype)], dim=1)
         return eeg[:, self.order]
 

@@ -124,6 +124,7 @@ def test_weights_are_not_saved_and_come_back_on_meta():
     with torch.device("meta"):
         empty = MontageAdapter(EPOC, EEGMAT)
     assert empty.weights.is_meta and empty.order.is_meta and empty.state_dict() == {}
+    assert empty(torch.zeros(2, 14, 5, device="meta")).shape == (2, 19, 5)
     empty.load_state_dict({})
     empty.reset_buffers()
     eeg = signal(14)
