@@ -1,4 +1,5 @@
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -143,3 +144,15 @@ def test_the_two_ways_to_resize_agree(columns, size):
     images = torch.randn(4, 9, columns, dtype=torch.float64)
     expected = torch.nn.functional.interpolate(images[None], size=size, mode="bilinear", align_corners=False)[0]
     torch.testing.assert_close(_resize(images, size), expected)
+
+
+@pytest.mark.parametrize(("n_fft", "hop", "size"), [(16, None, (8, 9)), (16, 5, None), (7, 3, None)])
+def test_pieces_equal_the_whole(n_fft, hop, size, monkeypatch):
+    signal = torch.randn(2, 5, 60)
+    whole = log_spectrogram(signal, n_fft, hop, size)
+    monkeypatch.setattr(sys.modules[log_spectrogram.__module__], "_PIECE", 1)
+    pieces = log_spectrogram(signal, n_fft, hop, size)
+    assert pieces.shape == whole.shape
+    torch.testing.assert_close(pieces, whole, rtol=1e-6, atol=1e-6)
+    with_gradient = log_spectrogram(signal.requires_grad_(), n_fft, hop, size)
+    torch.testing.assert_close(with_gradient, whole, rtol=1e-6, atol=1e-6)
