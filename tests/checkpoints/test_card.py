@@ -91,3 +91,27 @@ def test_provenance_of_the_wrong_type(model, tmp_path):
     with pytest.raises(ConfigError, match=r"CardInfo.licence: expected str or None, got 3"):
         card_of(model, tmp_path, training={"licence": 3})
     assert not (tmp_path / "own").exists()
+
+
+def test_metadata_hold_no_prose(model, tmp_path):
+    """The Hub refuses a commit whose card names a data set in prose."""
+    training = {
+        "datasets": ["EEGMAT (PhysioNet, ODC-By 1.0)", "Face Set (CC BY 4.0)", "org/own", "(?)"],
+        "scores": {"weighted F1": 0.5, "arousal half (balanced accuracy)": {"value": 0.6}, "n": "many", "%": 0.1},
+        "base_model": ["org/base"],
+    }
+    text, card = card_of(model, tmp_path, training=training)
+    assert card.data.datasets == ["EEGMAT", "Face-Set", "org/own"]
+    assert card.data.metrics == ["weighted-F1", "arousal-half", "n"]
+    assert card.data.base_model == ["org/base"]
+    assert [(r.metric_type, r.metric_name, r.metric_value) for r in card.data.eval_results] == [
+        ("weighted-F1", "weighted F1", 0.5),
+        ("arousal-half", "arousal half (balanced accuracy)", 0.6),
+    ]
+    assert "| arousal half (balanced accuracy) | 0.600 |" in text and "EEGMAT (PhysioNet, ODC-By 1.0)" in text
+
+
+def test_scores_without_data_are_not_metadata(model, tmp_path):
+    _, card = card_of(model, tmp_path, training={"scores": {"UAR": 0.5}})
+    assert card.data.eval_results is None
+    assert card.data.metrics == ["UAR"]

@@ -1,34 +1,52 @@
 """The weight table: each entry complete, verified and loadable."""
 
 import json
+import re
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+import yaml
+from huggingface_hub import ModelCard, metadata_load
 
 import evermodels as em
 from evermodels.checkpoints import bundle
-from evermodels.checkpoints.card import NOT_THIS
+from evermodels.checkpoints.card import NOT_THIS, check_card
 from evermodels.checkpoints.read import meta_tensors
 from evermodels.checkpoints.table import BUNDLED, BUNDLED_LIMIT, load_table, lookup
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError
+from evermodels.training import list_recipes
 
 NAMES = sorted(load_table())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_entry_is_complete(name):
+def test_entry_has_files_card_score_and_recipe(name):
     entry = lookup(name)
     assert 0 < entry.score.value <= 1
+    assert entry.recipe in list_recipes()
+    if not entry.bundled:
+        return  # its files, the card among them, have digests and a commit: the table refuses an entry without
     for file, digest in entry.files.items():
         assert FileDigest.of_file(BUNDLED / name / file) == digest, file
     assert sorted(p.name for p in (BUNDLED / name).iterdir()) == sorted(entry.files)
-    card = ModelCard.load(BUNDLED / name / "README.md")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if lookup(name).bundled])
+def test_card_says_what_the_table_says(name):
+    entry, path = lookup(name), BUNDLED / name / "README.md"
+    card = ModelCard.load(path)
+    check_card(path.read_text(encoding="utf-8"), str(path))
+    assert metadata_load(path) == yaml.safe_load(card.data.to_yaml())
     assert card.data.library_name == "evermodels"
     assert card.data.license == entry.licence
-    assert NOT_THIS in card.text
-    assert entry.recipe in card.text
+    assert card.data.model_name == name
+    for metadata in (card.data.datasets, card.data.metrics, card.data.base_model or []):
+        assert all(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", word, re.ASCII) for word in metadata)  # the Hub takes no prose
+    scores = {result.metric_name: result.metric_value for result in card.data.eval_results}
+    assert scores[entry.score.metric] == entry.score.value
+    for fact in (f"## {NOT_THIS}", entry.protocol, entry.data, f"- recipe: {entry.recipe}\n"):
+        assert fact in card.text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -158,6 +176,19 @@ def test_wrong_entry(tmp_path, change, message):
     path = tmp_path / "table.json"
     path.write_text(json.dumps({"format_version": 1, "entries": {"ever_tiny.x": {**ROW, **change}}}))
     with pytest.raises(ConfigError, match=message):
+        load_table(path)
+
+
+@pytest.mark.parametrize("key", ["licence", "data", "protocol", "score", "recipe", "files"])
+def test_an_entry_without(tmp_path, key):
+    path = tmp_path / "table.json"
+    row = {k: v for k, v in ROW.items() if k != key}
+    path.write_text(json.dumps({"format_version": 1, "entries": {"ever_tiny.x": row}}))
+    with pytest.raises(ConfigError, match=rf"ever_tiny.x: missing key '{key}'"):
+        load_table(path)
+    row["files"] = {name: digest for name, digest in FILES.items() if name != "README.md"}
+    path.write_text(json.dumps({"format_version": 1, "entries": {"ever_tiny.x": {**ROW, **row}}}))
+    with pytest.raises(ConfigError, match=r"files: expected exactly config.json, model.safetensors and README.md"):
         load_table(path)
 
 
