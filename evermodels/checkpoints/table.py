@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, parse_json
+from evermodels.checkpoints.hub import is_repo_id
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
@@ -85,6 +86,8 @@ class TableEntry(Config):
                 raise self.refuse(key, "a text")
         if (self.repo_id is None) != (self.revision is None):
             raise self.refuse("revision", "a commit together with repo_id, or neither")
+        if self.repo_id is not None and not is_repo_id(self.repo_id):
+            raise self.refuse("repo_id", "'organisation/name'")
         if self.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision):
             raise self.refuse("revision", "a commit of 40 hexadecimal digits")
         if not self.bundled and self.repo_id is None:
