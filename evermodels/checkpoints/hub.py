@@ -90,7 +90,7 @@ def fetch(
         etag = _etag(path)
         if re.fullmatch("[0-9a-f]{64}", etag):
             digests[path.name] = FileDigest(path.stat().st_size, etag)
-        elif COMMIT.fullmatch(etag) and etag not in _sha1(path.read_bytes()):
+        elif COMMIT.fullmatch(etag) and etag not in _sha1(path):
             raise ChecksumError(f"{path}: this is not the file that the Hub names ({etag}). {forget(config.parent)}")
     return Snapshot(config.parent, commit, digests)
 
@@ -186,10 +186,15 @@ def _etag(path: Path) -> str:
     return path.readlink().name if path.is_symlink() else ""
 
 
-def _sha1(data: bytes) -> tuple[str, str]:
-    """Return the digests that small files go by: git's, which the Hub names, and the plain one of some mirrors."""
-    git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
-    return git.hexdigest(), hashlib.sha1(data, usedforsecurity=False).hexdigest()
+def _sha1(path: Path) -> tuple[str, str]:
+    """Return the digests that files go by which are not large: git's, which the Hub names, and that of some mirrors."""
+    git = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    plain = hashlib.sha1(usedforsecurity=False)
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            git.update(chunk)
+            plain.update(chunk)
+    return git.hexdigest(), plain.hexdigest()
 
 
 def _explain(error: Exception) -> str:

@@ -21,7 +21,7 @@ from evermodels.checkpoints.config_file import (
     parse_config,
 )
 from evermodels.checkpoints.read import PICKLES, WHAT_BELONGS_THERE, assign, read_bytes, read_tensors, refuse_pickle
-from evermodels.checkpoints.table import BUNDLED, load_table, what_exists
+from evermodels.checkpoints.table import BUNDLED, TableEntry, load_table, what_exists
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError, EvermodelsError, did_you_mean
 from evermodels.core.specs import InputSpec
@@ -131,21 +131,11 @@ def locate(
     entry = table.get(text) if isinstance(name_or_dir_or_repo, str) else None
     path = Path(text)
     arguments: dict[str, Any] = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
-    if entry is not None or path.exists():
+    if entry is not None or _exists(path):
         if revision is not None:
             where = "is pinned by the weight table" if entry is not None else "is on this machine and has no revision"
             raise ConfigError(f"revision: {text} {where}, got {revision!r}. Leave it out.")
-        if entry is not None and entry.bundled:
-            way_out = "Install it again: pip install --force-reinstall evermodels"
-            return Source(text, BUNDLED / text, entry.files, "the weight table", way_out)
-        if entry is not None and entry.repo_id is not None:
-            folder = hub.fetch(entry.repo_id, revision=entry.revision, **arguments).folder
-            return Source(text, folder, entry.files, "the weight table", "", cached=True)
-        if path.is_dir():
-            return Source(text, path)
-        if path.suffix.lower() in PICKLES:
-            refuse_pickle(path)
-        raise CheckpointError(f"{path}: a file; give its folder, which holds {CONFIG_NAME} and {WEIGHTS_NAME}.")
+        return _of_folder(path) if entry is None else _of_entry(text, entry, arguments)
     if isinstance(name_or_dir_or_repo, str) and hub.is_repo_id(text):
         found = hub.fetch(text, revision=revision, **arguments)
         return Source(f"{text}@{found.commit}", found.folder, found.digests, "the Hub", "", cached=True)
@@ -153,6 +143,29 @@ def locate(
         f"{text}: neither a pretrained name, nor a folder, nor a Hub repository 'organisation/name'."
         f"{did_you_mean(text, table)} {what_exists()}"
     )
+
+
+def _of_entry(name: str, entry: TableEntry, arguments: dict[str, Any]) -> Source:
+    if entry.bundled or entry.repo_id is None:
+        way_out = "Install it again: pip install --force-reinstall evermodels"
+        return Source(name, BUNDLED / name, entry.files, "the weight table", way_out)
+    folder = hub.fetch(entry.repo_id, revision=entry.revision, **arguments).folder
+    return Source(name, folder, entry.files, "the weight table", "", cached=True)
+
+
+def _of_folder(path: Path) -> Source:
+    if path.is_dir():
+        return Source(str(path), path)
+    if path.suffix.lower() in PICKLES:
+        refuse_pickle(path)
+    raise CheckpointError(f"{path}: a file; give its folder, which holds {CONFIG_NAME} and {WEIGHTS_NAME}.")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _load(source: Source, expected_class: type[PretrainedModel] | None) -> tuple[PretrainedModel, torch.dtype]:

@@ -1,5 +1,6 @@
 """Loading from the Hub with the real client; what goes wrong on the way is in ``test_hub_faults.py``."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -289,6 +290,45 @@ def test_a_link_out_of_the_cache_is_refused(hub, commit, tmp_path, saved):
         path.unlink()
         path.symlink_to(link)
     em.from_pretrained(REPO, revision=commit)
+
+
+def sha1(data):
+    return hashlib.sha1(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name_of", "same"),
+    [
+        (lambda data: sha1(b"blob %d\0" % len(data) + data), True),
+        (sha1, True),  # as some mirrors name files
+        (lambda data: sha1(b"other"), False),
+        (lambda data: "W-1", True),  # nothing is known of the content
+        (None, True),  # no links, as on Windows
+    ],
+)
+def test_what_the_names_of_blobs_say(saved, tmp_path, tiny_class, name_of, same):
+    """A cache made by hand, without a network."""
+    commit = "a" * 40
+    repository = tmp_path / "cache" / "models--org--tiny"
+    folder = repository / "snapshots" / commit
+    folder.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        data = (saved / name).read_bytes()
+        path = folder / name
+        if name_of is not None:
+            path = repository / "blobs" / f"{name_of(data)}"
+            if name == "model.safetensors" and path.exists():
+                path = path.with_name("W-2")
+            (folder / name).symlink_to(path)
+        path.write_bytes(data)
+    if same:
+        loaded = em.from_pretrained(REPO, revision=commit, cache_dir=tmp_path / "cache")
+        assert loaded.load_report.verified == "config.json"
+    else:
+        with pytest.raises(ChecksumError, match=r"config.json: this is not the file that the Hub names"):
+            em.from_pretrained(REPO, revision=commit, cache_dir=tmp_path / "cache")
+        assert list(folder.iterdir()) == []
 
 
 def test_files_by_other_names_are_not_taken(hub, saved):

@@ -248,6 +248,8 @@ def test_another_class(saved, tiny_class):
         ("C:\\no\\such", r"neither a pretrained name, nor a folder"),
         ("\\\\server\\share", r"neither a pretrained name, nor a folder"),
         ("a/b/c", r"neither a pretrained name, nor a folder"),
+        ("x" * 5000, r"neither a pretrained name, nor a folder"),
+        ("a\0b", r"neither a pretrained name, nor a folder"),
     ],
 )
 def test_unknown_names(name, message):
