@@ -17,6 +17,7 @@ from evermodels.training.settings import Augmentation
 if TYPE_CHECKING:
     from evermodels.datasets.eegmat import EEGMAT
     from evermodels.datasets.faces import LondonFaces
+    from evermodels.datasets.splits import PairSplit
 
 
 class Parts(NamedTuple):
@@ -121,7 +122,14 @@ def _faces(folder: Path, crop: bool, margin: float) -> LondonFaces:
     return LondonFaces(folder, crop=crop, margin=margin)
 
 
-def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str | os.PathLike[str] | None) -> Parts:
+def quadrant_parts(
+    recipe: Recipe,
+    spec: InputSpec,
+    *,
+    seed: int,
+    data_root: str | os.PathLike[str] | None,
+    split: PairSplit | None = None,
+) -> Parts:
     """Build the parts of the quadrant pairs (protocol 4: fixed people, balanced classes, a pairing of its own seed).
 
     A modality that the model does not take is still part of each pair, so that all rows are tested on the same samples.
@@ -131,6 +139,7 @@ def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str
         spec: What the model eats.
         seed: Seed of the training draws.
         data_root: Folder that holds ``eegmat`` and ``faces``.
+        split: The people of each part (default: protocol 4's).
 
     Raises:
         DataError: If the folder or people are missing.
@@ -153,6 +162,7 @@ def quadrant_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str
     # frames that the spec's margin cuts out of a recording.
     faces = _faces(root / "faces", video.face_crop, ((1 + 2 * video.margin) / VIEW - 1) / 2)
     shared: dict[str, Any] = {
+        "split": split,
         "pairing_seed": settings.pairing_seed,
         "num_frames": video.num_frames,
         "size": video.size,

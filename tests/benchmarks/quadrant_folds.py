@@ -1,96 +1,180 @@
-"""EVER's EEG encoder against band power + logistic regression over all people, not only the six test people.
+"""The recipe's model and simple baselines over all people: everybody is a test person once.
 
-    python tests/benchmarks/quadrant_folds.py
+    python tests/benchmarks/quadrant_folds.py --run-dir runs/folds
 
-reads the real recordings from EVERMODELS_DATA (default ../shared/data), cuts EEGMAT into 6 folds of 6 people in order
-(protocol 2; 4 of the other people choose epoch and regularisation), trains the recipe's row "eeg" in each and prints
-balanced accuracy and AUROC of rest against arithmetic on the same windows for both.
+reads the real recordings from EVERMODELS_DATA (default ../shared/data) and cuts EEGMAT into 6 folds of 6 people and the
+faces into 6 folds of 17, both in order (protocols 2 and 3). In each fold it trains the rows "eeg", "video" and "ever"
+at one seed on the quadrant pairs of the other people (4 of them with EEG and 17 with faces choose the epoch and the
+baselines' settings), and for the same test items band power + logistic regression (arousal), principal components +
+logistic regression and a small convolutional network on the clips' last frames (valence). It prints each half and the
+recall over the four classes, with intervals by bootstrap over EEG and face people both. Finished runs are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from quadrant_baselines import all_windows, choose, pair_windows
+import torch
+from quadrant_baselines import all_windows, choose, grey, pair_windows
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
-from evermodels.datasets import EEGMAT, LondonFaces, PairSplit, QuadrantPairs, protocol4_split, subject_folds
-from evermodels.training import Parts, Predictions, fit, load_recipe
-from evermodels.training.data import eeg_transform
+from evermodels.datasets import LondonFaces, PairSplit, QuadrantPairs, SubjectSplit, subject_folds
+from evermodels.training import Predictions, build_model, fit, interval, load_recipe, paired_difference, run_folder
+from evermodels.training.data import data_folder, quadrant_parts
+
+FOLDS = 6
+ROWS = ("eeg", "video", "ever")
 
 
-def regression(strength: float):
-    """Band power's classifier."""
-    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000, class_weight="balanced"))
+def face_folds(people: tuple[str, ...]) -> list[SubjectSplit]:
+    """Blocks of people in order; the block after the test block validates."""
+    blocks = [tuple(map(str, block)) for block in np.array_split(people, FOLDS)]
+    following = [(k + 1) % FOLDS for k in range(FOLDS)]
+    return [
+        SubjectSplit(tuple(p for i, b in enumerate(blocks) if i not in {k, n} for p in b), blocks[n], blocks[k])
+        for k, n in enumerate(following)
+    ]
+
+
+def last_frames(part: QuadrantPairs, epochs: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Grey last frames and their expressions, of several epochs in training."""
+    frames, valence = [], []
+    for epoch in range(epochs):
+        part.set_epoch(epoch)
+        frames += [part.frames(i)[-1] for i in range(len(part))]
+        valence += [pair.valence for pair in part.pairs]
+    return grey(np.stack(frames)), np.array(valence)
+
+
+class SmallCNN(nn.Sequential):
+    """Four convolutions on 64 × 64 grey pictures."""
+
+    def __init__(self) -> None:
+        widths = (1, 16, 32, 64, 64)
+        blocks = [
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
+            for a, b in itertools.pairwise(widths)
+        ]
+        super().__init__(nn.Unflatten(1, (1, 64, 64)), *blocks, nn.Flatten(), nn.Dropout(0.5), nn.Linear(1024, 1))
+
+
+def groups(count: int, size: int = 64) -> Iterator[torch.Tensor]:
+    """Shuffled batches in which the four matched items stay together."""
+    order = torch.randperm(count // 4)
+    items = (order[:, None] * 4 + torch.arange(4)).flatten()
+    return iter(items.split(size))
+
+
+def small_cnn(train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], epochs: int = 12):
+    """Train with the epoch chosen on validation people; returns the scoring function."""
+    torch.manual_seed(0)
+    model, (x, y), best = SmallCNN(), (torch.from_numpy(a).float() for a in train), (-1.0, {})
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+
+    def score(pictures: np.ndarray) -> np.ndarray:
+        model.eval()
+        with torch.inference_mode():
+            return torch.cat([model(c)[:, 0] for c in torch.from_numpy(pictures).split(128)]).numpy()
+
+    for _ in range(epochs):
+        model.train()
+        for batch in groups(len(y)):
+            optimizer.zero_grad()
+            nn.functional.binary_cross_entropy_with_logits(model(x[batch])[:, 0], y[batch]).backward()
+            optimizer.step()
+        schedule.step()
+        accuracy = float(((score(validation[0]) > 0) == validation[1]).mean())
+        if accuracy > best[0]:
+            best = accuracy, {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(best[1])
+    return score
+
+
+def baselines(parts, like: Predictions) -> dict[str, Predictions]:
+    """Answers of the simple models on the test items, as predictions of the half that each knows."""
+    eegmat = parts.train.eegmat
+    x = {n: all_windows(eegmat, getattr(parts, n).subjects, standardise=False)[:2] for n in ("train", "validation")}
+
+    def regression(strength: float):
+        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000, class_weight="balanced"))
+
+    def components(strength: float):
+        return make_pipeline(PCA(60, random_state=0), StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+
+    arousal = choose(regression, x["train"], x["validation"])[0].decision_function(
+        pair_windows(eegmat, parts.test, standardise=False)
+    )
+    train, validation, test = (last_frames(part, 3 if part.train else 1) for part in parts[:3])
+    valence = {
+        "PCA + LR": choose(components, train, validation)[0].decision_function(test[0]),
+        "small CNN": small_cnn(train, validation)(test[0]),
+    }
+
+    def answers(arousal: np.ndarray, valence: np.ndarray) -> Predictions:
+        both = np.stack([0 * arousal, valence, arousal, arousal + valence], 1).astype(np.float32)
+        return Predictions(both, like.label, like.eeg_subject, like.face_id)
+
+    nothing = np.zeros(len(like.label))
+    made = {name: answers(nothing, score) for name, score in valence.items()}
+    return {
+        "band power + LR": answers(arousal, nothing),
+        **made,
+        **{f"band power + LR and {name}": answers(arousal, score) for name, score in valence.items()},
+    }
+
+
+def pool(runs: list[Predictions]) -> Predictions:
+    """One set of predictions over all folds."""
+    return Predictions(*(np.concatenate([getattr(r, key) for r in runs]) for key in Predictions.__dataclass_fields__))
 
 
 def main() -> None:
-    """Print a line per fold and model, then mean and standard deviation over people."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folds", default="0,1,2,3,4,5", help="which of the six")
+    """Train what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/folds"))
+    parser.add_argument("--folds", default=",".join(map(str, range(FOLDS))), help="which of the six")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    root = Path(os.environ.get("EVERMODELS_DATA", "../shared/data"))
-    recipe = load_recipe("ever_tiny_quadrant")
-    eegmat = EEGMAT(root / "eegmat", sfreq=100.0).preload()
-    faces = LondonFaces(root / "faces")
-    people: dict[str, list[tuple[float, float]]] = {"EVER's EEG encoder": [], "band power + LR": []}
-    folds = subject_folds(eegmat.subjects, 6)
+    root, recipe = data_folder(os.environ.get("EVERMODELS_DATA", "../shared/data")), load_recipe("ever_tiny_quadrant")
+    people = face_folds(LondonFaces(root / "faces").people)
+    subjects = subject_folds([f"{i:02d}" for i in range(36)], FOLDS)
+    answers: dict[str, list[Predictions]] = {}
     for k in map(int, options.folds.split(",")):
-        split = PairSplit(folds[k], protocol4_split(faces.people).faces)
-        made = {
-            name: QuadrantPairs(
-                eegmat,
-                faces,
-                name,
-                split=split,
-                seed=options.seed,
-                train=name == "train",
-                num_frames=1,
-                size=(8, 8),
-                eeg_transform=eeg_transform(recipe.data.augment, eegmat.sfreq),
-            )
-            for name in ("train", "validation", "test")
-        }
-        test = made["test"]
-        with tempfile.TemporaryDirectory() as folder:
-            parts = Parts(made["train"], made["validation"], test, tuple(QuadrantPairs.classes))
-            run = Path(folder) / "eeg" / "seed-0"
-            fit(recipe, run, seed=options.seed, row="eeg", parts=parts, progress=False)
-            p = Predictions.load(run / "predictions.npz").probabilities
-        x = {name: all_windows(eegmat, part.subjects, standardise=False)[:2] for name, part in made.items()}
-        linear, _ = choose(regression, x["train"], x["validation"])
-        scores = {
-            "EVER's EEG encoder": p[:, 2] + p[:, 3] - 0.5,
-            "band power + LR": linear.decision_function(pair_windows(eegmat, test, standardise=False)),
-        }
-        truth = np.array([pair.arousal for pair in test.pairs])
-        owner = np.array([pair.eeg_subject for pair in test.pairs])
-        for name, score in scores.items():
-            print(
-                f"fold {k}  {name:20s} {balanced_accuracy_score(truth, score > 0):.3f} "
-                f"(AUROC {roc_auc_score(truth, score):.3f})",
-                flush=True,
-            )
-            for person in test.subjects:
-                own = owner == person
-                people[name].append(
-                    (balanced_accuracy_score(truth[own], score[own] > 0), roc_auc_score(truth[own], score[own]))
-                )
-    for name, values in people.items():
-        mean, std = np.mean(values, 0), np.std(values, 0, ddof=1)
-        print(f"{len(values)} people  {name:20s} {mean[0]:.3f} ± {std[0]:.3f} (AUROC {mean[1]:.3f} ± {std[1]:.3f})")
-    ours, theirs = (np.array(people[name])[:, 0] for name in people)
-    draws = np.random.default_rng(0).integers(len(ours), size=(5000, len(ours)))
-    low, high = np.percentile((ours - theirs)[draws].mean(1), [2.5, 97.5])
-    print(f"difference {np.mean(ours - theirs):+.3f} [{low:+.3f}, {high:+.3f}], paired bootstrap over people")
+        found: dict[str, Predictions] = {}
+        for row in ROWS:
+            settled, run = recipe.for_row(row), run_folder(options.run_dir / f"fold-{k}", row, options.seed)
+            spec = build_model(settled).input_spec
+            split = PairSplit(subjects[k], people[k])
+            parts = quadrant_parts(settled, spec, seed=options.seed, data_root=root, split=split)
+            fit(recipe, run, seed=options.seed, row=row, parts=parts, progress=False)
+            found[row] = Predictions.load(run / "predictions.npz")
+        found |= baselines(parts, found["ever"])
+        for name, predictions in found.items():
+            answers.setdefault(name, []).append(predictions)
+        print(f"fold {k} done", flush=True)
+    pooled = {name: pool(runs) for name, runs in answers.items()}
+    print("\n| model | UAR | arousal half | valence half |\n|---|---|---|---|")
+    for name, predictions in pooled.items():
+        cells = [interval([predictions], metric) for metric in ("uar", "arousal", "valence")]
+        print(f"| {name} | " + " | ".join(f"{c.value:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in cells) + " |")
+    for ours, theirs, metric in (
+        ("eeg", "band power + LR", "arousal"),
+        ("video", "small CNN", "valence"),
+        ("video", "PCA + LR", "valence"),
+        ("ever", "band power + LR and small CNN", "uar"),
+    ):
+        gap = paired_difference([pooled[ours]], [pooled[theirs]], metric)
+        print(f"{metric}: {ours} minus {theirs} {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
 
 
 if __name__ == "__main__":
