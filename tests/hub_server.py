@@ -149,7 +149,7 @@ def client_of(hub: HubServer | str, home: Path, **environment: str) -> Iterator[
     from huggingface_hub import constants, hf_api
 
     close = getattr(huggingface_hub, "close_session", lambda: None)  # connections to an earlier server
-    gone = re.compile(r"HF_.*|HUGGING_?FACE_.*|.*_PROXY|TRANSFORMERS_OFFLINE", re.IGNORECASE)
+    gone = re.compile(r"HF_.*|HUGGING_?FACE_.*|.*_PROXY|SSL_CERT_.*|TRANSFORMERS_OFFLINE", re.IGNORECASE)
     url = hub if isinstance(hub, str) else hub.url
     settings = {
         "HF_ENDPOINT": url,
@@ -157,6 +157,7 @@ def client_of(hub: HubServer | str, home: Path, **environment: str) -> Iterator[
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "SSL_CERT_DIR": str(home),  # no certificates are needed, and reading them takes longer than all else
         **environment,
     }
     try:

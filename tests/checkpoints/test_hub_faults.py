@@ -1,0 +1,18 @@
+"""Faults between the Hub and a model, with the real client; the cases are in ``hub_cases`` and ``machine_cases``."""
+
+import pytest
+
+from tests.checkpoints import hub_cases, machine_cases
+
+CASES = [*hub_cases.CASES, *machine_cases.CASES]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}: {case.name}")
+def test_fault(case, hub, tmp_path):
+    with hub_cases.world(hub, tmp_path) as world:
+        assert case.run(world) > 0
+
+
+def test_names_of_the_cases_differ():
+    names = [(case.kind, case.name) for case in CASES]
+    assert len(set(names)) == len(names)
