@@ -107,18 +107,34 @@ def load_table(path: Path | None = None) -> dict[str, TableEntry]:
         ConfigError: If the file is not such a table.
     """
     path = path or TABLE_PATH
-    mapping = parse_json(path.read_bytes(), str(path))
+    return parse_table(path.read_bytes(), str(path))
+
+
+def parse_table(data: bytes, where: str) -> dict[str, TableEntry]:
+    """Parse the bytes of a weight table.
+
+    Args:
+        data: The bytes of the file.
+        where: The file, for the message.
+
+    Returns:
+        Entries by ``arch.tag``.
+
+    Raises:
+        ConfigError: If it is not such a table.
+    """
+    mapping = parse_json(data, where)
     if set(mapping) != {"format_version", "entries"} or mapping["format_version"] != FORMAT_VERSION:
-        raise ConfigError(f"{path}: expected format_version {FORMAT_VERSION} and entries, got {sorted(mapping)}.")
+        raise ConfigError(f"{where}: expected format_version {FORMAT_VERSION} and entries, got {sorted(mapping)}.")
     if not isinstance(mapping["entries"], Mapping):
-        raise ConfigError(f"{path}: entries: expected a mapping by name.")
+        raise ConfigError(f"{where}: entries: expected a mapping by name.")
     table = {}
     for name, row in mapping["entries"].items():
         try:
             split_name(name)
         except EvermodelsError as error:
-            raise ConfigError(f"{path}: {error}") from error
-        table[name] = TableEntry.from_dict(row, where=f"{path}: {name}")
+            raise ConfigError(f"{where}: {error}") from error
+        table[name] = TableEntry.from_dict(row, where=f"{where}: {name}")
     return table
 
 

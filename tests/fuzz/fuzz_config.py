@@ -1,0 +1,143 @@
+"""Coverage-guided fuzzing of config, table, input spec and card.
+
+Run as ``python tests/fuzz/fuzz_config.py -max_total_time=600`` after ``pip install atheris``; it is not part of the test
+run. Anything but one of our errors is a finding, and so are a hang and a large allocation: libFuzzer stops and writes the
+input to a file, which reproduces it when it is given as the argument. With ``FUZZ_COUNTS`` set, counts go into that file.
+"""
+
+from __future__ import annotations
+
+import collections
+import copy
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import atheris
+
+with atheris.instrument_imports(include=["evermodels"]):
+    from evermodels.checkpoints.card import CardInfo, model_card
+    from evermodels.checkpoints.config_file import class_of, parse_config
+    from evermodels.checkpoints.table import TABLE_PATH, parse_table
+    from evermodels.core import registry
+    from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError
+    from evermodels.core.specs import InputSpec
+
+COUNTS: collections.Counter[str] = collections.Counter()
+EDGES = (0, 1, -1, 10**9, 2**63, 10**30, 1e300, 5e-324, -0.0, True, None, "", "\0", "../x", "/x", "C:\\x", [], {}, [[]])
+
+
+def documents() -> list[tuple[str, dict[str, Any]]]:
+    """Return valid content of each kind, of which mutations are made."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name in ("audio_mamba_nano", "videomae_nano", "ever_tiny"):
+        config = registry.model_class(name).presets[name]
+        spec = config.input_spec().to_dict() if name == "ever_tiny" else None
+        training = {"licence": "mit", "datasets": ["d"], "scores": {"UAR": {"value": 0.5, "low": 0.4, "high": 0.6}}}
+        files = {"model.safetensors": {"size": 1, "sha256": "0" * 64}}
+        content = {"format_version": 1, "architecture": name, "config": config.to_dict(), "input_spec": spec}
+        found.append(("config", {**content, "training": training, "files": files, "dtype": "float32"}))
+        if spec is not None:
+            found.append(("spec", spec))
+    found.append(("table", json.loads(TABLE_PATH.read_text(encoding="utf-8"))))
+    found.append(("card", {"title": "t", "licence": "mit", "tags": ["a"], "scores": {"UAR": 0.5}, "not_this": ["x"]}))
+    return found
+
+
+DOCUMENTS = documents()
+CONFIG = parse_config(json.dumps(DOCUMENTS[0][1]).encode(), "config.json")
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the places of everything inside nested mappings and lists."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [p for key, v in inner for p in [(*place, key), *places(v, (*place, key))]]
+
+
+def mutate(content: dict[str, Any], data: atheris.FuzzedDataProvider) -> dict[str, Any]:
+    """Replace, add and remove values and keys, as the data says."""
+    content = copy.deepcopy(content)
+    for _ in range(data.ConsumeIntInRange(1, 4)):
+        where = places(content)
+        if not where:
+            break
+        *path, last = where[data.ConsumeIntInRange(0, len(where) - 1)]
+        parent: Any = content
+        for key in path:
+            parent = parent[key]
+        action = data.ConsumeIntInRange(0, 7)
+        if action == 0 and isinstance(parent, dict):
+            del parent[last]
+        elif action == 1 and isinstance(parent, dict):
+            parent[data.ConsumeUnicode(8)] = parent[last]
+        elif action == 2:
+            parent[last] = data.ConsumeUnicode(12)
+        elif action == 3:
+            parent[last] = data.ConsumeInt(9)
+        elif action == 4:
+            parent[last] = data.ConsumeRegularFloat()
+        elif action == 5:
+            other = where[data.ConsumeIntInRange(0, len(where) - 1)]
+            value: Any = content
+            for key in other:
+                value = value[key]
+            parent[last] = copy.deepcopy(value)
+        elif action == 6:
+            parent[last] = [parent[last]] * data.ConsumeIntInRange(0, 3)
+        else:
+            parent[last] = EDGES[data.ConsumeIntInRange(0, len(EDGES) - 1)]
+    return content
+
+
+def run(kind: str, data: bytes) -> None:
+    """Parse bytes as one kind of document, to the end."""
+    if kind == "config":
+        content = parse_config(data, "config.json")
+        cls = class_of(content.architecture, "config.json")
+        try:
+            config = cls.config_class.from_dict(content.config)
+        except UnknownNameError:  # a name in the config that is in no table: the loader makes a ConfigError of it
+            return
+        assert cls.config_class.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+        assert parse_config(json.dumps(content.to_dict()).encode(), "again") == content
+        model_card(content, name="x").encode("utf-8")
+    elif kind == "table":
+        table = parse_table(data, "table.json")
+        again = {"format_version": 1, "entries": {name: entry.to_dict() for name, entry in table.items()}}
+        assert parse_table(json.dumps(again).encode(), "again") == table
+    elif kind == "spec":
+        spec = InputSpec.from_dict(json.loads(data))
+        assert InputSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+        assert spec.eeg is None or spec.eeg.num_samples >= 1
+    else:
+        model_card(CONFIG, CardInfo.from_dict(json.loads(data), where="card"), name="x").encode("utf-8")
+
+
+def one(raw: bytes) -> None:
+    """Run one input: the first bytes choose the document, the others are it or mutate it."""
+    data = atheris.FuzzedDataProvider(raw)
+    kind, content = DOCUMENTS[data.ConsumeIntInRange(0, len(DOCUMENTS) - 1)]
+    as_bytes = kind in ("config", "table") and data.ConsumeIntInRange(0, 3) == 0
+    if as_bytes:
+        text = data.ConsumeBytes(1 << 16)
+    else:
+        try:
+            text = json.dumps(mutate(content, data), ensure_ascii=data.ConsumeBool()).encode()
+        except UnicodeEncodeError:  # half a character, which JSON text can hold only as an escape
+            return
+    COUNTS["executions"] += 1
+    try:
+        run(kind, text)
+        COUNTS[f"{kind} accepted"] += 1
+    except (ConfigError, CheckpointError):
+        COUNTS[f"{kind} refused"] += 1
+    if COUNTS["executions"] % 5000 == 0 and (place := os.environ.get("FUZZ_COUNTS")):
+        Path(place).write_text(json.dumps(COUNTS, indent=1))
+
+
+if __name__ == "__main__":
+    limits = ["-timeout=10", "-rss_limit_mb=4000", "-max_len=2048", "-len_control=0"]
+    atheris.Setup([sys.argv[0], *limits, *sys.argv[1:]], one)
+    atheris.Fuzz()
