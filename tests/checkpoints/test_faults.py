@@ -1,7 +1,7 @@
 """Damaged, changed and hostile files: nothing loads wrong, and each message says what to do.
 
-The faults are in ``local_cases.py``, ``content_cases.py`` and ``save_cases.py``, which the fault table counts too. Those
-between the Hub and a model have their own test.
+The faults are in ``local_cases.py``, ``content_cases.py`` and ``save_cases.py``, which the fault table counts too.
+Those between the Hub and a model have their own test.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of config, table, input spec and card.
 
-Run as ``python tests/fuzz/fuzz_config.py -max_total_time=600`` after ``pip install atheris``; it is not part of the test
-run. Anything but one of our errors is a finding, and so are a hang and a large allocation: libFuzzer stops and writes the
-input to a file, which reproduces it when it is given as the argument. With ``FUZZ_COUNTS`` set, counts go into that file.
+Run as ``python tests/fuzz/fuzz_config.py -max_total_time=600`` after ``pip install atheris``; it is no part of the
+tests. Anything but one of our errors is a finding, and so are a hang and a large allocation: libFuzzer stops and writes
+the input to a file, which reproduces it as the argument. With ``FUZZ_COUNTS`` set, counts go into that file.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def mutate(content: dict[str, Any], data: atheris.FuzzedDataProvider) -> dict[st
         elif action == 6:
             parent[last] = [parent[last]] * data.ConsumeIntInRange(0, 3)
         else:
-            parent[last] = EDGES[data.ConsumeIntInRange(0, len(EDGES) - 1)]
+            parent[last] = copy.deepcopy(EDGES[data.ConsumeIntInRange(0, len(EDGES) - 1)])
     return content
 
 
