@@ -200,7 +200,8 @@ def _sha1(path: Path) -> tuple[str, str]:
 def _explain(error: Exception) -> str:
     from huggingface_hub import errors
 
-    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+    wrapped = isinstance(error, (errors.LocalEntryNotFoundError, RuntimeError))  # the latter around a failed upload
+    if wrapped and isinstance(error.__cause__, Exception):
         error = error.__cause__
     for kind, text in (
         (

@@ -32,6 +32,7 @@ FULL = r"the disk is full, and nothing half-written is kept\. Make room, or name
 LOCKED = r"the cache cannot be written\. Name another folder with cache_dir="
 NOT_PERMITTED = 77
 _PAGE = 4096
+_PATIENCE = 400.0  # seconds, on a machine that does much else
 
 State = dict[str, torch.Tensor]
 
@@ -96,7 +97,7 @@ def _start(target: Callable[..., None], *arguments: Any) -> multiprocessing.proc
 
 
 def _join(process: multiprocessing.process.BaseProcess) -> int:
-    process.join(120)
+    process.join(_PATIENCE)
     if process.exitcode is None:
         process.kill()
         raise AssertionError(f"{process.name} has not ended")
@@ -118,7 +119,7 @@ def _load_right(state: State, cache: Path, **arguments: Any) -> None:
 
 def _first_load(url: str, cache: Path, state: State, barrier: Any, name: str) -> None:
     with _in_child(url, cache.parent / "hf", HF_HUB_USER_AGENT_ORIGIN=name):
-        barrier.wait(60)
+        barrier.wait(_PATIENCE)
         _load_right(state, cache)
 
 
@@ -131,7 +132,7 @@ def first_loads_at_once(w: World, killed_at: str = "", count: int = 8) -> int:
     children = {name: _start(_first_load, w.hub.url, w.cache, w.model.state_dict(), barrier, name) for name in names}
     victim = ""
     if killed_at:
-        agent = w.hub.wait_for(f"GET .*/{killed_at}").agent
+        agent = w.hub.wait_for(f"GET .*/{killed_at}", _PATIENCE).agent
         victim = next(name for name in names if f"origin/{name}" in agent)
         children[victim].kill()
         assert _join(children[victim]) == -signal.SIGKILL
@@ -164,7 +165,6 @@ def _kill_at_each_step(url: str, places: Path, state: State) -> None:
             with contextlib.suppress(CheckpointError):
                 _load_right(state, cache, local_files_only=True)
             _load_right(state, cache)
-            _load_right(state, cache, local_files_only=True)
             shutil.rmtree(cache)
             if status == 0:
                 break
@@ -217,7 +217,6 @@ def _fill_small_disk(url: str, place: Path, report: Path, state: State) -> None:
                 _load_right(state, cache, local_files_only=True)
             filler.unlink()
             _load_right(state, cache)
-            _load_right(state, cache, local_files_only=True)
             shutil.rmtree(cache)
     report.write_text(str(free))
 

@@ -1,10 +1,10 @@
-"""Faults between the Hub and a model, with the real client; the cases are in ``hub_cases`` and ``machine_cases``."""
+"""Faults between the Hub and a model, with the real client; the cases are in the files that end in ``_cases``."""
 
 import pytest
 
-from tests.checkpoints import hub_cases, machine_cases
+from tests.checkpoints import hub_cases, machine_cases, upload_cases
 
-CASES = [*hub_cases.CASES, *machine_cases.CASES]
+CASES = [*hub_cases.CASES, *machine_cases.CASES, *upload_cases.CASES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}: {case.name}")
