@@ -15,6 +15,8 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
     """Return a context in which autocast does not touch the tensor's device."""
-    if tensor.device.type == "meta":
+    kind = tensor.device.type
+    # Entering torch.autocast costs more than a small tensor's arithmetic; a device without autocast cannot be asked.
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return nullcontext()
-    return torch.autocast(tensor.device.type, enabled=False)
+    return torch.autocast(kind, enabled=False)

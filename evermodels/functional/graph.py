@@ -6,10 +6,7 @@ import torch
 from torch import Tensor
 
 from evermodels.core.errors import ConfigError, ShapeError, check_axes
-from evermodels.functional._precision import at_least_float32, without_autocast
-
-# Shorter vectors count as zero: below this the gradient of 1/|h| leaves float32.
-_SMALLEST_NORM = 1e-12
+from evermodels.functional._graph import cosines, normalized, pooled
 
 
 def cosine_adjacency(nodes: Tensor, mask: Tensor) -> Tensor:
@@ -48,11 +45,7 @@ def cosine_adjacency(nodes: Tensor, mask: Tensor) -> Tensor:
         check_axes("mask", mask, "batch nodes nodes", batch=batch, nodes=n)
     else:
         check_axes("mask", mask, "nodes nodes", nodes=n)
-    with without_autocast(nodes):
-        h = at_least_float32(nodes)
-        norm = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
-        unit = h / norm.masked_fill(norm <= _SMALLEST_NORM, torch.inf)  # a vector over infinity is 0, as is its slope
-        return (unit @ unit.mT) * mask
+    return cosines(nodes, mask)
 
 
 def symmetric_normalize(adjacency: Tensor, *, self_loops: bool = False, eps: float = 1e-12) -> Tensor:
@@ -94,13 +87,10 @@ def symmetric_normalize(adjacency: Tensor, *, self_loops: bool = False, eps: flo
         )
     if eps < 0:
         raise ConfigError(f"eps: expected a number that is not negative, got {eps!r}.")
-    with without_autocast(adjacency):
-        a = at_least_float32(adjacency)
-        if self_loops:
-            a = torch.where(torch.eye(a.shape[-1], dtype=torch.bool, device=a.device), 1.0, a)
-        degree = a.abs().sum(-1)
-        root = degree.masked_fill(degree <= eps, torch.inf).rsqrt()
-        return root[..., :, None] * a * root[..., None, :]
+    if self_loops:
+        diagonal = torch.eye(adjacency.shape[-1], dtype=torch.bool, device=adjacency.device)
+        adjacency = torch.where(diagonal, 1.0, adjacency)
+    return normalized(adjacency, eps)
 
 
 def region_attention_pool(nodes: Tensor, scores: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,6 +140,4 @@ def region_attention_pool(nodes: Tensor, scores: Tensor, regions: Tensor) -> tup
         if not bool(filled.all()):
             empty = (~filled).nonzero().flatten().tolist()
             raise ShapeError(f"regions: region {empty} has no channel. Leave out the rows of regions without channels.")
-    scores = at_least_float32(scores)[:, None, :]
-    weights = scores.masked_fill(~regions, torch.finfo(scores.dtype).min).softmax(-1) * regions
-    return weights.to(nodes.dtype) @ nodes, weights
+    return pooled(nodes, scores, regions)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from evermodels.core.errors import ConfigError, ShapeError, check_axes, did_you_mean
 from evermodels.core.outputs import EmotionOutput
-from evermodels.functional.graph import cosine_adjacency, region_attention_pool, symmetric_normalize
+from evermodels.functional._graph import cosines, normalized, pooled
 from evermodels.layers._brain_graphs import channel_data, region_data
 from evermodels.layers.graph_convolution import GraphConvolution, Propagation
 
@@ -320,12 +320,12 @@ class BIHGCN(nn.Module):
             # What stands in for an absent recording may hold anything, NaN too.
             spectrogram = torch.where(has_eeg[:, None, None, None], spectrogram, 0)
         nodes = self.proj(spectrogram.flatten(2))  # eq. 5
-        adjacency = symmetric_normalize(cosine_adjacency(nodes, edges))  # eq. 6-8
+        adjacency = normalized(cosines(nodes, edges))  # eq. 6-8
         if has_eeg is not None:
             adjacency = adjacency * has_eeg[:, None, None]
         local = self.activation(self.local_gcn(nodes, adjacency))  # eq. 9
         scores = self.attention(local).squeeze(-1)
-        regions, weights = region_attention_pool(local, scores, members)  # eq. 10
+        regions, weights = pooled(local, scores, members)  # eq. 10
         attention = weights.sum(1)
         if has_eeg is not None:
             attention = attention * has_eeg[:, None]
@@ -368,14 +368,14 @@ class BIHGCN(nn.Module):
             regions, attention, adjacency_local = self._stage_one(spectrogram, has_eeg)
         dtype = torch.promote_types(torch.promote_types(z_e.dtype, z_v.dtype), regions.dtype)
         nodes = torch.cat([z_e[:, None].to(dtype), z_v[:, None].to(dtype), regions.to(dtype)], dim=1)  # eq. 11
-        adjacency = symmetric_normalize(cosine_adjacency(nodes, self.region_edges_mask))  # eq. 12
+        adjacency = normalized(cosines(nodes, self.region_edges_mask))  # eq. 12
         node_logits = self.region_gcn(nodes, adjacency)  # eq. 13
         omega = self.omega
         if has_eeg is not None or has_video is not None:
             everyone = torch.ones(batch, dtype=torch.bool, device=device)
             eeg, video = (everyone if flag is None else flag for flag in (has_eeg, has_video))
             omega = torch.where(eeg & video, omega, eeg.to(omega.dtype))[:, None]
-        logits = omega * node_logits[:, 0] + (1 - omega) * node_logits[:, 1]  # eq. 14
+        logits = torch.lerp(node_logits[:, 1], node_logits[:, 0], omega.to(node_logits.dtype))  # eq. 14
         return BIHGCNOutput(logits, node_logits, attention, regions, adjacency_local, adjacency)
 
     def to_torch_geometric(
