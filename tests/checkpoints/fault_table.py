@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.checkpoints import content_cases, hub_cases, local_cases, save_cases
+from tests.checkpoints import hub_cases, local_cases, test_faults, test_hub_faults
 
 
 @dataclass
@@ -59,8 +59,8 @@ def main() -> None:
             with local_cases.world(scratch, prepared, thorough=not options.quick) as made:
                 return case.run(made)
 
-        cases = [(case, local) for case in (*local_cases.CASES, *content_cases.CASES, *save_cases.CASES)]
-        cases += [] if options.local else [(case, hub_cases.run) for case in hub_cases.CASES]
+        cases = [(case, local) for case in test_faults.CASES]
+        cases += [] if options.local else [(case, hub_cases.run) for case in test_hub_faults.CASES]
         for number, (case, run) in enumerate(cases):
             scratch = Path(place) / str(number)
             scratch.mkdir()

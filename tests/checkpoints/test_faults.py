@@ -4,8 +4,6 @@ The faults are in ``local_cases.py``, ``content_cases.py`` and ``save_cases.py``
 Those between the Hub and a model have their own test.
 """
 
-import os
-
 import pytest
 import torch
 
@@ -16,8 +14,7 @@ from evermodels.core.errors import CheckpointError, ConfigError
 from tests.checkpoints import content_cases, local_cases, save_cases
 from tests.checkpoints.local_cases import list_in_table, parts, prepare, rewrite, use_table, world
 
-CASES = [*local_cases.CASES, *content_cases.CASES]
-FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed after os.fork")
+CASES = [*local_cases.CASES, *content_cases.CASES, *save_cases.CASES]
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +22,7 @@ def prepared(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("prepared"))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [*CASES, *(pytest.param(case, marks=FORK) for case in save_cases.CASES)],
-    ids=lambda case: f"{case.kind}: {case.name}",
-)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}: {case.name}")
 def test_fault(case, prepared, tmp_path):
     with world(tmp_path, prepared) as made:
         count = case.run(made)
@@ -38,7 +31,7 @@ def test_fault(case, prepared, tmp_path):
 
 
 def test_names_of_the_cases_differ():
-    names = [(case.kind, case.name) for case in (*CASES, *save_cases.CASES)]
+    names = [(case.kind, case.name) for case in CASES]
     assert len(set(names)) == len(names)
 
 
