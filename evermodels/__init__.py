@@ -10,10 +10,11 @@ Example:
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     import torch
@@ -35,20 +36,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBMODULES = (
-    "backbones",
-    "datasets",
-    "functional",
-    "layers",
-    "losses",
-    "models",
-    "montage",
-    "plots",
-    "signals",
-    "training",
-)
-_CLASSES = {"Recognizer": "evermodels.recognizer"}
-
 __all__ = [
     "Recognizer",
     "__version__",
@@ -68,16 +55,22 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _CLASSES:
-        return getattr(importlib.import_module(_CLASSES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {"recognizer": ("Recognizer",)},
+    (
+        "backbones",
+        "datasets",
+        "functional",
+        "layers",
+        "losses",
+        "models",
+        "montage",
+        "plots",
+        "signals",
+        "training",
+    ),
+)
 
 
 def list_models(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from evermodels.backbones.eeg.audio_mamba import AudioMamba, AudioMambaConfig
@@ -11,19 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AudioMamba", "AudioMambaConfig", "VideoMAE", "VideoMAEConfig"]
 
-_HOME = {
-    "AudioMamba": "evermodels.backbones.eeg.audio_mamba",
-    "AudioMambaConfig": "evermodels.backbones.eeg.audio_mamba",
-    "VideoMAE": "evermodels.backbones.video.videomae",
-    "VideoMAEConfig": "evermodels.backbones.video.videomae",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "eeg.audio_mamba": ("AudioMamba", "AudioMambaConfig"),
+        "video.videomae": ("VideoMAE", "VideoMAEConfig"),
+    },
+)

@@ -113,12 +113,12 @@ def check_axes(name: str, tensor: Tensor, axes: str, **lengths: int) -> None:
         raise ShapeError(
             f"{name}: expected a torch.Tensor, got {type(tensor).__name__}. Convert it with torch.as_tensor."
         )
-    names, shape = axes.split(), tensor.shape
+    names, shape = axes.split(), tuple(tensor.shape)
     if len(shape) == len(names) and all(
         length and lengths.get(axis, length) == length for axis, length in zip(names, shape, strict=True)
     ):
         return
-    shape, expected = tuple(shape), f"({', '.join(names)})"
+    expected = f"({', '.join(names)})"
     if len(shape) != len(names):
         way_out = (
             " Add the missing axis with .unsqueeze(0)."

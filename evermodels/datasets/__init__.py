@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from evermodels.datasets import augment, download
@@ -21,25 +22,6 @@ if TYPE_CHECKING:
         subject_folds,
     )
 
-_HOMES = {
-    "CLASSES": "quadrant",
-    "EEGMAT": "eegmat",
-    "LondonFaces": "faces",
-    "Pair": "quadrant",
-    "PairSplit": "splits",
-    "QuadrantPairs": "quadrant",
-    "SubjectSplit": "splits",
-    "augment": "augment",
-    "crossfade_weights": "clips",
-    "data_folder": "download",
-    "download": "download",
-    "face_clip": "clips",
-    "fetch": "download",
-    "leave_one_out": "splits",
-    "protocol4_split": "splits",
-    "random_split": "splits",
-    "subject_folds": "splits",
-}
 
 __all__ = [
     "CLASSES",
@@ -61,13 +43,15 @@ __all__ = [
     "subject_folds",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        module = importlib.import_module(f"evermodels.datasets.{_HOMES[name]}")
-        return module if name == _HOMES[name] else getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "clips": ("crossfade_weights", "face_clip"),
+        "download": ("data_folder", "fetch"),
+        "eegmat": ("EEGMAT",),
+        "faces": ("LondonFaces",),
+        "quadrant": ("CLASSES", "Pair", "QuadrantPairs"),
+        "splits": ("PairSplit", "SubjectSplit", "leave_one_out", "protocol4_split", "random_split", "subject_folds"),
+    },
+    ("augment", "download"),
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from evermodels.layers.bih_gcn import BIHGCN, BIHGCNOutput
@@ -12,23 +13,16 @@ if TYPE_CHECKING:
     from evermodels.layers.spectrogram_norm import SpectrogramNorm
     from evermodels.layers.stft_spectrogram import STFTSpectrogram
 
-_HOMES = {
-    "BIHGCN": "evermodels.layers.bih_gcn",
-    "BIHGCNOutput": "evermodels.layers.bih_gcn",
-    "MambaBlock": "evermodels.layers.mamba",
-    "MontageAdapter": "evermodels.layers.montage_adapter",
-    "SpectrogramNorm": "evermodels.layers.spectrogram_norm",
-    "STFTSpectrogram": "evermodels.layers.stft_spectrogram",
-}
 
 __all__ = ["BIHGCN", "BIHGCNOutput", "MambaBlock", "MontageAdapter", "STFTSpectrogram", "SpectrogramNorm"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "bih_gcn": ("BIHGCN", "BIHGCNOutput"),
+        "mamba": ("MambaBlock",),
+        "montage_adapter": ("MontageAdapter",),
+        "spectrogram_norm": ("SpectrogramNorm",),
+        "stft_spectrogram": ("STFTSpectrogram",),
+    },
+)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from evermodels.losses.alignment import CoralLoss, CorrelationAlignmentLoss, MMDLoss
     from evermodels.losses.classification import ClassBalancedCrossEntropy, FocalLoss
     from evermodels.losses.emotion import EmotionLoss, EmotionLossOutput
 
-_HOMES = {
-    "ClassBalancedCrossEntropy": "evermodels.losses.classification",
-    "CoralLoss": "evermodels.losses.alignment",
-    "CorrelationAlignmentLoss": "evermodels.losses.alignment",
-    "EmotionLoss": "evermodels.losses.emotion",
-    "EmotionLossOutput": "evermodels.losses.emotion",
-    "FocalLoss": "evermodels.losses.classification",
-    "MMDLoss": "evermodels.losses.alignment",
-}
 
 __all__ = [
     "ClassBalancedCrossEntropy",
@@ -30,12 +22,11 @@ __all__ = [
     "MMDLoss",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "alignment": ("CoralLoss", "CorrelationAlignmentLoss", "MMDLoss"),
+        "classification": ("ClassBalancedCrossEntropy", "FocalLoss"),
+        "emotion": ("EmotionLoss", "EmotionLossOutput"),
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from evermodels.signals.eeg import EEGRecording, read_eeg
@@ -12,21 +13,6 @@ if TYPE_CHECKING:
     from evermodels.signals.preprocessor import Inputs, Preprocessor
     from evermodels.signals.video import read_video, video_duration
 
-_HOMES = {
-    "EEGRecording": "eeg",
-    "HaarFaceCrop": "faces",
-    "Inputs": "preprocessor",
-    "Preprocessor": "preprocessor",
-    "band_pass": "filters",
-    "crop_faces": "faces",
-    "haar_face_crop": "faces",
-    "notch": "filters",
-    "read_eeg": "eeg",
-    "read_video": "video",
-    "resample": "filters",
-    "sliding_windows": "filters",
-    "video_duration": "video",
-}
 
 __all__ = [
     "EEGRecording",
@@ -44,12 +30,13 @@ __all__ = [
     "video_duration",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"evermodels.signals.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "eeg": ("EEGRecording", "read_eeg"),
+        "faces": ("HaarFaceCrop", "crop_faces", "haar_face_crop"),
+        "filters": ("band_pass", "notch", "resample", "sliding_windows"),
+        "preprocessor": ("Inputs", "Preprocessor"),
+        "video": ("read_video", "video_duration"),
+    },
+)

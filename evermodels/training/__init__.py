@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from evermodels.training.bootstrap import Interval, Resamples, interval, metric_values, paired_difference
@@ -17,18 +18,6 @@ if TYPE_CHECKING:
     from evermodels.training.rows import finetune, run_rows
     from evermodels.training.tables import format_result, make_table
 
-_HOMES = {
-    **dict.fromkeys(("Interval", "Resamples", "interval", "metric_values", "paired_difference"), "bootstrap"),
-    **dict.fromkeys(("Parts", "make_parts"), "data"),
-    **dict.fromkeys(("build_model", "load_encoder"), "build"),
-    **dict.fromkeys(("TrainingError", "fit", "run_folder"), "engine"),
-    **dict.fromkeys(("evaluate", "evaluate_checkpoint", "predict"), "evaluation"),
-    **dict.fromkeys(("Predictions", "summarize"), "metrics"),
-    **dict.fromkeys(("learning_rate_factor", "make_optimizer", "parameter_groups"), "optim"),
-    **dict.fromkeys(("Recipe", "Row", "list_recipes", "load_recipe"), "recipe"),
-    **dict.fromkeys(("finetune", "run_rows"), "rows"),
-    **dict.fromkeys(("format_result", "make_table"), "tables"),
-}
 
 __all__ = [
     "Interval",
@@ -61,12 +50,18 @@ __all__ = [
     "summarize",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "bootstrap": ("Interval", "Resamples", "interval", "metric_values", "paired_difference"),
+        "build": ("build_model", "load_encoder"),
+        "data": ("Parts", "make_parts"),
+        "engine": ("TrainingError", "fit", "run_folder"),
+        "evaluation": ("evaluate", "evaluate_checkpoint", "predict"),
+        "metrics": ("Predictions", "summarize"),
+        "optim": ("learning_rate_factor", "make_optimizer", "parameter_groups"),
+        "recipe": ("Recipe", "Row", "list_recipes", "load_recipe"),
+        "rows": ("finetune", "run_rows"),
+        "tables": ("format_result", "make_table"),
+    },
+)

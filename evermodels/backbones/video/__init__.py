@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from evermodels.backbones.video.videomae import VideoMAE, VideoMAEConfig
 
 __all__ = ["VideoMAE", "VideoMAEConfig"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from evermodels.backbones.video import videomae
-
-    return getattr(videomae, name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "videomae": ("VideoMAE", "VideoMAEConfig"),
+    },
+)
