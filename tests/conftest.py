@@ -59,8 +59,8 @@ def _seed() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No socket leaves the machine, and only the tests that use ``hub`` may speak to the machine itself."""
-    block_sockets(monkeypatch, loopback="hub" in request.fixturenames)
+    """No socket leaves the machine, and only tests with a server of their own may speak to the machine itself."""
+    block_sockets(monkeypatch, loopback=not {"hub", "publisher"}.isdisjoint(request.fixturenames))
 
 
 def block_sockets(monkeypatch: pytest.MonkeyPatch, *, loopback: bool) -> None:

@@ -89,7 +89,7 @@ def data_folder(name: str, root: str | os.PathLike[str] | None = None) -> Path:
     if not chosen:
         raise DataError(
             f"{name}: the environment variable {DATA_VARIABLE} is not set. Set it to a folder with {name}/ in it "
-            f"({source.title}; {source.licence}), or give root=…; {way_out}."
+            f"({source.title}; {source.licence}), or give the folder (root=…, data_root=…, --data); {way_out}."
         )
     folder = Path(chosen).expanduser() / name
     if not folder.is_dir():

@@ -50,31 +50,6 @@ class Parts(NamedTuple):
         return part
 
 
-def data_folder(root: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of recordings: the one given, else the one that ``EVERMODELS_DATA`` names.
-
-    Args:
-        root: The folder, or ``None``.
-
-    Raises:
-        DataError: If it does not exist, or none is named.
-
-    Example:
-        >>> data_folder("nowhere")
-        Traceback (most recent call last):
-            ...
-        evermodels.core.errors.DataError: data: 'nowhere' is not a folder. ...
-    """
-    named = root if root is not None else os.environ.get("EVERMODELS_DATA")
-    if not named or not Path(named).is_dir():
-        came = f"{str(named)!r} is not a folder" if named else "no folder of recordings is named"
-        raise DataError(
-            f"data: {came}. Give the folder that holds eegmat/ and faces/ "
-            "(data_root=…, --data, or the environment variable EVERMODELS_DATA)."
-        )
-    return Path(named)
-
-
 def eeg_transform(settings: Augmentation, sfreq: float) -> Any:
     """Return the changes of EEG that a recipe asks for, or ``None``.
 
@@ -146,9 +121,10 @@ def quadrant_parts(
         ConfigError: If the model eats what this data cannot give.
     """
     from evermodels import montage
+    from evermodels.datasets.download import data_folder
     from evermodels.datasets.quadrant import VIEW, QuadrantPairs
 
-    root, settings = data_folder(data_root), recipe.data
+    settings = recipe.data
     # What a row does not look at is still drawn: the windows as usual, the clips as small as they can be.
     eeg = spec.eeg or EEGSpec(ch_names=montage.preset("eegmat"), sfreq=200.0, window_seconds=5.0)
     video = spec.video or VideoSpec(num_frames=1, size=(8, 8))
@@ -157,10 +133,10 @@ def quadrant_parts(
             f"model: its input spec asks for notch={eeg.notch}, scale={eeg.scale!r}; the quadrant pairs "
             "give EEG in µV with notch=None and scale='none'."
         )
-    eegmat = _eegmat(root / "eegmat", eeg)
+    eegmat = _eegmat(data_folder("eegmat", data_root), eeg)
     # A clip shows the middle of a photograph: with this border around it, the faces fill its frames as they fill the
     # frames that the spec's margin cuts out of a recording.
-    faces = _faces(root / "faces", video.face_crop, ((1 + 2 * video.margin) / VIEW - 1) / 2)
+    faces = _faces(data_folder("faces", data_root), video.face_crop, ((1 + 2 * video.margin) / VIEW - 1) / 2)
     shared: dict[str, Any] = {
         "split": split,
         "pairing_seed": settings.pairing_seed,

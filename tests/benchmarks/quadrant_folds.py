@@ -29,7 +29,7 @@ from torch import nn
 
 from evermodels.datasets import LondonFaces, PairSplit, QuadrantPairs, SubjectSplit, subject_folds
 from evermodels.training import Predictions, build_model, fit, interval, load_recipe, paired_difference, run_folder
-from evermodels.training.data import data_folder, quadrant_parts
+from evermodels.training.data import quadrant_parts
 
 FOLDS = 6
 ROWS = ("eeg", "video", "ever")
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--folds", default=",".join(map(str, range(FOLDS))), help="which of the six")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    root, recipe = data_folder(os.environ.get("EVERMODELS_DATA", "../shared/data")), load_recipe("ever_tiny_quadrant")
+    root, recipe = Path(os.environ.get("EVERMODELS_DATA", "../shared/data")), load_recipe("ever_tiny_quadrant")
     people = face_folds(LondonFaces(root / "faces").people)
     subjects = subject_folds([f"{i:02d}" for i in range(36)], FOLDS)
     answers: dict[str, list[Predictions]] = {}

@@ -7,14 +7,17 @@ import torch
 
 from evermodels.core.errors import ConfigError, DataError
 from evermodels.training import build_model, load_recipe, make_parts
-from evermodels.training.data import check_disjoint, class_counts, data_folder, people
+from evermodels.training.data import check_disjoint, class_counts, people
 
 
 def test_a_missing_folder_is_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("EVERMODELS_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="EVERMODELS_DATA"):
-        data_folder()
-    assert data_folder(tmp_path) == tmp_path
+    recipe = load_recipe("ever_tiny_quadrant")
+    spec = build_model(recipe.for_row("ever")).input_spec
+    monkeypatch.delenv("EVERMODELS_DATA", raising=False)
+    with pytest.raises(DataError, match=r"eegmat: the environment variable EVERMODELS_DATA is not set.*--data"):
+        make_parts(recipe, spec, seed=0)
+    with pytest.raises(DataError, match=r"eegmat: there is no folder '.*nowhere/eegmat'"):
+        make_parts(recipe, spec, seed=0, data_root=tmp_path / "nowhere")
 
 
 def test_counts_and_people_of_a_plain_set(fake):
