@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,25 @@ class Predictions:
         logits: ``(samples, classes)`` float32.
         label: ``(samples,)`` class indices.
         eeg_subject: ``(samples,)`` who the EEG is of.
-        face_id: ``(samples,)`` who the face is of.
+        face_id: ``(samples,)`` who the face is of (default: nobody; people with EEG are the only random factor then).
 
     Raises:
         ShapeError: If the lengths differ, or there is no sample.
 
     Example:
         >>> people = np.array(["30", "31"])
-        >>> Predictions(np.eye(2), np.array([0, 1]), people, people).predicted
+        >>> Predictions(np.eye(2), np.array([0, 1]), people).predicted
         array([0, 1])
     """
 
     logits: np.ndarray
     label: np.ndarray
     eeg_subject: np.ndarray
-    face_id: np.ndarray
+    face_id: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
 
     def __post_init__(self) -> None:
+        if self.face_id.shape == (0,):
+            object.__setattr__(self, "face_id", np.full(len(self.logits), ""))
         if self.logits.ndim != 2 or len(self.logits) == 0:
             raise ShapeError(f"logits: expected (samples, classes) with at least one sample, got {self.logits.shape}.")
         for name in ("label", "eeg_subject", "face_id"):

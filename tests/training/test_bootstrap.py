@@ -134,3 +134,12 @@ def test_runs_on_other_samples_are_refused():
     two = Predictions(a.logits[:, :2], a.label % 2, a.eeg_subject, a.face_id)
     with pytest.raises(ConfigError, match="needs the four quadrant classes"):
         metric_values(two, "arousal")
+
+
+def test_without_faces_only_people_with_eeg_are_drawn():
+    full = predictions(3)
+    alone = Predictions(full.logits, full.label, full.eeg_subject)
+    draws = resamples_for(alone, n=50)
+    assert draws.face.shape == (50, 1) and (draws.face == 1).all()
+    expected = [slow(alone, "uar", repeated(alone, draws, r)) for r in range(50)]
+    np.testing.assert_allclose(metric_values(alone, "uar", draws), expected)
