@@ -34,6 +34,11 @@ def _number_of_chunks(length: int, state_size: int) -> int:
     return (length + chunk - 1) // chunk
 
 
+def _number_of_groups(B: Tensor, C: Tensor) -> int:
+    """Groups of channels that share B or C; one where both are constant in time."""
+    return next((x.shape[1] for x in (B, C) if x.dim() == 4), 1)
+
+
 def _by_time(x: Tensor, groups: int) -> Tensor:
     """``(batch, channels, time)`` -> contiguous ``(batch, time, groups, 1, channels / groups)``."""
     batch, channels, length = x.shape
@@ -101,7 +106,7 @@ class _Scan:
     ) -> None:
         self.batch, self.channels, self.length = u.shape
         self.state_size = A.shape[1]
-        self.groups = next((x.shape[1] for x in (B, C) if x.dim() == 4), 1)
+        self.groups = _number_of_groups(B, C)
         self.u = _by_time(u, self.groups)
         self.raw_delta = _by_time(delta, self.groups)
         if delta_bias is not None:
@@ -186,20 +191,9 @@ def scan_forward(
 
 
 @scan_forward.register_fake
-def _(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, *others: object) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, length = u.shape
-    state_size = A.shape[1]
-    groups = next((x.shape[1] for x in (B, C) if x.dim() == 4), 1)
+    state_size, groups = A.shape[1], _number_of_groups(B, C)
     return (
         u.new_empty(batch, length, channels).transpose(1, 2),
         u.new_empty(batch, channels, state_size),
@@ -300,21 +294,9 @@ def scan_backward(  # noqa: PLR0915 - one derivation, read in one go
 
 
 @scan_backward.register_fake
-def _(
-    grad_y: Tensor,
-    grad_last: Tensor | None,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-    starts: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _(grad_y: Tensor, grad_last: Tensor | None, u: Tensor, delta: Tensor, *others: Tensor | None) -> tuple[Tensor, ...]:
     batch, channels, length = u.shape
+    A, B, C, D, z, delta_bias = others[:6]
 
     def by_time() -> Tensor:
         return u.new_empty(batch, length, channels).transpose(1, 2)
@@ -322,16 +304,8 @@ def _(
     def like(x: Tensor | None) -> Tensor:
         return u.new_empty(0 if x is None else x.shape)
 
-    return (
-        by_time(),
-        by_time(),
-        like(A),
-        like(B),
-        like(C),
-        like(D),
-        like(z) if z is None else by_time(),
-        like(delta_bias),
-    )
+    grad_z = like(z) if z is None else by_time()
+    return by_time(), by_time(), like(A), like(B), like(C), like(D), grad_z, like(delta_bias)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
@@ -117,7 +118,7 @@ class PatchEmbed(nn.Module):
         """Return tokens ``(batch, rows · columns, embed_dim)`` of ``(batch, channels, frequency, time)``."""
         if any(self.padding):
             x = F.pad(x, (0, self.padding[1], 0, self.padding[0]))
-        return self.proj(x).flatten(2).transpose(1, 2)
+        return rearrange(self.proj(x), "batch dim f t -> batch (f t) dim")
 
 
 class PositionEmbed(nn.Module):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from einops import rearrange
 from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from evermodels.backbones.video.videomae_foreign import FORMATS
 from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, ShapeError, check_axes
+from evermodels.core.errors import ShapeError, check_axes
 from evermodels.core.specs import InputSpec, VideoSpec
 
 
@@ -136,7 +137,7 @@ class TubeletEmbed(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Turn ``(batch, frames, channels, height, width)`` into ``(batch, n, embed_dim)``, time first, then rows."""
-        return self.proj(video.transpose(1, 2)).flatten(2).transpose(1, 2)
+        return rearrange(self.proj(video.transpose(1, 2)), "batch dim t h w -> batch (t h w) dim")
 
 
 class Attention(nn.Module):
@@ -155,13 +156,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix tokens ``(batch, n, dim)``."""
-        batch, n, dim = x.shape
         bias = None
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
-        q, k, v = F.linear(x, self.qkv.weight, bias).view(batch, n, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = F.linear(x, self.qkv.weight, bias)
+        q, k, v = rearrange(qkv, "batch n (qkv heads dim) -> qkv batch heads n dim", qkv=3, heads=self.num_heads)
         x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop_rate if self.training else 0.0)
-        return self.proj_drop(self.proj(x.transpose(1, 2).reshape(batch, n, dim)))
+        return self.proj_drop(self.proj(rearrange(x, "batch heads n dim -> batch n (heads dim)")))
 
 
 class Block(nn.Module):
@@ -286,8 +287,6 @@ class VideoMAE(PretrainedModel):
         Raises:
             ConfigError: If ``num_classes`` is negative.
         """
-        if num_classes < 0:
-            raise ConfigError(f"num_classes: expected 0 (embedding) or more, got {num_classes}.")
         self.config = self.config.replace(num_classes=num_classes)
         self.num_classes = num_classes
         self.head = self._make_head(num_classes).to(self.fc_norm.weight)
