@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -294,7 +295,7 @@ def _join(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def _name(model: Any) -> str:
     source = getattr(getattr(model, "load_report", None), "source", None)
     if source:
-        return os.path.basename(os.path.normpath(source))  # of a folder its last name, not where it lies  # noqa: PTH119
+        return Path(os.path.normpath(source)).name  # of a folder its last name, not where it lies
     return str(getattr(model, "architecture", None) or type(model).__name__)
 
 

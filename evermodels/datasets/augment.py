@@ -168,36 +168,39 @@ class BandNoise:
 
 
 @dataclass(frozen=True)
-class TimeFlip:
+class _Flip:
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        _probability(self, p=self.p)
+
+    def __call__(self, window: Window, rng: np.random.Generator) -> Window:
+        """Return the changed window, ``(channels, time)`` float32."""
+        return self._flipped(window) if rng.random() < self.p else window
+
+    def _flipped(self, window: Window) -> Window:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TimeFlip(_Flip):
     """Play the window backwards; its power spectrum stays.
 
     Args:
         p: Probability.
     """
 
-    p: float = 0.5
-
-    def __post_init__(self) -> None:
-        _probability(self, p=self.p)
-
-    def __call__(self, window: Window, rng: np.random.Generator) -> Window:
-        """Return the changed window, ``(channels, time)`` float32."""
-        return np.ascontiguousarray(window[:, ::-1]) if rng.random() < self.p else window
+    def _flipped(self, window: Window) -> Window:
+        return np.ascontiguousarray(window[:, ::-1])
 
 
 @dataclass(frozen=True)
-class PolarityFlip:
+class PolarityFlip(_Flip):
     """Change the sign of all channels; their power spectra and mutual relations stay.
 
     Args:
         p: Probability.
     """
 
-    p: float = 0.5
-
-    def __post_init__(self) -> None:
-        _probability(self, p=self.p)
-
-    def __call__(self, window: Window, rng: np.random.Generator) -> Window:
-        """Return the changed window, ``(channels, time)`` float32."""
-        return -window if rng.random() < self.p else window
+    def _flipped(self, window: Window) -> Window:
+        return -window
