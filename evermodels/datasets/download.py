@@ -133,6 +133,16 @@ def fetch(
         UnknownNameError: If there is no such data set.
         DataError: If it cannot be downloaded without a person, a file is not on the publisher's list, a transfer fails,
             a digest is wrong, or the folder holds a different file of that name.
+
+    Example:
+        >>> fetch("eegmat", "data/eegmat", files=("Subject36_1.edf",))
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: eegmat: 'Subject36_1.edf' is not one of its files. Did you mean ...
+        >>> fetch("faces")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: faces: the Face Research Lab London Set cannot be fetched by a program: ...
     """
     source = _source(name)
     if source.base_url is None:

@@ -50,6 +50,11 @@ class Pair(NamedTuple):
         face_id: Id of the person with the face.
         key: Seed of the clip and of the transforms.
         partner: Who else is blended in, or ``None``.
+
+    Example:
+        >>> pair = Pair(label=2, eeg_subject="30", start=1000, face_id="140", key=(0, 1))
+        >>> CLASSES[pair.label], pair.arousal, pair.valence
+        ('arithmetic & neutral', 1, 0)
     """
 
     label: int
@@ -124,6 +129,13 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     Raises:
         DataError: If people of the part are missing from the data.
         ConfigError: If an argument is impossible.
+
+    Example:
+        >>> from evermodels.datasets import EEGMAT, LondonFaces, QuadrantPairs
+        >>> QuadrantPairs(EEGMAT("data/eegmat"), LondonFaces("data/faces"), "test")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: EEGMAT: 'data/eegmat' is not a folder. ...
     """
 
     classes = CLASSES

@@ -80,7 +80,18 @@ class SubjectSplit:
 
 
 class PairSplit(NamedTuple):
-    """The split of a paired set: one for the people with EEG, one for the people with faces."""
+    """The split of a paired set: one for the people with EEG, one for the people with faces.
+
+    Attributes:
+        eeg: The people with EEG.
+        faces: The people with faces.
+
+    Example:
+        >>> eeg = SubjectSplit(train=("00", "01"), validation=("02",), test=("03",))
+        >>> faces = SubjectSplit(train=("a",), validation=("b",), test=("c",))
+        >>> PairSplit(eeg, faces).faces.test
+        ('c',)
+    """
 
     eeg: SubjectSplit
     faces: SubjectSplit

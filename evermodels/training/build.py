@@ -56,6 +56,16 @@ def load_encoder(model: nn.Module, modality: str, folder: str | os.PathLike[str]
 
     Raises:
         CheckpointError: If the file is missing, or tensors are missing, left over, or of other shapes.
+
+    Example:
+        >>> import evermodels as em, tempfile
+        >>> alone = em.create_model("ever_tiny", modalities=("eeg",))
+        >>> both = em.create_model("ever_tiny")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = alone.save_pretrained(folder)
+        ...     copied = load_encoder(both, "eeg", folder)
+        >>> copied == len(alone.eeg_encoder.state_dict())
+        True
     """
     name = f"{modality}_encoder"
     encoder = getattr(model, name, None)

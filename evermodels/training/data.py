@@ -181,6 +181,13 @@ def make_parts(recipe: Recipe, spec: InputSpec, *, seed: int, data_root: str | o
     Raises:
         DataError: If the folder or people are missing.
         ConfigError: If the model eats what this data cannot give.
+
+    Example:
+        >>> from evermodels.training import load_recipe, make_parts
+        >>> make_parts(load_recipe("ever_tiny_quadrant"), InputSpec(), seed=0, data_root="nowhere")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: eegmat: there is no folder 'nowhere/eegmat'. ...
     """
     return _BUILDERS[recipe.data.dataset](recipe, spec, seed=seed, data_root=data_root)
 

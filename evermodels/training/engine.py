@@ -104,6 +104,13 @@ def fit(
         ConfigError: If the recipe does not fit the model or the data.
         CheckpointError: If an encoder to start from is missing or does not fit.
         DataError: If the data is missing, or somebody is in two parts.
+
+    Example:
+        >>> from evermodels.training import fit, load_recipe, run_folder
+        >>> fit(load_recipe("ever_tiny_quadrant"), run_folder("runs", "ever", 0), row="evr")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.UnknownNameError: row: recipe 'ever_tiny_quadrant' has no 'evr'. Did you mean 'ever'? ...
     """
     run_dir = Path(run_dir)
     chosen = recipe.row(row)

@@ -67,6 +67,14 @@ def predict(
 
     Returns:
         The predictions.
+
+    Example:
+        >>> import evermodels as em
+        >>> model = em.create_model("ever_tiny", modalities=("eeg",))
+        >>> item = {"eeg": torch.zeros(19, 500), "label": 0, "eeg_subject": "30", "face_id": "140"}
+        >>> predictions = predict(model, [item, item])
+        >>> predictions.logits.shape, predictions.eeg_subject.tolist()
+        ((2, 4), ['30', '30'])
     """
     tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
     device = next(model.parameters()).device
@@ -98,6 +106,14 @@ def evaluate(model: nn.Module, dataset: Dataset[dict[str, Any]], **settings: Any
 
     Returns:
         As :func:`~evermodels.training.summarize` gives them.
+
+    Example:
+        >>> import evermodels as em
+        >>> model = em.create_model("ever_tiny", modalities=("eeg",))
+        >>> item = {"eeg": torch.zeros(19, 500), "label": 0, "eeg_subject": "30", "face_id": "140"}
+        >>> result = evaluate(model, [item, item], batch_size=1)
+        >>> result["samples"], result["accuracy"] == result["uar"] == result["per_subject"]["uar"]["30"]
+        (2, True)
     """
     return summarize(predict(model, dataset, **settings))
 
@@ -130,6 +146,13 @@ def evaluate_checkpoint(
     Raises:
         CheckpointError: If the checkpoint cannot be loaded.
         ConfigError: If it has other classes than the data, or there is no such part.
+
+    Example:
+        >>> from evermodels.training import load_recipe
+        >>> evaluate_checkpoint("ever_tiny.quadrant", load_recipe("ever_tiny_quadrant"), data_root="nowhere")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: eegmat: there is no folder 'nowhere/eegmat'. ...
     """
     from evermodels.checkpoints.load import from_pretrained
     from evermodels.training.bootstrap import METRICS, interval

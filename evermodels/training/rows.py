@@ -63,6 +63,15 @@ def finetune(
     Raises:
         UnknownNameError: If there is no such row.
         EvermodelsError: As :func:`fit` raises.
+
+    Example:
+        >>> import tempfile
+        >>> from evermodels.training import finetune, load_recipe
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     finetune(load_recipe("ever_tiny_quadrant"), folder, row="eeg", data_root="nowhere", progress=False)
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: eegmat: there is no folder 'nowhere/eegmat'. ...
     """
     settings: dict[str, Any] = {"seed": seed, "data_root": data_root, "progress": progress}
     chosen = recipe.row(row)
@@ -105,6 +114,13 @@ def run_rows(
         ConfigError: If the recipe has no rows, or a row's settings do not fit.
         UnknownNameError: If there is no such row.
         EvermodelsError: As :func:`fit` raises.
+
+    Example:
+        >>> from evermodels.training import load_recipe, run_rows
+        >>> run_rows(load_recipe("ever_tiny_quadrant"), "runs", seeds=(0, 1, 1))
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ConfigError: seeds: expected each once, got [0, 1, 1].
     """
     if not recipe.rows or not seeds:
         raise ConfigError(

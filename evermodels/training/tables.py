@@ -44,6 +44,17 @@ def format_result(result: Mapping[str, Any]) -> str:
 
     Returns:
         Text without a newline at the end.
+
+    Example:
+        >>> people = {"mean": 0.7, "std": 0.1, "uar": {"30": 0.6, "31": 0.8}}
+        >>> part = {"accuracy": 0.75, "uar": 0.7, "per_subject": people}
+        >>> selection = {"epoch": 4, "metric": "uar"}
+        >>> result = {"recipe": "mine", "seed": 0, "parameters": 1200, "selection": selection, "validation": part}
+        >>> lines = format_result({**result, "test": part, "seconds": 60, "command": "evermodels finetune ..."})
+        >>> lines.splitlines()[0]
+        'mine, seed 0: 1,200 parameters, best epoch 4 by uar of the validation people'
+        >>> lines.splitlines()[-2]
+        'test UAR per EEG subject: 0.700 ± 0.100 (2 people)'
     """
     row = f", row {result['row']}" if result.get("row") else ""
     lines = [
@@ -132,6 +143,13 @@ def make_table(
 
     Raises:
         DataError: If a run is not finished, or runs were tested on different samples.
+
+    Example:
+        >>> from evermodels.training import load_recipe, make_table
+        >>> make_table(load_recipe("ever_tiny_quadrant"), "nowhere", seeds=[0], rows=["eeg"])
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: table: nowhere/eeg/seed-0 not finished. Train them with run_rows or ...
     """
     names = [row.name for row in recipe.rows if rows is None or row.name in rows]
     results, runs = {}, {}

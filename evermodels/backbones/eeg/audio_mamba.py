@@ -41,6 +41,14 @@ class AudioMambaConfig(Config):
         norm_eps: Epsilon of the RMS norms.
         drop_rate: Dropout of the tokens after the position embedding.
         drop_path_rate: Stochastic depth of the last block; earlier blocks grow linearly to it from 0.
+
+    Example:
+        >>> AudioMambaConfig(in_chans=19, input_size=(64, 64), patch_size=(8, 8)).grid
+        (8, 8)
+        >>> AudioMambaConfig(direction="bi_fo")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ConfigError: ...direction...
     """
 
     in_chans: int = 1

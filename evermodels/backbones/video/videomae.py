@@ -45,6 +45,14 @@ class VideoMAEConfig(Config):
         attn_drop_rate: Dropout of the attention weights.
         drop_path_rate: Stochastic depth of the last block; it grows linearly from 0.
         head_drop_rate: Dropout before the head.
+
+    Example:
+        >>> VideoMAEConfig(num_frames=32, tubelet_size=4).grid
+        (8, 14, 14)
+        >>> VideoMAEConfig(img_size=(100, 100))
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ConfigError: ...img_size...multiples of patch_size (16)...
     """
 
     num_frames: int = 16
