@@ -33,6 +33,13 @@ from evermodels.training.data import quadrant_parts
 
 FOLDS = 6
 ROWS = ("eeg", "video", "ever")
+BASELINES = (
+    "band power + LR",
+    "PCA + LR",
+    "small CNN",
+    "band power + LR and PCA + LR",
+    "band power + LR and small CNN",
+)
 
 
 def face_folds(people: tuple[str, ...]) -> list[SubjectSplit]:
@@ -125,12 +132,8 @@ def baselines(parts, like: Predictions) -> dict[str, Predictions]:
         return Predictions(both, like.label, like.eeg_subject, like.face_id)
 
     nothing = np.zeros(len(like.label))
-    made = {name: answers(nothing, score) for name, score in valence.items()}
-    return {
-        "band power + LR": answers(arousal, nothing),
-        **made,
-        **{f"band power + LR and {name}": answers(arousal, score) for name, score in valence.items()},
-    }
+    alone = [answers(arousal, nothing), *(answers(nothing, score) for score in valence.values())]
+    return dict(zip(BASELINES, [*alone, *(answers(arousal, score) for score in valence.values())], strict=True))
 
 
 def pool(runs: list[Predictions]) -> Predictions:
@@ -158,7 +161,15 @@ def main() -> None:
             parts = quadrant_parts(settled, spec, seed=options.seed, data_root=root, split=split)
             fit(recipe, run, seed=options.seed, row=row, parts=parts, progress=False)
             found[row] = Predictions.load(run / "predictions.npz")
-        found |= baselines(parts, found["ever"])
+        place = options.run_dir / f"fold-{k}" / "baselines"
+        if not place.is_dir():
+            made = baselines(parts, found["ever"])
+            part = place.with_name("baselines.part")
+            part.mkdir(exist_ok=True)
+            for name, predictions in made.items():
+                predictions.save(part / f"{name}.npz")
+            part.replace(place)
+        found |= {name: Predictions.load(place / f"{name}.npz") for name in BASELINES}
         for name, predictions in found.items():
             answers.setdefault(name, []).append(predictions)
         print(f"fold {k} done", flush=True)
