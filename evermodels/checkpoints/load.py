@@ -107,7 +107,11 @@ def from_pretrained(
     if num_classes is not None:
         _renew_head(model, num_classes)
     model.eval()
-    return model.to(device=device, dtype=dtype or saved_dtype)
+    dtype = dtype or saved_dtype
+    # What was made here, a head or a table, has the default type.
+    if device is None and {saved_dtype, dtype} == {torch.get_default_dtype()}:
+        return model
+    return model.to(device=device, dtype=dtype)
 
 
 def locate(
@@ -212,7 +216,8 @@ def _empty(cls: Any, content: CheckpointConfig, path: Path) -> PretrainedModel:
     try:
         with torch.device("meta"):
             model = cls(cls.config_class.from_dict(content.config))
-            return model.to(DTYPES[content.dtype])
+            dtype = DTYPES[content.dtype]
+            return model if dtype == torch.get_default_dtype() else model.to(dtype)
     except EvermodelsError as error:  # also a name in the config that is in no table
         raise ConfigError(f"{path}: config: {error}") from error
     except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError) as error:

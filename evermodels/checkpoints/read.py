@@ -226,18 +226,22 @@ def _values(stream: BinaryIO, header: Mapping[str, Mapping[str, Any]], path: Pat
         name: torch.empty(row["shape"], dtype=_DTYPES[row["dtype"]], device="cpu") for name, row in header.items()
     }
 
-    def fill(name: str) -> None:
-        memory = tensors[name].reshape(-1).view(torch.uint8).numpy().data  # shares the tensor's memory
-        position = header[name]["start"] + header[name]["data_offsets"][0]
-        while memory:
-            if not (done := _read_at(stream, memory, position)):
-                raise CheckpointError(f"{path}: ended inside {name!r}. It changed while it was read: load it again.")
-            memory, position = memory[done:], position + done
+    names = [name for name, tensor in tensors.items() if tensor.numel()]
+
+    def fill(first: int) -> None:
+        for name in names[first::_READERS]:
+            memory = tensors[name].reshape(-1).view(torch.uint8).numpy().data  # shares the tensor's memory
+            position = header[name]["start"] + header[name]["data_offsets"][0]
+            while memory:
+                if not (done := _read_at(stream, memory, position)):
+                    raise CheckpointError(
+                        f"{path}: ended inside {name!r}. It changed while it was read: load it again."
+                    )
+                memory, position = memory[done:], position + done
 
     # Most of the time goes into fresh pages of memory, which the system hands out to each thread by itself.
     with ThreadPoolExecutor(_READERS) as readers:
-        for _ in readers.map(fill, [name for name, tensor in tensors.items() if tensor.numel()]):
-            pass
+        list(readers.map(fill, range(_READERS)))
     return tensors
 
 
