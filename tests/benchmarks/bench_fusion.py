@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _timing import alternating_medians
+from _timing import alternating_medians, fair_clock
 
 from evermodels.models import EVER
 
@@ -62,7 +61,7 @@ def main() -> None:
     print("| model | batch | pass | two encoders | EVER | EVER over encoders | fusion alone | fusion over encoders |")
     print("|---|---|---|---|---|---|---|---|")
     for name, batch, backward in rows[: 2 if arguments.small else None]:
-        got = alternating_medians(steps(name, batch, backward), repeats=arguments.repeats, clock=time.process_time)
+        got = alternating_medians(steps(name, batch, backward), repeats=arguments.repeats, clock=fair_clock())
         passes = "forward + backward" if backward else "forward"
         print(
             f"| {name} | {batch} | {passes} | {got['encoders']:.3f} s | {got['EVER']:.3f} s "
