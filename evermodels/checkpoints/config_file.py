@@ -125,13 +125,12 @@ def dump_json(value: Mapping[str, Any], where: str) -> bytes:
         ConfigError: For a value that is not plain JSON, or a number that is not finite.
     """
     try:
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"{where}: expected plain JSON values (numbers, strings, lists, mappings): {error}. "
             "Convert tensors and arrays with .tolist() or float()."
         ) from error
-    return (text + "\n").encode("utf-8")
 
 
 def content_digest(content: Mapping[str, Any]) -> str:

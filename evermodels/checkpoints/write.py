@@ -123,10 +123,14 @@ def save_pretrained(
     # The same reader that will load it checks it now, before anything is written.
     checked = parse_config(dump_json(content, "training"), "save_pretrained")
     text = card if isinstance(card, str) else model_card(checked, _card_info(card), name=folder.name)
+    try:
+        readable = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"card: expected a text, in which the folder's name may stand, got {error}.") from error
     with staged(folder) as files:
         weights = stage(files, folder, WEIGHTS_NAME)
         readme = stage(files, folder, CARD_NAME)
-        readme.write_bytes(text.encode("utf-8"))
+        readme.write_bytes(readable)
         save_file(state, weights, metadata={"format": "pt"})
         weights.chmod(readme.stat().st_mode)  # safetensors makes files that only their owner can read
         digest = FileDigest.of_file(weights)

@@ -19,7 +19,7 @@ import atheris
 
 with atheris.instrument_imports(include=["evermodels"]):
     from evermodels.checkpoints.card import CardInfo, model_card
-    from evermodels.checkpoints.config_file import class_of, parse_config
+    from evermodels.checkpoints.config_file import class_of, parse_config, parse_json
     from evermodels.checkpoints.table import TABLE_PATH, parse_table
     from evermodels.core import registry
     from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError
@@ -108,11 +108,11 @@ def run(kind: str, data: bytes) -> None:
         again = {"format_version": 1, "entries": {name: entry.to_dict() for name, entry in table.items()}}
         assert parse_table(json.dumps(again).encode(), "again") == table
     elif kind == "spec":
-        spec = InputSpec.from_dict(json.loads(data))
+        spec = InputSpec.from_dict(parse_json(data, "spec"))
         assert InputSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
         assert spec.eeg is None or spec.eeg.num_samples >= 1
     else:
-        model_card(CONFIG, CardInfo.from_dict(json.loads(data), where="card"), name="x").encode("utf-8")
+        model_card(CONFIG, CardInfo.from_dict(parse_json(data, "card"), where="card"), name="x").encode("utf-8")
 
 
 def one(raw: bytes) -> None:
