@@ -101,6 +101,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="channels of the EEG where the model's are not all there, or a montage such as epoc: the missing ones are "
         "interpolated",
     )
+    sub.add_argument(
+        "--calibrate",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="this person's EEG in the states that the model tells apart, for a model that is calibrated to people "
+        "(the file of --eeg); no labels are needed",
+    )
     sub.add_argument("--video", type=Path, metavar="FILE", help="face video, or a folder of pictures")
     sub.add_argument("--fps", type=float, help="pictures per second of a folder of pictures")
     sub.add_argument(
@@ -284,7 +292,18 @@ def _predict(args: argparse.Namespace) -> int:
             check_target(target, flag)
     model = evermodels.from_pretrained(args.model, ch_names=args.ch_names)
     recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size)
-    result = recognizer.predict(args.eeg, args.video, overlap=args.overlap, fps=args.fps, progress=True)
+    calibration = None
+    if args.calibrate:
+        calibration = recognizer.preprocessor.calibrate(args.calibrate)
+    elif args.eeg is not None and recognizer.input_spec.eeg is not None and recognizer.input_spec.eeg.whiten:
+        print(
+            f"{args.model} is calibrated to the person, here by {args.eeg.name} alone: it should hold the states to be "
+            "told apart. Else give recordings of all of them with --calibrate.",
+            file=sys.stderr,
+        )
+    result = recognizer.predict(
+        args.eeg, args.video, overlap=args.overlap, fps=args.fps, progress=True, calibration=calibration
+    )
     print(result.summary())
     if "interpolated" in result.facts:
         print(f"interpolated: {result.facts['interpolated']}")

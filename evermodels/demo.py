@@ -48,7 +48,8 @@ PARTS = (
 _INTRO = (
     "A small EVER model reads 30 seconds of real EEG of one person at rest and 30 seconds of the same person "
     "subtracting numbers, each beside a neutral or a smiling face of somebody else. It tells four classes apart: rest "
-    "or arithmetic from the EEG, neutral or smiling from the face. Nobody shown here was in its training data."
+    "or arithmetic from the EEG, neutral or smiling from the face. Nobody shown here was in its training data; the EEG "
+    "is calibrated to the person by the spectrum of both stretches together, without their labels."
 )
 _FRAMES = (
     "The frames of one window as the video encoder receives them. There is no openly licensed video that fits, so each "
@@ -89,11 +90,15 @@ def run(out: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = N
             f"{', '.join(known) or 'none by name'}. Use evermodels predict for it."
         )
     print(f"{recognizer.name}: {sum(p.numel() for p in recognizer.model.parameters()):,} parameters")
+    calibration = None
+    if recognizer.input_spec.eeg is not None and recognizer.input_spec.eeg.whiten:
+        calibration = recognizer.preprocessor.calibrate([samples.path(part.eeg) for part in PARTS])
+        print(f"calibrated to this person, without labels: {calibration}")
     results: dict[str, Recognition] = {}
     for number, part in enumerate(PARTS):
         frames, fps = face_frames(part.expression, recognizer.input_spec, seed=number)
         print(f"\n{part.title}")
-        result = recognizer.predict(samples.path(part.eeg), frames, fps=fps, progress=progress)
+        result = recognizer.predict(samples.path(part.eeg), frames, fps=fps, progress=progress, calibration=calibration)
         print(result.summary())
         results[part.title] = result
     page = write_report(

@@ -17,7 +17,7 @@ from evermodels.checkpoints.base import PretrainedModel
 from evermodels.checkpoints.load import from_pretrained
 from evermodels.core.errors import ConfigError, require
 from evermodels.core.specs import InputSpec
-from evermodels.signals import Preprocessor
+from evermodels.signals import Preprocessor, Whitening
 
 __all__ = ["Recognition", "Recognizer", "Top", "describe"]
 
@@ -46,8 +46,9 @@ class Recognition:
         classes: Names of the classes, in the order of the columns.
         embeddings: Embedding of each modality, ``(windows, dim)``, by modality.
         attention: What the model looked at, first axis the windows, by name; see the model's own documentation.
-        inputs: What the model read: ``"eeg"`` ``(windows, channels, time)`` float32 in µV (or standardised, if the
-            model asks for it), ``"video"`` ``(1, frames, 3, height, width)`` uint8, RGB, of the window ``shown``.
+        inputs: What the model read: ``"eeg"`` ``(windows, channels, time)`` float32 in µV (or whitened or standardised,
+            if the model asks for it), ``"video"`` ``(1, frames, 3, height, width)`` uint8, RGB, of the window
+            ``shown``.
         input_spec: What the model asks for.
         shown: Index of the window that the model was surest of; its frames are kept.
         ch_names: Channels of the model, of which ``attention`` and ``regions`` speak: those of ``input_spec``, unless
@@ -201,6 +202,7 @@ class Recognizer:
         sfreq: float | None = None,
         fps: float | None = None,
         video_start: float = 0.0,
+        calibration: Whitening | Sequence[Any] | None = None,
     ) -> Recognition:
         """Read a recording, cut it into windows, and return what the model says about each.
 
@@ -214,6 +216,9 @@ class Recognizer:
             sfreq: Sampling rate of an EEG array in Hz.
             fps: Pictures per second of a picture sequence.
             video_start: When the first frame was taken, in seconds of the EEG recording.
+            calibration: For a model that is calibrated to people (``input_spec.eeg.whiten``): recordings of this person
+                in the states that the model tells apart, no labels needed, or what ``preprocessor.calibrate`` made of
+                them. Default: the recording itself, which should then hold these states.
 
         Returns:
             The result, one row per window.
@@ -231,6 +236,7 @@ class Recognizer:
             sfreq=sfreq,
             fps=fps,
             video_start=video_start,
+            calibration=calibration,
         )
         inputs, count = prepared.tensors, len(prepared)
         outputs = []
@@ -384,6 +390,7 @@ def _inputs(spec: InputSpec | None) -> dict[str, str]:
         rows["EEG"] = (
             f"{len(spec.eeg.ch_names)} channels, {' '.join(spec.eeg.ch_names)}; {spec.eeg.sfreq:g} Hz; "
             f"windows of {spec.eeg.window_seconds:g} s"
+            + ("; calibrated to the person, each channel's spectrum made flat" if spec.eeg.whiten else "")
         )
     if spec is not None and spec.video is not None:
         height, width = spec.video.size

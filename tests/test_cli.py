@@ -91,6 +91,27 @@ def test_predict_for_the_channels_that_there_are(capsys, checkpoint, tmp_path):
     assert code == 0 and own == run(capsys, *predict)[1] and "interpolated" not in own
 
 
+def test_predict_calibrates_to_the_person(capsys, tmp_path):
+    torch.manual_seed(0)
+    model = em.create_model("ever_tiny", whiten=True)
+    model.classes = CLASSES
+    predict = ("predict", "--model", model.save_pretrained(tmp_path / "mine"), "--eeg", REST)
+    both = ("--calibrate", REST, samples.path("eegmat_subject33_arithmetic.edf"))
+    code, out, err = run(capsys, *predict, *both)
+    assert code == 0 and "calibrated" not in err
+    code, alone, err = run(capsys, *predict)
+    assert code == 0 and alone != out and "eegmat_subject33_rest.edf alone" in err and "--calibrate" in err
+    code, itself, _ = run(capsys, *predict, "--calibrate", REST)
+    assert code == 0 and itself == alone
+    code, _, err = run(capsys, *predict, "--calibrate", tmp_path / "nothing.edf")
+    assert code == 2 and "nothing.edf" in err
+
+
+def test_calibration_of_a_model_that_takes_none(capsys, checkpoint):
+    code, _, err = run(capsys, "predict", "--model", checkpoint, "--eeg", REST, "--calibrate", REST)
+    assert code == 2 and "calibration: the model's input spec has whiten=False" in err
+
+
 def test_predict_reads_a_folder_of_pictures(capsys, checkpoint, tmp_path):
     for second in range(10):
         shutil.copy(samples.folder("faces") / "129_smiling.jpg", tmp_path / f"{second:02d}.jpg")

@@ -105,6 +105,25 @@ def test_recordings_of_another_headset(model):
     assert "interpolated" not in by_hand.facts and by_hand.ch_names == model.config.ch_names
 
 
+def test_a_model_that_is_calibrated_to_people():
+    torch.manual_seed(0)
+    calibrated = em.create_model("ever_tiny", whiten=True).eval()
+    recognizer = Recognizer(calibrated)
+    files = [REST, samples.path("eegmat_subject33_arithmetic.edf")]
+    fitted = recognizer.preprocessor.calibrate(files)
+    both, again, alone = (recognizer.predict(REST, calibration=c) for c in (files, fitted, None))
+    np.testing.assert_array_equal(both.probabilities, again.probabilities)
+    assert np.abs(both.inputs["eeg"] - alone.inputs["eeg"]).max() > 1
+    windows = Preprocessor(calibrated.input_spec).eeg(REST, calibration=files)
+    np.testing.assert_array_equal(both.inputs["eeg"], windows.numpy())
+    assert both.facts["EEG"].endswith("calibrated to the person, each channel's spectrum made flat")
+    with pytest.raises(ConfigError, match="calibration: it is for EEG"):
+        recognizer.predict(video=np.zeros((16, 64, 64, 3), np.uint8), fps=16, calibration=files)
+    calibrated.adapt_montage(em.montage.preset("eegmat")[:12])
+    adapted = Recognizer(calibrated).predict(REST, calibration=files)
+    np.testing.assert_array_equal(adapted.inputs["eeg"], both.inputs["eeg"][:, :12])
+
+
 def test_table_summary_and_top_by_hand():
     result = Recognition("m", np.array([0.0, 2.0]), 4.0, np.array([[0.9, 0.1], [0.3, 0.7]]), ("calm", "tense"))
     assert result.to_table() == [

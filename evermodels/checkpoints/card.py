@@ -182,6 +182,12 @@ def _inputs(config: CheckpointConfig) -> str:
             f"- EEG in µV: {len(eeg.ch_names)} channels ({', '.join(eeg.ch_names)}), {eeg.sfreq:g} Hz, windows of "
             f"{eeg.window_seconds:g} s{band}, reference {eeg.reference}, scaling {eeg.scale}."
         )
+        if eeg.whiten:
+            lines.append(
+                "- Calibrated to the person: each channel's spectrum is made flat over that person's recordings before "
+                "they are cut into windows (`evermodels.signals.Whitening`). It takes no labels, but recordings of the "
+                "states to be told apart; scores measured so have seen the test people's unlabelled EEG."
+            )
     if spec.video is not None:
         video = spec.video
         crop = "the face cut out" if video.face_crop else "whole pictures"

@@ -24,6 +24,8 @@ class EEGSpec(Config):
         notch: Mains frequency to remove in Hz, or ``None``.
         reference: ``"as recorded"`` or ``"average"`` (common average over the model's channels).
         scale: ``"none"`` or ``"zscore"`` (each channel of a window to mean 0 and standard deviation 1).
+        whiten: Whether the spectrum of each channel is made flat over the person's recordings before they are cut into
+            windows: a calibration without labels, see :class:`evermodels.signals.Whitening`.
     """
 
     ch_names: tuple[str, ...]
@@ -35,6 +37,7 @@ class EEGSpec(Config):
     notch: float | None = None
     reference: Literal["as recorded", "average"] = "as recorded"
     scale: Literal["none", "zscore"] = "none"
+    whiten: bool = False
 
     def check(self) -> None:
         """Refuse empty or doubled channels and impossible rates."""

@@ -6,12 +6,13 @@ import csv
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evermodels import montage
+from evermodels import montage, signals
 from evermodels.core.errors import ConfigError, DataError, did_you_mean
 from evermodels.datasets.folders import existing_folder
 
@@ -42,6 +43,9 @@ class EEGMAT:
         l_freq: Lower edge of a band-pass in Hz, or ``None`` (the publisher has cut below 0.5 Hz and above 45 Hz).
         h_freq: Upper edge of a band-pass in Hz, or ``None``.
         reference: ``"as recorded"``, or ``"average"`` to subtract the mean over the chosen channels.
+        whiten: Whether each channel's spectrum is made flat over all recordings of the person that ``task`` names: a
+            calibration without labels, see :class:`evermodels.signals.Whitening`. It sees the whole of a test person's
+            recordings, so its results are transductive.
         subjects: Ids that must be there (default: everybody in the folder).
 
     Raises:
@@ -67,6 +71,7 @@ class EEGMAT:
         l_freq: float | None = None,
         h_freq: float | None = None,
         reference: str = "as recorded",
+        whiten: bool = False,
         subjects: Sequence[str] | None = None,
     ) -> None:
         self.root = existing_folder(root, "EEGMAT")
@@ -81,7 +86,7 @@ class EEGMAT:
             raise ConfigError(f"reference: expected 'as recorded' or 'average', got {reference!r}.")
         self.ch_names = montage.canonical_all(montage.preset("eegmat") if ch_names is None else ch_names)
         self.sfreq, self.window_seconds, self.overlap = float(sfreq), float(window_seconds), float(overlap)
-        self.l_freq, self.h_freq, self.reference = l_freq, h_freq, reference
+        self.l_freq, self.h_freq, self.reference, self.whiten = l_freq, h_freq, reference, whiten
         self.window_samples = round(self.window_seconds * self.sfreq)
         self.step_samples = max(1, round(self.window_samples * (1 - self.overlap)))
         self._files = self._index(subjects)
@@ -171,27 +176,32 @@ class EEGMAT:
             DataError: If there is no such person or state, or the recording is shorter than a window.
             SignalError: If the file is cut short or lacks a channel.
         """
-        key = (subject, state)
-        if key not in self._recordings:
-            data = self._read(self.path(subject, state))
+        self.path(subject, state)  # refuses who and what is not there
+        if (subject, state) not in self._recordings:
+            self._read(subject, [state] if not self.whiten else self.task)
+        return self._recordings[subject, state]
+
+    def _read(self, subject: str, states: Sequence[str]) -> None:
+        recordings = {state: self._filtered(self.path(subject, state)) for state in states}
+        if self.whiten:
+            whitening = signals.Whitening.fit(list(recordings.values()))
+            recordings = {state: whitening(recording) for state, recording in recordings.items()}
+        for state, recording in recordings.items():
+            data = np.array(recording.data, dtype=np.float32)
             data.flags.writeable = False
-            self._recordings[key] = data
-        return self._recordings[key]
+            self._recordings[subject, state] = data
 
-    def _read(self, path: Path) -> NDArray[np.float32]:
-        from evermodels import signals
-
+    def _filtered(self, path: Path) -> signals.EEGRecording:
         recording = signals.read_eeg(path, ch_names=self.ch_names)
         recording = signals.band_pass(signals.resample(recording, self.sfreq), self.l_freq, self.h_freq)
-        data = np.array(recording.data, dtype=np.float32)
         if self.reference == "average":
-            data -= data.mean(axis=0)
-        if data.shape[1] < self.window_samples:
+            recording = replace(recording, data=recording.data - recording.data.mean(axis=0))
+        if recording.data.shape[1] < self.window_samples:
             raise DataError(
-                f"EEGMAT: {path.name} lasts {data.shape[1] / self.sfreq:.1f} s, less than a window of "
+                f"EEGMAT: {path.name} lasts {recording.duration:.1f} s, less than a window of "
                 f"{self.window_seconds:g} s. Download it again, or choose a shorter window_seconds."
             )
-        return data
+        return recording
 
     def num_samples(self, subject: str, state: str) -> int:
         """Return the length of one recording in samples at :attr:`sfreq`."""

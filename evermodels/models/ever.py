@@ -171,7 +171,8 @@ class EVER(PretrainedModel):
         A :class:`~evermodels.layers.MontageAdapter` comes before the model; no weight changes. ``input_spec`` asks for
         the new channels, so that a :class:`~evermodels.signals.Preprocessor` made afterwards follows, and a saved
         checkpoint keeps them (``config.source_ch_names``). Channels are interpolated in µV: where the config asks for
-        an average reference or z-scores, EVER makes them afterwards. The model's own names undo an earlier call.
+        an average reference or z-scores, EVER makes them afterwards. A calibration to the person (``whiten``) is
+        that of the recorded channels, before. The model's own names undo an earlier call.
 
         Args:
             ch_names: The recording's channels in its order, any spelling; those that the model lacks are of use for

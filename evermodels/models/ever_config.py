@@ -58,6 +58,7 @@ class EVERConfig(Config):
         notch: Mains frequency to remove in Hz.
         reference: ``"as recorded"`` or ``"average"``.
         scale: ``"none"`` or ``"zscore"``, per channel and window.
+        whiten: Whether recordings are calibrated to the person first, each channel's spectrum made flat.
         face_crop: Whether faces are cut out of the frames.
 
     Raises:
@@ -105,6 +106,7 @@ class EVERConfig(Config):
     notch: float | None = None
     reference: Literal["as recorded", "average"] = "as recorded"
     scale: Literal["none", "zscore"] = "none"
+    whiten: bool = False
     face_crop: bool = True
 
     def check(self) -> None:
@@ -176,6 +178,7 @@ class EVERConfig(Config):
             notch=self.notch,
             reference="as recorded" if raw else self.reference,
             scale="none" if raw else self.scale,
+            whiten=self.whiten,
         )
         video = VideoSpec(num_frames=self.num_frames, size=self.img_size, face_crop=self.face_crop)
         return InputSpec(

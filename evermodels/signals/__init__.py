@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from evermodels.signals.filters import band_pass, notch, resample, sliding_windows
     from evermodels.signals.preprocessor import Inputs, Preprocessor
     from evermodels.signals.video import read_video, video_duration
+    from evermodels.signals.whitening import Whitening
 
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "HaarFaceCrop",
     "Inputs",
     "Preprocessor",
+    "Whitening",
     "band_pass",
     "crop_faces",
     "haar_face_crop",
@@ -38,5 +40,6 @@ __getattr__, __dir__ = lazy_names(
         "filters": ("band_pass", "notch", "resample", "sliding_windows"),
         "preprocessor": ("Inputs", "Preprocessor"),
         "video": ("read_video", "video_duration"),
+        "whitening": ("Whitening",),
     },
 )

@@ -57,7 +57,7 @@ def resample(recording: EEGRecording, sfreq: float) -> EEGRecording:
             )
         return _filters().resample(x, up=sfreq, down=recording.sfreq, method="fft", verbose="ERROR")
 
-    return replace(_by_segment(recording, function), sfreq=float(sfreq))
+    return replace(by_segment(recording, function), sfreq=float(sfreq))
 
 
 def band_pass(recording: EEGRecording, l_freq: float | None, h_freq: float | None) -> EEGRecording:
@@ -92,7 +92,7 @@ def band_pass(recording: EEGRecording, l_freq: float | None, h_freq: float | Non
         )
     if l_freq is None and h_freq is None:
         return recording
-    return _by_segment(recording, lambda x: _filters().filter_data(x, recording.sfreq, l_freq, h_freq, verbose="ERROR"))
+    return by_segment(recording, lambda x: _filters().filter_data(x, recording.sfreq, l_freq, h_freq, verbose="ERROR"))
 
 
 def notch(recording: EEGRecording, freq: float) -> EEGRecording:
@@ -120,7 +120,7 @@ def notch(recording: EEGRecording, freq: float) -> EEGRecording:
     freqs = np.arange(freq, recording.sfreq / 2 / 1.01 - 1.0, freq)
     if freqs.size == 0:
         return recording
-    return _by_segment(recording, lambda x: _filters().notch_filter(x, recording.sfreq, freqs, verbose="ERROR"))
+    return by_segment(recording, lambda x: _filters().notch_filter(x, recording.sfreq, freqs, verbose="ERROR"))
 
 
 def sliding_windows(
@@ -196,7 +196,13 @@ def _filters() -> ModuleType:
     return require("mne.filter", extra="eeg", purpose="filter and resample EEG")
 
 
-def _by_segment(recording: EEGRecording, function: Callable[[np.ndarray], np.ndarray]) -> EEGRecording:
+def by_segment(recording: EEGRecording, function: Callable[[np.ndarray], np.ndarray]) -> EEGRecording:
+    """Apply a function to each uninterrupted stretch of a recording.
+
+    Args:
+        recording: The recording.
+        function: Takes and returns ``(channels, time)`` float64; may change the length.
+    """
     parts = [function(recording.data[:, a:b].astype(np.float64)) for a, b in recording.segments]
     ends = np.cumsum([0, *(part.shape[1] for part in parts)])
     segments = tuple((int(a), int(b)) for a, b in pairwise(ends))

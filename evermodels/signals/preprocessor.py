@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from evermodels.signals.eeg import EEGRecording, MissingChannelsError, read_eeg
 from evermodels.signals.faces import FaceFinder, HaarFaceCrop
 from evermodels.signals.filters import band_pass, notch, recording_windows, resample
 from evermodels.signals.video import read_clips, video_duration
+from evermodels.signals.whitening import Whitening
+
+Calibration: TypeAlias = Whitening | Sequence[Any] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,51 @@ class Preprocessor:
         else:
             self.face = face
 
+    def calibrate(
+        self,
+        sources: Sequence[Any],
+        *,
+        ch_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        sfreq: float | None = None,
+    ) -> Whitening:
+        """Take a person's average spectrum, for a model whose input spec asks for it (``whiten``).
+
+        No labels are needed, but recordings of that person in the states which the model is to tell apart: over one
+        state alone, that state becomes the person's usual one. Each recording counts alike.
+
+        Args:
+            sources: Recordings of one person, each as in :func:`~evermodels.signals.read_eeg`.
+            ch_names: Names of the arrays' rows.
+            unit: Unit of the arrays.
+            sfreq: Sampling rate of the arrays in Hz.
+
+        Returns:
+            The filters; give them as ``calibration`` with each recording of this person.
+
+        Raises:
+            ConfigError: If the model is not calibrated to people, or there is no recording.
+            SignalError: If a recording is unusable, shorter than 10 s, or has a flat channel.
+
+        Example:
+            >>> spec = InputSpec(eeg=EEGSpec(ch_names=("Cz",), sfreq=100.0, window_seconds=2.0, whiten=True))
+            >>> preprocessor = Preprocessor(spec)
+            >>> rest, task = 1e-5 * np.random.default_rng(0).standard_normal((2, 1, 3000))
+            >>> form = {"ch_names": ["Cz"], "unit": "V", "sfreq": 100.0}
+            >>> whitening = preprocessor.calibrate([rest, task], **form)
+            >>> whitening
+            Whitening(1 channels, 100 Hz, from 60.0 s)
+            >>> preprocessor.eeg(task, calibration=whitening, **form).shape
+            torch.Size([15, 1, 200])
+        """
+        self._check_whitens()
+        if isinstance(sources, str | os.PathLike) or not isinstance(sources, Sequence):
+            raise ConfigError(
+                f"calibration: expected a list of recordings or a Whitening, got {type(sources).__name__}. Put a "
+                "single recording into a list."
+            )
+        return Whitening.fit([self._read(source, ch_names, unit, sfreq)[0] for source in sources])
+
     def eeg(
         self,
         source: Any,
@@ -87,12 +136,13 @@ class Preprocessor:
         unit: str | None = None,
         sfreq: float | None = None,
         overlap: float = 0.0,
+        calibration: Calibration = None,
     ) -> Tensor:
         """Return a recording's windows as the model takes them.
 
         Channels are picked and ordered by name (missing ones are an error, extra ones are left out; a model that was
         adapted to another montage asks for that montage's, and interpolates by itself); then notch, band-pass,
-        reference, resampling, windows and scaling, as the spec says.
+        reference, resampling, whitening, windows and scaling, as the spec says.
 
         Args:
             source: As in :func:`~evermodels.signals.read_eeg`.
@@ -100,15 +150,18 @@ class Preprocessor:
             unit: Unit of an array.
             sfreq: Sampling rate of an array in Hz.
             overlap: Part of a window that it shares with the next, ``0 <= overlap < 1``.
+            calibration: Where the spec asks for whitening, what it is fitted to: a list of this person's recordings of
+                the same form, or what :meth:`calibrate` returned (default: the recording itself).
 
         Returns:
-            ``(windows, channels, time)`` float32 in µV (or standardised, where the spec says so).
+            ``(windows, channels, time)`` float32 in µV (or whitened or standardised, where the spec says so).
 
         Raises:
             ConfigError: If the model takes no EEG, or ``overlap`` is impossible.
             SignalError: If a channel is missing, or the recording is unusable or shorter than a window.
         """
         recording, _ = self._read(source, ch_names, unit, sfreq)
+        recording = self._whitened(recording, calibration, ch_names, unit, sfreq)
         return self._windows(recording, overlap)[0]
 
     def video(
@@ -153,6 +206,7 @@ class Preprocessor:
         fps: float | None = None,
         video_start: float = 0.0,
         window_seconds: float | None = None,
+        calibration: Calibration = None,
     ) -> Inputs:
         """Return all inputs of a model, window by window.
 
@@ -166,6 +220,7 @@ class Preprocessor:
             fps: Pictures per second of a picture sequence.
             video_start: When the first frame was taken, in seconds of the EEG recording (default 0).
             window_seconds: Window length for video without EEG; the EEG spec's, or the whole video, by default.
+            calibration: As in :meth:`eeg`.
 
         Returns:
             The tensors and the window times. With both modalities, only windows that both cover.
@@ -182,11 +237,14 @@ class Preprocessor:
         if video is not None:
             self._video_spec()
         if eeg is None:
+            if calibration is not None:
+                raise ConfigError("calibration: it is for EEG, and there is none. Leave it out, or give eeg.")
             return self._video_only(video, overlap, fps, window_seconds)
         length = self._eeg_spec().window_seconds
         if window_seconds is not None and window_seconds != length:
             raise ConfigError(f"window_seconds: the model's EEG window is {length:g} s, got {window_seconds!r}.")
         recording, dropped = self._read(eeg, ch_names, unit, sfreq)
+        recording = self._whitened(recording, calibration, ch_names, unit, sfreq)
         tensor, starts = self._windows(recording, overlap)
         tensors = {"eeg": tensor}
         if video is not None:
@@ -267,6 +325,33 @@ class Preprocessor:
             centred = recording.data - recording.data.mean(axis=0, keepdims=True)
             recording = replace(recording, data=centred)
         return resample(recording, spec.sfreq), dropped
+
+    def _check_whitens(self) -> None:
+        if not self._eeg_spec().whiten:
+            raise ConfigError(
+                "calibration: the model's input spec has whiten=False, so it takes recordings as they are. Leave it "
+                "out."
+            )
+
+    def _whitened(
+        self,
+        recording: EEGRecording,
+        calibration: Calibration,
+        ch_names: Sequence[str] | None,
+        unit: str | None,
+        sfreq: float | None,
+    ) -> EEGRecording:
+        if calibration is not None:
+            self._check_whitens()
+        elif not self._eeg_spec().whiten:
+            return recording
+        if calibration is None:
+            whitening = Whitening.fit(recording)
+        elif isinstance(calibration, Whitening):
+            whitening = calibration
+        else:
+            whitening = self.calibrate(calibration, ch_names=ch_names, unit=unit, sfreq=sfreq)
+        return whitening(recording)
 
     def _windows(self, recording: EEGRecording, overlap: float) -> tuple[Tensor, np.ndarray]:
         spec = self._eeg_spec()

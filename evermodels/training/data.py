@@ -87,6 +87,7 @@ def _eegmat(folder: Path, spec: EEGSpec) -> EEGMAT:
         l_freq=spec.l_freq,
         h_freq=spec.h_freq,
         reference=spec.reference,
+        whiten=spec.whiten,
     )
 
 

@@ -30,7 +30,7 @@ class Row(Config):
 
     Args:
         name: Its name, also of its run folders.
-        table: The paper's table that it belongs to.
+        table: The paper's table that it belongs to; 0 (default) for none.
         title: How the table calls it (default: the name).
         overrides: Changed values, nested as in the recipe.
         init_from: Earlier rows whose encoder weights it starts from, by modality; the encoder is taken whole.
@@ -46,7 +46,7 @@ class Row(Config):
     """
 
     name: str
-    table: int
+    table: int = 0
     title: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     init_from: Mapping[str, str] = field(default_factory=dict)

@@ -207,10 +207,11 @@ def _markdown(table: Mapping[str, Any]) -> str:
     ]
     rows: Mapping[str, Mapping[str, Any]] = table["rows"]
     metrics = [m for m in METRICS if all(m in row for row in rows.values())]
-    for number in sorted({row["table"] for row in rows.values()}):
+    for number in sorted({row["table"] for row in rows.values()}, key=lambda n: (n == 0, n)):
         chosen = [name for name, row in rows.items() if row["table"] == number or name == table["full"]]
         head = ["row", *(_TITLES[m] for m in metrics), "UAR 95 %", "UAR per subject", "UAR minus full model"]
-        lines += [f"## As Table {number} of the paper", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        title = f"As Table {number} of the paper" if number else "Beside the paper's tables"
+        lines += [f"## {title}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
         for name in chosen:
             row = rows[name]
             ends = row["uar"]["interval"]

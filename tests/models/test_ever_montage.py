@@ -51,6 +51,14 @@ def test_missing_channels_are_interpolated_before_the_model(make, batch, assert_
     assert model.config.ch_names == plain.config.ch_names
 
 
+def test_recordings_are_still_calibrated_to_the_person(make):
+    model = make(whiten=True)
+    model.adapt_montage(HEADSET)
+    assert model.input_spec.eeg.whiten and model.config.input_spec().eeg.whiten
+    model.adapt_montage(model.config.ch_names)
+    assert model.input_spec == make(whiten=True).input_spec
+
+
 def test_the_last_call_counts_and_own_names_undo_it(make, batch, assert_same):
     model = make()
     spec = model.input_spec

@@ -39,7 +39,20 @@ def test_the_rows_are_those_of_tables_3_and_4():
     assert (config["naive_align"]["fusion"], config["naive_align"]["alignment"]) == ("naive", "correlation")
     assert config["bih_gcn"].get("fusion", "bih_gcn") == "bih_gcn" and config["bih_gcn"]["alignment"] == "none"
     assert config["ever"]["alignment"] == "correlation"
+    assert {row.name for row in recipe.rows if not row.table} == {"eeg_raw", "ever_raw"}
     assert config["ever_no_both"]["local_mask"] is False and config["ever_no_both"]["region_edges"] is False
+
+
+def test_the_rows_without_calibration_differ_in_nothing_else():
+    recipe = load_recipe("ever_tiny_quadrant")
+    for name in ("eeg", "ever"):
+        plain, raw = (recipe.for_row(row).to_dict() for row in (name, f"{name}_raw"))
+        assert plain["model"]["config"].pop("whiten") is True and raw["model"]["config"].pop("whiten") is False
+        for whole in (plain, raw):
+            whole.pop("rows")
+        assert plain == raw
+    init = recipe.row("ever_raw").init_from
+    assert init == {"eeg": "eeg_raw", "video": "video"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,164 @@
+"""Calibration to a person: filters that make the spectrum of each channel flat over that person's recordings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import oaconvolve
+
+from evermodels.core.errors import ConfigError, SignalError
+from evermodels.signals.eeg import EEGRecording
+from evermodels.signals.filters import by_segment, recording_windows
+
+LEVEL = 10.0
+"""Standard deviation in µV of white noise that has the spectrum which every channel gets."""
+
+SECONDS = 2.0
+"""Length of the stretches that are averaged, and of the filters."""
+
+SHORTEST = 10.0
+"""The least recording in seconds from which a spectrum is taken."""
+
+_FLOOR = 0.01
+_SILENT = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    r"""Filters, one a channel, that make the average spectrum of one person's recordings flat.
+
+    People differ more in the spectrum of their EEG than their states do: the direction of an effect carries over to new
+    people, its threshold does not. Divided by a person's own average spectrum, what is left of a window is how it
+    differs from that person's usual. The average needs no labels, but it needs recordings of the states between which a
+    model is to tell: over a recording of one state alone, that state becomes the usual one.
+
+    With :math:`S_{ckrt}` the short-time spectrum of channel c, frequency k, recording r and stretch t (2 s, Hann
+    window, half overlapping) the average and the filter's gain are
+
+    .. math::
+        \log P_{ck} = \tfrac1R \sum_r \tfrac1{T_r} \sum_t \log |S_{ckrt}|^2, \qquad g_{ck} \propto P_{ck}^{-1/2}
+
+    The mean of logarithms is not carried away by artefacts, and each recording counts alike, however long it is, so
+    that a length gives nothing away. The filters have zero phase and 2 s of taps. Frequencies at which the recording
+    holds next to nothing are not raised to the level of the others (:math:`P` is at least a hundredth of its median
+    over k). White noise of 10 µV keeps its size.
+
+    Source: our choice, no paper's; spectral whitening is common in speech and seismology, and standardising features by
+    a person's own unlabelled recording in EEG.
+
+    Args:
+        ch_names: Channels.
+        sfreq: Sampling rate in Hz.
+        kernels: Impulse responses, ``(channels, taps)``, an odd number of taps with the middle at time 0.
+        seconds: How much was averaged, in seconds.
+
+    Example:
+        >>> noise = np.random.default_rng(0).standard_normal((1, 6000))
+        >>> red = EEGRecording(noise[:, 1:] + 0.8 * noise[:, :-1], ("Cz",), 100.0)  # neighbours correlate by 0.49
+        >>> white = Whitening.fit(red)(red).data[0]
+        >>> bool(abs(np.corrcoef(white[1:], white[:-1])[0, 1]) < 0.03), round(float(white.std()))
+        (True, 10)
+    """
+
+    ch_names: tuple[str, ...]
+    sfreq: float
+    kernels: np.ndarray
+    seconds: float
+
+    @classmethod
+    def fit(cls, recordings: EEGRecording | Sequence[EEGRecording]) -> Whitening:
+        """Take the average spectrum over one person's recordings.
+
+        Args:
+            recordings: One or several of the same channels and rate, already filtered, referenced and resampled.
+
+        Raises:
+            ConfigError: If there is none.
+            SignalError: If channels or rates differ, a recording is shorter than 10 s, or a channel is flat.
+        """
+        several = [recordings] if isinstance(recordings, EEGRecording) else list(recordings)
+        if not several:
+            raise ConfigError("recordings: expected at least one, got none.")
+        first = several[0]
+        for other in several[1:]:
+            if other.ch_names != first.ch_names or other.sfreq != first.sfreq:
+                raise SignalError(
+                    f"recordings: expected the same channels and rate in all, got {', '.join(first.ch_names)} at "
+                    f"{first.sfreq:g} Hz and {', '.join(other.ch_names)} at {other.sfreq:g} Hz. Pick and resample them."
+                )
+        average = np.mean([_mean_log_power(recording) for recording in several], axis=0)
+        return cls(
+            first.ch_names, first.sfreq, _kernels(average, _taps(first.sfreq)), float(sum(r.duration for r in several))
+        )
+
+    def __call__(self, recording: EEGRecording) -> EEGRecording:
+        """Filter a recording.
+
+        Args:
+            recording: One of the same person, channels and rate.
+
+        Raises:
+            SignalError: If its channels or rate are others.
+        """
+        if recording.ch_names != self.ch_names or recording.sfreq != self.sfreq:
+            raise SignalError(
+                f"recording: expected the channels {', '.join(self.ch_names)} at {self.sfreq:g} Hz, which the "
+                f"whitening was fitted to, got {', '.join(recording.ch_names)} at {recording.sfreq:g} Hz."
+            )
+        half = self.kernels.shape[1] // 2
+
+        def filtered(x: np.ndarray) -> np.ndarray:
+            centred = x - x.mean(axis=1, keepdims=True)
+            padded = np.pad(centred, ((0, 0), (half, half)), mode="symmetric")
+            return oaconvolve(padded, self.kernels, mode="valid", axes=-1)
+
+        return by_segment(recording, filtered)
+
+    def __repr__(self) -> str:
+        return f"Whitening({len(self.ch_names)} channels, {self.sfreq:g} Hz, from {self.seconds:.1f} s)"
+
+
+def _taps(sfreq: float) -> int:
+    return max(8, 2 * round(SECONDS * sfreq / 2))
+
+
+def _mean_log_power(recording: EEGRecording) -> np.ndarray:
+    if recording.duration < SHORTEST:
+        raise SignalError(
+            f"eeg: {recording.duration:.1f} s are too short for the person's average spectrum, which the model's input "
+            f"spec asks for (whiten); at least {SHORTEST:g} s are needed. Give more of the same person's recordings as "
+            "calibration."
+        )
+    length = _taps(recording.sfreq)
+    windows, _ = recording_windows(recording, length / recording.sfreq, 0.5)
+    windows = windows.astype(np.float64)
+    windows -= windows.mean(axis=-1, keepdims=True)
+    flat = [n for n, spread in zip(recording.ch_names, windows.std(-1).max(0), strict=True) if spread < _SILENT]
+    if flat:
+        raise SignalError(
+            f"eeg: channel {', '.join(flat)} is flat, so it has no spectrum to be calibrated by. Leave it out and "
+            "carry the model to the others, which interpolates it: evermodels.from_pretrained(name, ch_names=[...])."
+        )
+    power = np.abs(np.fft.rfft(windows * _hann(length), axis=-1)) ** 2
+    # A stretch without any signal (a cable off for seconds) must not pull the mean of logarithms to minus infinity.
+    return np.log(np.maximum(power, _SILENT**2 * length)).mean(axis=0)
+
+
+def _hann(length: int) -> np.ndarray:
+    return np.hanning(length + 1)[:-1]
+
+
+def _kernels(log_power: np.ndarray, taps: int) -> np.ndarray:
+    # The two ends hold half of a bin and what is left of the offset: their neighbours stand for them.
+    log_power[:, 0], log_power[:, -1] = log_power[:, 1], log_power[:, -2]
+    power = np.exp(log_power)
+    power = np.maximum(power, _FLOOR * np.median(power, axis=-1, keepdims=True))
+    # Of white noise with standard deviation s, the mean of log |S|² is log(s² Σw²) less Euler's constant.
+    white = LEVEL**2 * (_hann(taps) ** 2).sum() * math.exp(-np.euler_gamma)
+    gain = np.sqrt(white / power)
+    response = np.fft.fftshift(np.fft.irfft(gain, taps, axis=-1), axes=-1)
+    response = np.concatenate([response, response[:, :1]], axis=1)  # symmetric about the middle
+    return np.asarray(response * np.hanning(taps + 1))
