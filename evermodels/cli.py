@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments without the program's name; ``None`` takes those of the process.
 
     Returns:
-        0 when all went well, 2 for bad arguments or input (one line on stderr says what and the way out), 130 after
+        0 when all went well, 2 for bad arguments or input (stderr says what and the way out), 130 after
         Ctrl-C.
 
     Example:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return OK
         except (EvermodelsError, OSError) as error:
-            print(f"evermodels: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"evermodels: {str(error).strip()}", file=sys.stderr)
             return BAD_INPUT
 
 
@@ -295,12 +295,6 @@ def _predict(args: argparse.Namespace) -> int:
     calibration = None
     if args.calibrate:
         calibration = recognizer.preprocessor.calibrate(args.calibrate)
-    elif args.eeg is not None and recognizer.input_spec.eeg is not None and recognizer.input_spec.eeg.whiten:
-        print(
-            f"{args.model} is calibrated to the person, here by {args.eeg.name} alone: it should hold the states to be "
-            "told apart. Else give recordings of all of them with --calibrate.",
-            file=sys.stderr,
-        )
     result = recognizer.predict(
         args.eeg, args.video, overlap=args.overlap, fps=args.fps, progress=True, calibration=calibration
     )

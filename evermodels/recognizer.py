@@ -218,7 +218,7 @@ class Recognizer:
             video_start: When the first frame was taken, in seconds of the EEG recording.
             calibration: For a model that is calibrated to people (``input_spec.eeg.whiten``): recordings of this person
                 in the states that the model tells apart, no labels needed, or what ``preprocessor.calibrate`` made of
-                them. Default: the recording itself, which should then hold these states.
+                them. Default: the recording itself, which should then hold these states; a warning says so.
 
         Returns:
             The result, one row per window.

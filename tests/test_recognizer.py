@@ -111,7 +111,7 @@ def test_a_model_that_is_calibrated_to_people():
     recognizer = Recognizer(calibrated)
     files = [REST, samples.path("eegmat_subject33_arithmetic.edf")]
     fitted = recognizer.preprocessor.calibrate(files)
-    both, again, alone = (recognizer.predict(REST, calibration=c) for c in (files, fitted, None))
+    both, again, alone = (recognizer.predict(REST, calibration=c) for c in (files, fitted, [REST]))
     np.testing.assert_array_equal(both.probabilities, again.probabilities)
     assert np.abs(both.inputs["eeg"] - alone.inputs["eeg"]).max() > 1
     windows = Preprocessor(calibrated.input_spec).eeg(REST, calibration=files)

@@ -159,6 +159,9 @@ class Preprocessor:
         Raises:
             ConfigError: If the model takes no EEG, or ``overlap`` is impossible.
             SignalError: If a channel is missing, or the recording is unusable or shorter than a window.
+
+        Warns:
+            UserWarning: If the spec asks for whitening and no ``calibration`` is given.
         """
         recording, _ = self._read(source, ch_names, unit, sfreq)
         recording = self._whitened(recording, calibration, ch_names, unit, sfreq)
@@ -230,7 +233,8 @@ class Preprocessor:
             SignalError: If a recording is unusable, or the two have no window in common.
 
         Warns:
-            UserWarning: If windows of the EEG are left out because the video does not cover them.
+            UserWarning: If windows of the EEG are left out because the video does not cover them, or the spec asks for
+                whitening and no ``calibration`` is given.
         """
         if eeg is None and video is None:
             raise ConfigError(f"inputs: give at least one of {', '.join(self.input_spec.modalities)}; got none.")
@@ -346,6 +350,12 @@ class Preprocessor:
         elif not self._eeg_spec().whiten:
             return recording
         if calibration is None:
+            warnings.warn(
+                "eeg: the model is calibrated to the person, here by this recording alone. If it holds only one of the "
+                "states that the model tells apart, give calibration=[...], recordings of all of them (no labels are "
+                "needed; --calibrate on the command line); if it holds them all, calibration=[this recording] says so.",
+                stacklevel=3,
+            )
             whitening = Whitening.fit(recording)
         elif isinstance(calibration, Whitening):
             whitening = calibration

@@ -16,6 +16,21 @@ from evermodels.training.optim import MovingAverage
 _NAME = re.compile(r"^state-(\d{4,})$")
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all, also where several processes write it.
+
+    Args:
+        path: The file.
+        text: Its content.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, whole or not at all.
 
@@ -23,13 +38,7 @@ def write_json(path: Path, value: Any) -> None:
         path: The file.
         value: Plain JSON types.
     """
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, allow_nan=False, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -13,21 +13,17 @@ recall over the four classes, with intervals by bootstrap over EEG and face peop
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-from quadrant_baselines import all_windows, choose, grey, pair_windows
+from quadrant_baselines import all_windows, choose, last_frames, pair_windows, small_cnn
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
-from evermodels.datasets import LondonFaces, PairSplit, QuadrantPairs, SubjectSplit, subject_folds
+from evermodels.datasets import LondonFaces, PairSplit, SubjectSplit, subject_folds
 from evermodels.training import Predictions, build_model, fit, interval, load_recipe, paired_difference, run_folder
 from evermodels.training.data import quadrant_parts
 
@@ -50,61 +46,6 @@ def face_folds(people: tuple[str, ...]) -> list[SubjectSplit]:
         SubjectSplit(tuple(p for i, b in enumerate(blocks) if i not in {k, n} for p in b), blocks[n], blocks[k])
         for k, n in enumerate(following)
     ]
-
-
-def last_frames(part: QuadrantPairs, epochs: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Grey last frames and their expressions, of several epochs in training."""
-    frames, valence = [], []
-    for epoch in range(epochs):
-        part.set_epoch(epoch)
-        frames += [part.frames(i)[-1] for i in range(len(part))]
-        valence += [pair.valence for pair in part.pairs]
-    return grey(np.stack(frames)), np.array(valence)
-
-
-class SmallCNN(nn.Sequential):
-    """Four convolutions on 64 × 64 grey pictures."""
-
-    def __init__(self) -> None:
-        widths = (1, 16, 32, 64, 64)
-        blocks = [
-            nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
-            for a, b in itertools.pairwise(widths)
-        ]
-        super().__init__(nn.Unflatten(1, (1, 64, 64)), *blocks, nn.Flatten(), nn.Dropout(0.5), nn.Linear(1024, 1))
-
-
-def groups(count: int, size: int = 64) -> Iterator[torch.Tensor]:
-    """Shuffled batches in which the four matched items stay together."""
-    order = torch.randperm(count // 4)
-    items = (order[:, None] * 4 + torch.arange(4)).flatten()
-    return iter(items.split(size))
-
-
-def small_cnn(train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], epochs: int = 12):
-    """Train with the epoch chosen on validation people; returns the scoring function."""
-    torch.manual_seed(0)
-    model, (x, y), best = SmallCNN(), (torch.from_numpy(a).float() for a in train), (-1.0, {})
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-
-    def score(pictures: np.ndarray) -> np.ndarray:
-        model.eval()
-        with torch.inference_mode():
-            return torch.cat([model(c)[:, 0] for c in torch.from_numpy(pictures).split(128)]).numpy()
-
-    for _ in range(epochs):
-        model.train()
-        for batch in groups(len(y)):
-            optimizer.zero_grad()
-            nn.functional.binary_cross_entropy_with_logits(model(x[batch])[:, 0], y[batch]).backward()
-            optimizer.step()
-        schedule.step()
-        accuracy = float(((score(validation[0]) > 0) == validation[1]).mean())
-        if accuracy > best[0]:
-            best = accuracy, {k: v.clone() for k, v in model.state_dict().items()}
-    model.load_state_dict(best[1])
-    return score
 
 
 def baselines(parts, like: Predictions) -> dict[str, Predictions]:

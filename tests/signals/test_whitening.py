@@ -124,7 +124,13 @@ def test_the_preprocessor_follows_the_spec() -> None:
     fitted = preprocessor.calibrate([rest.data, task.data], **ARRAY)
     torch.testing.assert_close(preprocessor.eeg(task.data, calibration=fitted, **ARRAY), expected)
     alone = torch.from_numpy(Whitening.fit(task)(task).data.reshape(3, 10, 200).swapaxes(0, 1).copy())
-    torch.testing.assert_close(preprocessor.eeg(task.data, **ARRAY), alone)
+    torch.testing.assert_close(preprocessor.eeg(task.data, calibration=[task.data], **ARRAY), alone)
+    with pytest.warns(UserWarning, match="by this recording alone") as told:
+        torch.testing.assert_close(preprocessor.eeg(task.data, **ARRAY), alone)
+    assert told[0].filename == __file__
+    with pytest.warns(UserWarning, match="by this recording alone") as told:
+        preprocessor(task.data, **ARRAY)
+    assert told[0].filename == __file__
 
 
 def test_files() -> None:
@@ -147,7 +153,9 @@ def test_equals_the_reader_of_eegmat(real_data) -> None:
         np.testing.assert_array_equal(windows.numpy(), eegmat.windows("33", state))
     assert not eegmat.recording("33", "rest").flags.writeable
     alone = EEGMAT(real_data / "eegmat", subjects=["33"], sfreq=SFREQ, whiten=True, task="arithmetic")
-    np.testing.assert_array_equal(Preprocessor(spec).eeg(paths[1]).numpy(), alone.windows("33", "arithmetic"))
+    np.testing.assert_array_equal(
+        Preprocessor(spec).eeg(paths[1], calibration=paths[1:]).numpy(), alone.windows("33", "arithmetic")
+    )
 
 
 @pytest.mark.parametrize(
