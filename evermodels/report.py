@@ -35,6 +35,8 @@ LIMITS = (
 )
 """What every page says it is not."""
 
+_CALIBRATED = " Each channel was divided by the person's usual spectrum first: bright is more than usual, dark is less."
+
 
 def write_report(
     recognition: Recognition | Mapping[str, Recognition],
@@ -155,7 +157,8 @@ def render_report(
             "EEG: how much of which rhythm, when",
             notes.get("spectrogram")
             or "Log spectrogram in windows of one second, the mean over channels; the EEG encoder receives one of each "
-            "channel. Below 4 Hz lies delta, from 4 to 8 theta, from 8 to 13 alpha, above that beta.",
+            "channel. Below 4 Hz lies delta, from 4 to 8 theta, from 8 to 13 alpha, above that beta."
+            + (_CALIBRATED if first.input_spec.eeg is not None and first.input_spec.eeg.whiten else ""),
             _spectrograms(parts),
         ),
         _pictures(

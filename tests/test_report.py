@@ -111,6 +111,12 @@ def test_a_page_that_stands_alone(whole):
         assert said in page.text
 
 
+def test_a_page_says_that_the_eeg_was_calibrated(whole):
+    spec = SPEC.replace(eeg=SPEC.eeg.replace(whiten=True))
+    calibrated = Page(render_report(recognition(input_spec=spec)))
+    assert "the person's usual spectrum" in calibrated.text and "usual spectrum" not in Page(whole).text
+
+
 def test_every_picture_decodes(whole):
     image = pytest.importorskip("PIL.Image")
     page = Page(whole)
