@@ -246,7 +246,7 @@ def _values(stream: BinaryIO, header: Mapping[str, Mapping[str, Any]], path: Pat
 
 
 if hasattr(os, "preadv"):
-    _READERS = 4
+    _READERS = min(4, os.cpu_count() or 1)
 
     def _read_at(stream: BinaryIO, memory: memoryview, position: int) -> int:
         return os.preadv(stream.fileno(), [memory], position)
