@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import oaconvolve
+from scipy.signal.windows import hann
 
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.signals.eeg import EEGRecording
@@ -75,9 +76,13 @@ class Whitening:
         Args:
             recordings: One or several of the same channels and rate, already filtered, referenced and resampled.
 
+        Returns:
+            The filters, for these and further recordings of the same person.
+
         Raises:
             ConfigError: If there is none.
-            SignalError: If channels or rates differ, a recording is shorter than 10 s, or a channel is flat.
+            SignalError: If channels or rates differ, a recording is shorter than 10 s or has no uninterrupted 2 s, or a
+                channel is flat.
         """
         several = [recordings] if isinstance(recordings, EEGRecording) else list(recordings)
         if not several:
@@ -100,13 +105,17 @@ class Whitening:
         Args:
             recording: One of the same person, channels and rate.
 
+        Returns:
+            The recording, of the same shape and segments, with each channel's spectrum divided by the usual one.
+
         Raises:
             SignalError: If its channels or rate are others.
         """
         if recording.ch_names != self.ch_names or recording.sfreq != self.sfreq:
             raise SignalError(
                 f"recording: expected the channels {', '.join(self.ch_names)} at {self.sfreq:g} Hz, which the "
-                f"whitening was fitted to, got {', '.join(recording.ch_names)} at {recording.sfreq:g} Hz."
+                f"whitening was fitted to, got {', '.join(recording.ch_names)} at {recording.sfreq:g} Hz. "
+                "Pick and resample it, or fit a whitening to such recordings."
             )
         half = self.kernels.shape[1] // 2
 
@@ -129,10 +138,17 @@ def _mean_log_power(recording: EEGRecording) -> np.ndarray:
     if recording.duration < SHORTEST:
         raise SignalError(
             f"eeg: {recording.duration:.1f} s are too short for the person's average spectrum, which the model's input "
-            f"spec asks for (whiten); at least {SHORTEST:g} s are needed. Give more of the same person's recordings as "
-            "calibration."
+            f"spec asks for (whiten); at least {SHORTEST:g} s of each recording are needed. Give longer recordings of "
+            "the same person as calibration."
         )
     length = _taps(recording.sfreq)
+    longest = max(stop - start for start, stop in recording.segments)
+    if longest < length:
+        raise SignalError(
+            f"eeg: its longest uninterrupted stretch is {longest / recording.sfreq:.3f} s, and the person's average "
+            f"spectrum is taken over stretches of {SECONDS:g} s. Give continuous recordings of the same person as "
+            "calibration."
+        )
     windows, _ = recording_windows(recording, length / recording.sfreq, 0.5)
     windows = windows.astype(np.float64)
     windows -= windows.mean(axis=-1, keepdims=True)
@@ -142,23 +158,18 @@ def _mean_log_power(recording: EEGRecording) -> np.ndarray:
             f"eeg: channel {', '.join(flat)} is flat, so it has no spectrum to be calibrated by. Leave it out and "
             "carry the model to the others, which interpolates it: evermodels.from_pretrained(name, ch_names=[...])."
         )
-    power = np.abs(np.fft.rfft(windows * _hann(length), axis=-1)) ** 2
+    power = np.abs(np.fft.rfft(windows * hann(length, sym=False), axis=-1)) ** 2
     # A stretch without any signal (a cable off for seconds) must not pull the mean of logarithms to minus infinity.
     return np.log(np.maximum(power, _SILENT**2 * length)).mean(axis=0)
 
 
-def _hann(length: int) -> np.ndarray:
-    return np.hanning(length + 1)[:-1]
-
-
 def _kernels(log_power: np.ndarray, taps: int) -> np.ndarray:
     # The two ends hold half of a bin and what is left of the offset: their neighbours stand for them.
-    log_power[:, 0], log_power[:, -1] = log_power[:, 1], log_power[:, -2]
-    power = np.exp(log_power)
+    power = np.exp(np.pad(log_power[:, 1:-1], ((0, 0), (1, 1)), mode="edge"))
     power = np.maximum(power, _FLOOR * np.median(power, axis=-1, keepdims=True))
     # Of white noise with standard deviation s, the mean of log |S|² is log(s² Σw²) less Euler's constant.
-    white = LEVEL**2 * (_hann(taps) ** 2).sum() * math.exp(-np.euler_gamma)
+    white = LEVEL**2 * (hann(taps, sym=False) ** 2).sum() * math.exp(-np.euler_gamma)
     gain = np.sqrt(white / power)
     response = np.fft.fftshift(np.fft.irfft(gain, taps, axis=-1), axes=-1)
     response = np.concatenate([response, response[:, :1]], axis=1)  # symmetric about the middle
-    return np.asarray(response * np.hanning(taps + 1))
+    return np.asarray(response * hann(taps + 1))

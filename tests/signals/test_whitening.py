@@ -166,6 +166,11 @@ def test_equals_the_reader_of_eegmat(real_data) -> None:
         ([coloured(), coloured(5)], SignalError, "5.0 s are too short"),
         ([coloured(), coloured().pick(NAMES[:2])], SignalError, "same channels and rate .* Fz, Cz at 100 Hz"),
         ([coloured(), resample(coloured(), 50.0)], SignalError, "same channels and rate .* at 50 Hz"),
+        (
+            EEGRecording(coloured().data, NAMES, SFREQ, tuple((a, a + 150) for a in range(0, 6000, 150))),
+            SignalError,
+            "uninterrupted stretch is 1.500 s.* continuous recordings",
+        ),
         (EEGRecording(coloured().data * [[1], [0], [1]] + 5, NAMES, SFREQ), SignalError, "channel Cz is flat"),
     ],
 )
