@@ -55,6 +55,8 @@ class Recognition:
             the model was adapted to the recording's montage.
         regions: Indices into ``ch_names`` by region of the head.
         facts: What is known about the model, ready for a page: name, parameters, data, licence, scores.
+        quality: How well each window could be read, ``(windows,)`` by name, such as the share of frames with a face.
+        notes: What this result cannot know, in whole sentences.
     """
 
     model: str
@@ -70,6 +72,8 @@ class Recognition:
     ch_names: tuple[str, ...] = ()
     regions: Mapping[str, Sequence[int]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Take the channels of the input spec where none are given."""
@@ -272,6 +276,8 @@ class Recognizer:
             ch_names=tuple(getattr(getattr(self.model, "config", None), "ch_names", ())),
             regions={name: tuple(indices) for name, indices in _regions(self.model, spec).items()},
             facts=describe(self.model),
+            quality={name: _numpy(value) for name, value in prepared.quality.items()},
+            notes=prepared.notes,
         )
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 from torch import Tensor
 
+LONGEST_MESSAGE = 4000
+"""Characters of a message; what a damaged file holds in names is not echoed beyond them."""
+
 
 class EvermodelsError(Exception):
-    """Base of every error that evermodels raises on purpose."""
+    """Base of every error that evermodels raises on purpose; its message is capped in the middle.
+
+    Example:
+        >>> len(str(EvermodelsError("x" * 10_000_000))) < 5000
+        True
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(shorten(a, LONGEST_MESSAGE) if isinstance(a, str) else a for a in args))
 
 
 class ShapeError(EvermodelsError, ValueError):
@@ -46,6 +58,55 @@ class MissingExtraError(EvermodelsError, ImportError):
     """An optional dependency is needed and absent."""
 
 
+def shorten(text: str, limit: int = 200) -> str:
+    """Return a text with its middle left out where it is too long; the beginning and the way out at the end stay.
+
+    Args:
+        text: The text.
+        limit: About how many characters stay.
+
+    Example:
+        >>> shorten("0123456789" * 10, 20)
+        '0123456789… (80 characters more) …0123456789'
+    """
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}… ({len(text) - 2 * half:,} characters more) …{text[-half:]}"
+
+
+@contextlib.contextmanager
+def boundary(
+    kind: type[EvermodelsError], what: str, way_out: str, *, passing: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
+    """Turn whatever a foreign library raises inside into one of our errors, with its cause and the way out.
+
+    Args:
+        kind: The error to raise.
+        what: What was read or done, such as a file's name: the message begins with it.
+        way_out: What the user can do, one or two whole sentences.
+        passing: Errors that pass as they are, beside our own.
+
+    Raises:
+        EvermodelsError: Of the given kind, for each error that is not ours already.
+
+    Example:
+        >>> with boundary(SignalError, "a.edf: it cannot be read", "Copy it again."):
+        ...     raise KeyError("nchan")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.SignalError: a.edf: it cannot be read (KeyError: 'nchan'). Copy it again.
+    """
+    try:
+        yield
+    except (EvermodelsError, *passing):
+        raise
+    except Exception as error:  # foreign readers raise anything on a damaged file
+        words = shorten(" ".join(str(error).split()), 400)
+        cause = f"{type(error).__name__}: {words}" if words else type(error).__name__
+        raise kind(f"{what} ({cause}). {way_out}") from error
+
+
 def did_you_mean(name: object, allowed: Iterable[str], *, n: int = 3) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest allowed names, or an empty string.
 
@@ -58,7 +119,7 @@ def did_you_mean(name: object, allowed: Iterable[str], *, n: int = 3) -> str:
         >>> did_you_mean("embed_dmi", ["embed_dim", "depth"])
         " Did you mean 'embed_dim'?"
     """
-    close = difflib.get_close_matches(str(name), list(allowed), n=n, cutoff=0.6)
+    close = difflib.get_close_matches(str(name)[:200], list(allowed), n=n, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 

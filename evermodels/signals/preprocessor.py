@@ -33,6 +33,8 @@ class Inputs:
         starts: Start of each window in seconds of the recording, ``(windows,)`` float64.
         window_seconds: Length of a window in seconds.
         dropped: Channels of the recording that the model does not take.
+        quality: How well each window could be read, ``(windows,)`` by name, such as the share of frames with a face.
+        notes: What the inputs cannot show, in whole sentences for people.
 
     Example:
         >>> inputs = Inputs({"eeg": torch.zeros(3, 2, 200)}, torch.tensor([0.0, 1.0, 2.0]), 2.0)
@@ -44,6 +46,8 @@ class Inputs:
     starts: Tensor
     window_seconds: float
     dropped: tuple[str, ...] = field(default=())
+    quality: dict[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
         return int(self.starts.numel())
