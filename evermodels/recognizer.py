@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,124 +16,11 @@ from evermodels.checkpoints.base import PretrainedModel
 from evermodels.checkpoints.load import from_pretrained
 from evermodels.core.errors import ConfigError, require
 from evermodels.core.specs import InputSpec
+from evermodels.facts import describe
+from evermodels.recognition import Recognition, Top
 from evermodels.signals import Preprocessor, Whitening
 
 __all__ = ["Recognition", "Recognizer", "Top", "describe"]
-
-
-class Top(NamedTuple):
-    """The most probable class over all windows.
-
-    Args:
-        label: Name of the class.
-        probability: Its mean probability.
-    """
-
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True, repr=False)
-class Recognition:
-    """What a model said about one recording, window by window; NumPy arrays only, so that it is easy to keep.
-
-    Args:
-        model: Name of the model.
-        starts: Start of each window in seconds, ``(windows,)``.
-        window_seconds: Length of a window in seconds.
-        probabilities: Probability of each class, ``(windows, classes)``.
-        classes: Names of the classes, in the order of the columns.
-        embeddings: Embedding of each modality, ``(windows, dim)``, by modality.
-        attention: What the model looked at, first axis the windows, by name; see the model's own documentation.
-        inputs: What the model read: ``"eeg"`` ``(windows, channels, time)`` float32 in µV (or whitened or standardised,
-            if the model asks for it), ``"video"`` ``(1, frames, 3, height, width)`` uint8, RGB, of the window
-            ``shown``.
-        input_spec: What the model asks for.
-        shown: Index of the window that the model was surest of; its frames are kept.
-        ch_names: Channels of the model, of which ``attention`` and ``regions`` speak: those of ``input_spec``, unless
-            the model was adapted to the recording's montage.
-        regions: Indices into ``ch_names`` by region of the head.
-        facts: What is known about the model, ready for a page: name, parameters, data, licence, scores.
-        quality: How well each window could be read, ``(windows,)`` by name, such as the share of frames with a face.
-        notes: What this result cannot know, in whole sentences.
-    """
-
-    model: str
-    starts: np.ndarray
-    window_seconds: float
-    probabilities: np.ndarray
-    classes: tuple[str, ...]
-    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
-    attention: Mapping[str, np.ndarray] = field(default_factory=dict)
-    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
-    input_spec: InputSpec = field(default_factory=InputSpec)
-    shown: int = 0
-    ch_names: tuple[str, ...] = ()
-    regions: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    quality: Mapping[str, np.ndarray] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Take the channels of the input spec where none are given."""
-        if not self.ch_names and self.input_spec.eeg is not None:
-            object.__setattr__(self, "ch_names", self.input_spec.eeg.ch_names)
-
-    def __len__(self) -> int:
-        """Return the number of windows."""
-        return len(self.starts)
-
-    def __repr__(self) -> str:
-        return f"Recognition({self.model!r}, {len(self)} windows, top={self.top.label!r} at {self.top.probability:.2f})"
-
-    @property
-    def top(self) -> Top:
-        """The class with the largest mean probability, and that mean."""
-        mean = self.probabilities.mean(axis=0)
-        best = int(mean.argmax())
-        return Top(self.classes[best], float(mean[best]))
-
-    def to_table(self) -> list[dict[str, Any]]:
-        """Return one row per window: ``start``, ``stop`` (seconds), ``top``, and the probability of every class.
-
-        Example:
-            >>> import numpy as np
-            >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "tense"))
-            >>> result.to_table()
-            [{'start': 0.0, 'stop': 5.0, 'top': 'tense', 'calm': 0.25, 'tense': 0.75}]
-        """
-        return [
-            {
-                "start": float(start),
-                "stop": float(start) + self.window_seconds,
-                "top": self.classes[int(row.argmax())],
-                **{name: float(value) for name, value in zip(self.classes, row, strict=True)},
-            }
-            for start, row in zip(self.starts, self.probabilities, strict=True)
-        ]
-
-    def summary(self) -> str:
-        """Return the table as text, one line per window and one for the mean.
-
-        Example:
-            >>> import numpy as np
-            >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "tense"))
-            >>> print(result.summary())
-              seconds  calm  tense
-             0.0- 5.0  0.25   0.75  tense
-                 mean  0.25   0.75  tense
-        """
-        widths = [max(len(name), 4) for name in self.classes]
-        lines = ["  seconds  " + "  ".join(f"{n:>{w}}" for n, w in zip(self.classes, widths, strict=True))]
-        for row in [*self.to_table(), None]:
-            if row is None:
-                label, values, best = "mean", self.probabilities.mean(axis=0), self.top.label
-            else:
-                label = f"{row['start']:.1f}-{row['stop']:4.1f}"
-                values, best = np.array([row[name] for name in self.classes]), row["top"]
-            cells = "  ".join(f"{v:{w}.2f}" for v, w in zip(values, widths, strict=True))
-            lines.append(f"{label:>9}  {cells}  {best}")
-        return "\n".join(lines)
 
 
 class Recognizer:
@@ -339,66 +225,3 @@ def _keep(inputs: Mapping[str, Tensor], spec: InputSpec, shown: int) -> dict[str
 def _bar(windows: int, progress: bool) -> Any:
     tqdm = require("tqdm", extra="train", purpose="draw a progress bar")
     return tqdm.tqdm(total=windows, desc="windows", unit="window", disable=not progress)
-
-
-def _score(value: Any) -> str:
-    if isinstance(value, Mapping) and "value" in value:
-        interval = f" [{value['low']:.3f}, {value['high']:.3f}]" if {"low", "high"} <= set(value) else ""
-        return f"{value['value']:.3f}{interval}"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def describe(model: Any) -> dict[str, Any]:
-    """Return what is known about a model, as text by name, for pages and listings.
-
-    Args:
-        model: A model; a checkpoint's training provenance is used where it has one.
-
-    Returns:
-        Text by name; ``not_this`` (what the model is not) and ``attribution`` are lists of text.
-
-    Example:
-        >>> import evermodels as em
-        >>> describe(em.create_model("ever_tiny"))["EEG"].split(",")[0]
-        '19 channels'
-    """
-    facts: dict[str, Any] = {
-        "architecture": getattr(model, "architecture", None) or type(model).__name__,
-        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-    }
-    if getattr(model, "classes", None):
-        facts["classes"] = ", ".join(model.classes)
-    facts.update(_inputs(getattr(model, "input_spec", None)))
-    made = getattr(getattr(model, "montage_adapter", None), "interpolated", None)
-    if made:
-        facts["interpolated"] = f"{len(made)} of the model's {len(model.config.ch_names)} channels: {', '.join(made)}"
-    said = getattr(model, "provenance", None)
-    if not isinstance(said, Mapping):
-        return {**facts, "weights": "random: nothing was learned, and no probability means anything"}
-    for key in ("summary", "datasets", "protocol", "recipe", "licence"):
-        value = said.get(key)
-        if value:
-            facts[key] = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    if isinstance(said.get("scores"), Mapping):
-        facts["scores"] = "; ".join(f"{name} {_score(value)}" for name, value in said["scores"].items())
-    report = getattr(model, "load_report", None)
-    if report is not None and report.verified:
-        facts["weights"] = f"sha256 checked against {report.verified}"
-    for key in ("not_this", "attribution"):
-        if said.get(key):
-            facts[key] = [str(text) for text in said[key]]
-    return facts
-
-
-def _inputs(spec: InputSpec | None) -> dict[str, str]:
-    rows = {}
-    if spec is not None and spec.eeg is not None:
-        rows["EEG"] = (
-            f"{len(spec.eeg.ch_names)} channels, {' '.join(spec.eeg.ch_names)}; {spec.eeg.sfreq:g} Hz; "
-            f"windows of {spec.eeg.window_seconds:g} s"
-            + ("; calibrated to the person, each channel's spectrum made flat" if spec.eeg.whiten else "")
-        )
-    if spec is not None and spec.video is not None:
-        height, width = spec.video.size
-        rows["video"] = f"{spec.video.num_frames} frames of {height} by {width} pixels a window"
-    return rows
