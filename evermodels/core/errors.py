@@ -97,9 +97,10 @@ def boundary(
             ...
         evermodels.core.errors.SignalError: a.edf: it cannot be read (KeyError: 'nchan'). Copy it again.
     """
+    through: tuple[type[BaseException], ...] = (EvermodelsError, *passing)
     try:
         yield
-    except (EvermodelsError, *passing):
+    except through:
         raise
     except Exception as error:  # foreign readers raise anything on a damaged file
         words = shorten(" ".join(str(error).split()), 400)
