@@ -10,12 +10,16 @@ from types import ModuleType
 
 from torch import Tensor
 
+from evermodels.core.text import visible
+
 LONGEST_MESSAGE = 4000
 """Characters of a message; what a damaged file holds in names is not echoed beyond them."""
 
 
 class EvermodelsError(Exception):
-    """Base of every error that evermodels raises on purpose; its message is capped in the middle.
+    """Base of every error that evermodels raises on purpose.
+
+    Its message is capped in the middle, and what could act on a terminal stands there as an escape.
 
     Example:
         >>> len(str(EvermodelsError("x" * 10_000_000))) < 5000
@@ -23,7 +27,7 @@ class EvermodelsError(Exception):
     """
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(shorten(a, LONGEST_MESSAGE) if isinstance(a, str) else a for a in args))
+        super().__init__(*(visible(shorten(a, LONGEST_MESSAGE)) if isinstance(a, str) else a for a in args))
 
 
 class ShapeError(EvermodelsError, ValueError):
