@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, UnknownNameError, did_you_mean
+from evermodels.core.factors import Factor
 from evermodels.core.specs import InputSpec
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class PretrainedModel(nn.Module):
         architecture: Name in the registry, or ``None`` for a config made by hand.
         input_spec: What recordings must look like, or ``None`` where the model takes tensors only.
         classes: Names of the classes in the order of the logits, or ``None``.
+        factors: What the classes are the product of, where they are combinations such as arousal × valence: with one
+            modality absent a :class:`~evermodels.Recognizer` answers for those that it can know.
         provenance: Where the loaded weights come from, as their ``config.json`` says, or ``None``.
         load_report: What was loaded from where, or ``None`` for random weights.
     """
@@ -54,6 +57,7 @@ class PretrainedModel(nn.Module):
         self.architecture: str | None = None
         self.input_spec: InputSpec | None = None
         self.classes: tuple[str, ...] | None = None
+        self.factors: tuple[Factor, ...] = ()
         self.provenance: Mapping[str, Any] | None = None
         self.load_report: LoadReport | None = None
 
@@ -121,6 +125,7 @@ class PretrainedModel(nn.Module):
         dir: str | os.PathLike[str],
         *,
         classes: Sequence[str] | None = None,
+        factors: Sequence[Factor | Mapping[str, Any]] | None = None,
         training: Mapping[str, Any] | None = None,
         card: CardInfo | Mapping[str, Any] | str | None = None,
     ) -> Path:
@@ -132,6 +137,9 @@ class PretrainedModel(nn.Module):
         Args:
             dir: The folder; made if it does not exist.
             classes: Names of the classes in the order of the logits; default the model's own.
+            factors: What the classes are the product of, the last factor's value changing first, as
+                :class:`~evermodels.core.factors.Factor` or mappings with ``name``, ``values`` and ``modalities``;
+                default the model's own, none where ``classes`` are others than the model's.
             training: Where the weights come from, in plain JSON; keys that :class:`CardInfo` knows (``licence``,
                 ``datasets``, ``protocol``, ``recipe``, ``scores``, …) go into the card. Nothing is carried over from
                 the checkpoint that the model was loaded from: what is not given is not claimed.
@@ -142,11 +150,11 @@ class PretrainedModel(nn.Module):
 
         Raises:
             CheckpointError: If a weight is not finite, or the folder cannot be written.
-            ConfigError: If ``classes``, ``training`` or ``card`` do not fit.
+            ConfigError: If ``classes``, ``factors``, ``training`` or ``card`` do not fit.
         """
         from evermodels.checkpoints.write import save_pretrained
 
-        return save_pretrained(self, dir, classes=classes, training=training, card=card)
+        return save_pretrained(self, dir, classes=classes, factors=factors, training=training, card=card)
 
     def push_to_hub(
         self,
@@ -158,6 +166,7 @@ class PretrainedModel(nn.Module):
         token: str | bool | None = None,
         create_pr: bool = False,
         classes: Sequence[str] | None = None,
+        factors: Sequence[Factor | Mapping[str, Any]] | None = None,
         training: Mapping[str, Any] | None = None,
         card: CardInfo | Mapping[str, Any] | str | None = None,
     ) -> Pushed:
@@ -174,6 +183,7 @@ class PretrainedModel(nn.Module):
             token: Token with the right to write; default the one that ``hf auth login`` stored.
             create_pr: Whether to open a pull request instead of changing the branch.
             classes: See :meth:`save_pretrained`.
+            factors: See :meth:`save_pretrained`.
             training: See :meth:`save_pretrained`.
             card: See :meth:`save_pretrained`.
 
@@ -195,6 +205,7 @@ class PretrainedModel(nn.Module):
             token=token,
             create_pr=create_pr,
             classes=classes,
+            factors=factors,
             training=training,
             card=card,
         )

@@ -16,6 +16,7 @@ from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
 from evermodels.core.errors import ChecksumError, ConfigError, did_you_mean
+from evermodels.core.factors import Factor, check_factors
 from evermodels.core.specs import InputSpec
 
 CONFIG_NAME = "config.json"
@@ -45,6 +46,7 @@ class CheckpointConfig(Config):
         dtype: Type of the floating-point weights.
         input_spec: What recordings must look like, or ``None`` where the model takes tensors only.
         classes: Names of the classes in the order of the logits.
+        factors: What the classes are the product of, where they are combinations.
         training: Where the weights come from: data, protocol, recipe, scores, in plain JSON.
         files: Size and sha256 of the weights that were written together with it, by file name.
         sha256: Digest of all other keys, see :func:`content_digest`; it finds values that were changed afterwards.
@@ -57,16 +59,18 @@ class CheckpointConfig(Config):
     dtype: Literal["float16", "bfloat16", "float32", "float64"] = "float32"
     input_spec: InputSpec | None = None
     classes: tuple[str, ...] | None = None
+    factors: tuple[Factor, ...] = ()
     training: dict[str, Any] | None = None
     files: dict[str, FileDigest] = dataclasses.field(default_factory=dict)
     sha256: str | None = None
 
     def check(self) -> None:
-        """Refuse doubled classes and digests of files that a checkpoint does not have."""
+        """Refuse doubled classes, factors of other classes, and digests of files that a checkpoint does not have."""
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             raise self.refuse("classes", "names, each once")
         if self.classes is not None and self.config.get("num_classes", len(self.classes)) != len(self.classes):
             raise self.refuse("classes", f"{self.config['num_classes']} names, as config.num_classes says")
+        check_factors(self.factors, self.classes)
         if not set(self.files) <= {WEIGHTS_NAME}:
             raise self.refuse("files", f"only {WEIGHTS_NAME!r}")
 

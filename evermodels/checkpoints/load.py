@@ -206,7 +206,7 @@ def _load(source: Source, expected_class: type[PretrainedModel] | None) -> tuple
     if content.input_spec is not None:
         _check_agreement(content.input_spec, model.input_spec, config_path)
         model.input_spec = content.input_spec
-    model.classes = content.classes
+    model.classes, model.factors = content.classes, content.factors
     model.provenance = content.training
     return model, DTYPES[content.dtype]
 
@@ -265,6 +265,7 @@ def _renew_head(model: PretrainedModel, num_classes: int) -> None:
         )
     why = f"num_classes {old} -> {num_classes}"
     model.classes = classes if classes is not None and len(classes) == num_classes else None
+    model.factors = ()
     report = model.load_report
     assert report is not None  # _load has set it
     model.load_report = replace(

@@ -30,6 +30,7 @@ from evermodels.checkpoints.config_file import (
 from evermodels.checkpoints.read import not_finite
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ConfigError
+from evermodels.core.factors import Factor
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.base import PretrainedModel
@@ -102,12 +103,16 @@ def save_pretrained(
     folder: str | os.PathLike[str],
     *,
     classes: Sequence[str] | None = None,
+    factors: Sequence[Factor | Mapping[str, Any]] | None = None,
     training: Mapping[str, Any] | None = None,
     card: CardInfo | Mapping[str, Any] | str | None = None,
 ) -> Path:
     """Write a model as a checkpoint folder; see :meth:`PretrainedModel.save_pretrained`."""
     folder = Path(folder)
     state, dtype = _state(model)
+    # Factors belong to the classes: with other names, the model's own say nothing.
+    if factors is None:
+        factors = model.factors if classes is None or tuple(classes) == model.classes else ()
     classes = model.classes if classes is None else tuple(classes)
     architecture = model.architecture or type(model).__name__
     content = {
@@ -120,6 +125,8 @@ def save_pretrained(
         "classes": list(classes) if classes is not None else None,
         "training": dict(training) if training is not None else None,
     }
+    if factors:  # a key that older readers do not know is written only where it says something
+        content["factors"] = [f.to_dict() if isinstance(f, Factor) else f for f in factors]
     # The same reader that will load it checks it now, before anything is written.
     checked = parse_config(dump_json(content, "training"), "save_pretrained")
     text = card if isinstance(card, str) else model_card(checked, _card_info(card), name=folder.name)

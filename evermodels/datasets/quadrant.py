@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from evermodels.core.errors import ConfigError, DataError, require
+from evermodels.core.factors import Factor, product_classes
 from evermodels.core.specs import VideoSpec
 from evermodels.datasets.augment import EEGTransform
 from evermodels.datasets.clips import EXPRESSIONS, Expression, face_clip
@@ -20,7 +21,8 @@ from evermodels.datasets.eegmat import EEGMAT, STATES
 from evermodels.datasets.faces import LondonFaces
 from evermodels.datasets.splits import PARTS, PairSplit, protocol4_split
 
-CLASSES = ("rest & neutral", "rest & smiling", "arithmetic & neutral", "arithmetic & smiling")
+FACTORS = (Factor("state", STATES, ("eeg",)), Factor("expression", EXPRESSIONS, ("video",)))
+CLASSES = product_classes(FACTORS)
 VIEW = 0.75
 
 
@@ -139,6 +141,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     """
 
     classes = CLASSES
+    factors = FACTORS
 
     def __init__(
         self,

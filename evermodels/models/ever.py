@@ -158,7 +158,7 @@ class EVER(PretrainedModel):
             ConfigError: If ``num_classes`` is negative.
         """
         self.config = self.config.replace(num_classes=num_classes)
-        self.classes = None
+        self.classes, self.factors = None, ()
         if hasattr(self, "fusion"):
             self.fusion.reset_classifier(num_classes)
         else:

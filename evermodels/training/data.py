@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch.utils.data import Dataset
 
 from evermodels.core.errors import ConfigError, DataError
+from evermodels.core.factors import Factor
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.training.recipe import Recipe
 from evermodels.training.settings import Augmentation
@@ -28,12 +29,14 @@ class Parts(NamedTuple):
         validation: Chooses the epoch.
         test: Seen once, at the end.
         classes: Names of the classes in the order of the labels.
+        factors: What the classes are the product of, where they are combinations.
     """
 
     train: Dataset[dict[str, Any]]
     validation: Dataset[dict[str, Any]]
     test: Dataset[dict[str, Any]]
     classes: tuple[str, ...]
+    factors: tuple[Factor, ...] = ()
 
     def part(self, name: str) -> Dataset[dict[str, Any]]:
         """Return a part by name.
@@ -163,7 +166,8 @@ def quadrant_parts(
         ),
         validation=QuadrantPairs(eegmat, faces, "validation", **shared),
         test=QuadrantPairs(eegmat, faces, "test", **shared),
-        classes=tuple(QuadrantPairs.classes),
+        classes=QuadrantPairs.classes,
+        factors=QuadrantPairs.factors,
     )
 
 

@@ -194,7 +194,7 @@ class _Run:
         names = ("train", "validation", "test")
         self.split = {name: people(self.parts.part(name)) for name in names}
         check_disjoint(self.split)
-        model.classes = self.parts.classes
+        model.classes, model.factors = self.parts.classes, self.parts.factors
         self.modalities = modalities_of(model)
         length = len(self.parts.train)  # type: ignore[arg-type]  # torch's Dataset promises no length
         if length < optim.batch_size:
@@ -350,7 +350,8 @@ class _Run:
             training = {k: self.described[k] for k in ("recipe", "row", "seed", "recipe_digest")}
             model = self.evaluated
             # The average is a copy that was made before the classes were known to all.
-            model.classes, model.architecture = self.parts.classes, self.plain.architecture
+            model.classes, model.factors = self.parts.classes, self.parts.factors
+            model.architecture = self.plain.architecture
             model.save_pretrained(
                 self.run_dir / "model", training={**training, "epoch": epoch, "validation": dict(metrics)}
             )

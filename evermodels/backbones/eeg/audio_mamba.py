@@ -292,6 +292,7 @@ class AudioMamba(PretrainedModel):
             ConfigError: If it is negative.
         """
         self.config = self.config.replace(num_classes=num_classes)
+        self.classes, self.factors = None, ()
         self.head = self._make_head(num_classes).to(self.cls_token)
 
     def forward_features(self, x: Tensor) -> Tensor:

@@ -296,6 +296,7 @@ class VideoMAE(PretrainedModel):
             ConfigError: If ``num_classes`` is negative.
         """
         self.config = self.config.replace(num_classes=num_classes)
+        self.classes, self.factors = None, ()
         self.num_classes = num_classes
         self.head = self._make_head(num_classes).to(self.fc_norm.weight)
         self._scale_head()

@@ -1,0 +1,124 @@
+"""Classes that are combinations: which of their halves a model can know when a modality is absent."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evermodels.core import registry
+from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError
+
+JOIN = " & "
+"""What stands between the values in the name of a class."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TAKEN = ("absent", "quality")  # columns of a result's table begin with them
+_MOST_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class Factor(Config):
+    """One of the questions that the classes of a model answer together, such as arousal in arousal × valence.
+
+    Args:
+        name: Its name: lower-case letters, digits and underscores.
+        values: The answers, in the order of the classes.
+        modalities: What tells it; it is known where at least one of them is there.
+
+    Raises:
+        ConfigError: If a name or value cannot be used.
+
+    Example:
+        >>> state = Factor("state", ("rest", "arithmetic"), ("eeg",))
+        >>> state.known({"eeg": False, "video": True})
+        False
+    """
+
+    name: str
+    values: tuple[str, ...]
+    modalities: tuple[str, ...]
+
+    def check(self) -> None:
+        """Refuse empty and doubled values, and names that no column could have."""
+        if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
+            raise self.refuse(
+                "name",
+                f"lower-case letters, digits and underscores, beginning with a letter, and none of {', '.join(_TAKEN)}",
+            )
+        for key in ("values", "modalities"):
+            words = getattr(self, key)
+            if not words or len(set(words)) != len(words) or not all(words):
+                raise self.refuse(key, "at least one, each once, none empty")
+        known = sorted({m for row in registry.MODELS.values() for m in row.modalities})
+        if not set(self.modalities) <= set(known):
+            raise self.refuse("modalities", f"some of {', '.join(known)}")
+
+    def known(self, present: Mapping[str, Any]) -> Any:
+        """Return whether the factor can be known.
+
+        Args:
+            present: Whether each modality is there, as bool or as array of bools; what is not named is not there.
+
+        Returns:
+            A bool, or an array of the same shape.
+        """
+        answer: Any = False
+        for modality in self.modalities:
+            answer = answer | present.get(modality, False)
+        return answer
+
+
+def product_classes(factors: Sequence[Factor]) -> tuple[str, ...]:
+    """Return the classes that factors make together, the last factor's value changing first.
+
+    Args:
+        factors: The factors.
+
+    Raises:
+        ConfigError: If there are more than 100,000.
+
+    Example:
+        >>> product_classes([Factor("a", ("low", "high"), ("eeg",)), Factor("b", ("x", "y"), ("video",))])
+        ('low & x', 'low & y', 'high & x', 'high & y')
+    """
+    count = 1
+    for factor in factors:
+        count *= len(factor.values)
+    if count > _MOST_CLASSES:
+        raise ConfigError(f"factors: expected at most {_MOST_CLASSES:,} classes as their product, got {count:,}.")
+    return tuple(JOIN.join(values) for values in itertools.product(*(factor.values for factor in factors)))
+
+
+def check_factors(factors: Sequence[Factor], classes: Sequence[str] | None) -> None:
+    """Refuse factors whose product is not the classes.
+
+    Args:
+        factors: The factors; none is right for any classes.
+        classes: The classes in the order of the logits, or ``None`` where they have no names.
+
+    Raises:
+        ConfigError: If two factors have one name, or the classes are not their product.
+
+    Example:
+        >>> state = Factor("state", ("rest", "arithmetic"), ("eeg",))
+        >>> check_factors([state], ["arithmetic", "rest"])
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ConfigError: factors: their product is 'rest', 'arithmetic', and the classes are ...
+    """
+    if not factors:
+        return
+    names = [factor.name for factor in factors]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"factors: expected names that differ, got {', '.join(names)}.")
+    product = product_classes(factors)
+    if classes is None or tuple(classes) != product:
+        given = "not named" if classes is None else ", ".join(map(repr, classes))
+        raise ConfigError(
+            f"factors: their product is {', '.join(map(repr, product))}, and the classes are {given}. Give classes in "
+            f"this order, with {JOIN!r} between the values, or leave factors out."
+        )
