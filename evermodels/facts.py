@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evermodels.checkpoints.card import CardInfo
+from evermodels.checkpoints.scores import read_scores
 from evermodels.core.specs import InputSpec
+from evermodels.core.text import one_line
 
 __all__ = ["describe"]
-
-
-def _score(value: Any) -> str:
-    if isinstance(value, Mapping) and "value" in value:
-        interval = f" [{value['low']:.3f}, {value['high']:.3f}]" if {"low", "high"} <= set(value) else ""
-        return f"{value['value']:.3f}{interval}"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def describe(model: Any) -> dict[str, Any]:
@@ -24,7 +20,10 @@ def describe(model: Any) -> dict[str, Any]:
         model: A model; a checkpoint's training provenance is used where it has one.
 
     Returns:
-        Text by name; ``not_this`` (what the model is not) and ``attribution`` are lists of text.
+        Text by name, each of one line; ``not_this`` (what the model is not) and ``attribution`` are lists of text.
+
+    Raises:
+        ConfigError: If the model's ``provenance`` was set by hand to values that no checkpoint can hold.
 
     Example:
         >>> import evermodels as em
@@ -36,7 +35,7 @@ def describe(model: Any) -> dict[str, Any]:
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
     }
     if getattr(model, "classes", None):
-        facts["classes"] = ", ".join(model.classes)
+        facts["classes"] = one_line(", ".join(model.classes))
     facts.update(_inputs(getattr(model, "input_spec", None)))
     made = getattr(getattr(model, "montage_adapter", None), "interpolated", None)
     if made:
@@ -44,18 +43,20 @@ def describe(model: Any) -> dict[str, Any]:
     said = getattr(model, "provenance", None)
     if not isinstance(said, Mapping):
         return {**facts, "weights": "random: nothing was learned, and no probability means anything"}
-    for key in ("summary", "datasets", "protocol", "recipe", "licence"):
-        value = said.get(key)
-        if value:
-            facts[key] = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    if isinstance(said.get("scores"), Mapping):
-        facts["scores"] = "; ".join(f"{name} {_score(value)}" for name, value in said["scores"].items())
+    info = CardInfo().filled_from(said)
+    for key in ("summary", "protocol", "recipe", "licence"):
+        if value := getattr(info, key):
+            facts[key] = one_line(value)
+    if info.datasets:
+        facts["datasets"] = one_line(", ".join(info.datasets))
+    if info.scores:
+        facts["scores"] = "; ".join(map(str, read_scores(info.scores)))
     report = getattr(model, "load_report", None)
     if report is not None and report.verified:
         facts["weights"] = f"sha256 checked against {report.verified}"
     for key in ("not_this", "attribution"):
-        if said.get(key):
-            facts[key] = [str(text) for text in said[key]]
+        if texts := getattr(info, key):
+            facts[key] = [one_line(text) for text in texts]
     return facts
 
 

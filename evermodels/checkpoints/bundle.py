@@ -21,7 +21,8 @@ from evermodels.checkpoints.config_file import (
     parse_json,
 )
 from evermodels.checkpoints.load import from_pretrained
-from evermodels.checkpoints.table import BUNDLED, BUNDLED_LIMIT, TABLE_PATH, Score, TableEntry, load_table, split_name
+from evermodels.checkpoints.scores import Score, read_scores
+from evermodels.checkpoints.table import BUNDLED, BUNDLED_LIMIT, TABLE_PATH, TableEntry, load_table, split_name
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.checkpoints.write import stage, staged
 from evermodels.core.errors import CheckpointError, ConfigError
@@ -80,12 +81,12 @@ def add_to_table(
     given = {"licence": licence, "data": data, "protocol": protocol, "recipe": recipe, "summary": summary}
     known = {**(model.provenance or {}), **(training or {}), **{k: v for k, v in given.items() if v is not None}}
     if isinstance(score, Score):
-        score = score.to_dict()
+        score = score.said()
     row = {
         **{key: known.get(key) for key in given},
         "data": known.get("data") or ", ".join(known.get("datasets", ())),
         "summary": known.get("summary") or "",
-        "score": score or _first_score(known.get("scores")),
+        "score": score or next((one.said() for one in read_scores(known.get("scores"))), None),
     }
     if lacking := [key for key, value in row.items() if not value and key != "summary"]:
         raise ConfigError(f"{', '.join(lacking)}: not given, and not in the checkpoint's training. Give them.")
@@ -111,15 +112,6 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     with staged(folder) as files:
         for name, content in contents.items():
             stage(files, folder, name).write_bytes(content)
-
-
-def _first_score(scores: Any) -> dict[str, Any] | None:
-    if not isinstance(scores, Mapping) or not scores:
-        return None
-    metric, value = next(iter(scores.items()))
-    if not isinstance(value, Mapping):
-        return {"metric": metric, "value": value}
-    return {"metric": metric, **{key: value[key] for key in ("value", "low", "high") if key in value}}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from evermodels.checkpoints.scores import Score, read_scores
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError
+from evermodels.core.errors import ConfigError, shorten
+from evermodels.core.text import json_text, markdown_name, markdown_text, one_line
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.config_file import CheckpointConfig
 
 NOT_THIS = "What this is not"
+
+_LONGEST_VALUE = 300
+
+_TRANSDUCTIVE = (
+    "Transductive: unlabelled recordings of the people it was tested on were used before the test. A number for people "
+    "of whom nothing is known beforehand is another one."
+)
 
 _NEVER = (
     "It does not know what a person feels. It tells apart the classes that it was trained on, in recordings like "
@@ -29,6 +37,8 @@ _NEVER = (
 class CardInfo(Config):
     """What a card says beyond the configuration; keys of the same names in ``training`` fill what is left out.
 
+    A text becomes one paragraph, in which Markdown's inline markup works and blocks and HTML do not.
+
     Args:
         title: Heading; default the checkpoint's name.
         summary: What the model is, in a sentence or two.
@@ -39,7 +49,8 @@ class CardInfo(Config):
         base_model: Hub repositories or checkpoints that it was made from.
         protocol: How it was tested.
         recipe: The recipe that trains it.
-        scores: A number, or ``{"value": …, "low": …, "high": …}``, by metric.
+        scores: By metric a number, or a mapping with the keys of :class:`~evermodels.checkpoints.scores.Score`
+            (``value``, ``low``, ``high``, ``people``, ``transductive``, ``where``), or a list of such mappings.
         not_this: More sentences for the section *What this is not*.
         attribution: Sources that must be named.
 
@@ -60,6 +71,10 @@ class CardInfo(Config):
     scores: dict[str, Any] | None = None
     not_this: tuple[str, ...] = ()
     attribution: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse scores that are none."""
+        read_scores(self.scores)
 
     def filled_from(self, training: Mapping[str, Any] | None) -> CardInfo:
         """Return a copy whose empty fields hold the values of the same name in ``training``.
@@ -89,22 +104,35 @@ def model_card(config: CheckpointConfig, info: CardInfo | None = None, *, name: 
         ConfigError: If the training provenance holds a value of the wrong type for the card.
     """
     info = (info or CardInfo()).filled_from(config.training)
-    quoted = json.dumps(name, ensure_ascii=False)
     sections = [
         _metadata(config, info, name),
-        f"# {info.title or name}",
-        info.summary or f"A checkpoint of `{config.architecture}` for the Python package evermodels.",
-        "## Use\n\n"
-        f"```python\nimport evermodels as em\n\nmodel = em.from_pretrained({quoted})\nprint(model.load_report)\n```",
+        f"# {markdown_name(info.title or name)}",
+        markdown_text(
+            info.summary or f"A checkpoint of `{one_line(config.architecture)}` for the Python package evermodels."
+        ),
+        f"## Use\n\n```python\nimport evermodels as em\n\nmodel = {loading_call(name)}\nprint(model.load_report)\n```",
         _inputs(config),
         _classes(config),
         _scores(info),
         _training(config, info),
-        f"## {NOT_THIS}\n\n" + "\n".join(f"- {line}" for line in (*_NEVER, *info.not_this)),
-        "## Attribution\n\n" + "\n".join(f"- {line}" for line in info.attribution) if info.attribution else "",
-        "## Configuration\n\n```json\n" + json.dumps(config.config, indent=2, ensure_ascii=False) + "\n```",
+        f"## {NOT_THIS}\n\n" + _bullets((*_NEVER, *info.not_this)),
+        f"## Attribution\n\n{_bullets(info.attribution)}" if info.attribution else "",
+        f"## Configuration\n\n```json\n{json_text(config.config, indent=2)}\n```",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def loading_call(name: str) -> str:
+    """Return the line of a card that loads the model.
+
+    Args:
+        name: Name, folder or repository.
+
+    Example:
+        >>> loading_call("org/name")
+        'em.from_pretrained("org/name")'
+    """
+    return f"em.from_pretrained({json_text(name)})"
 
 
 def check_card(text: str, where: str) -> None:
@@ -136,31 +164,36 @@ def _metadata(config: CheckpointConfig, info: CardInfo, name: str) -> str:
     row = registry.MODELS.get(config.architecture)
     tags = dict.fromkeys(["emotion-recognition", *(row.modalities if row else ()), config.architecture, *info.tags])
     datasets = _ids(info.datasets)
-    values = {m: v.get("value") if isinstance(v, Mapping) else v for m, v in (info.scores or {}).items()}
+    scores = read_scores(info.scores)
     results = [
         EvalResult(
             task_type="classification",
             dataset_type=datasets[0],
-            dataset_name=", ".join(info.datasets),
+            dataset_name=", ".join(filter(None, (*map(one_line, info.datasets), score.slice))),
+            dataset_split=score.slice or None,  # results of one split are put together
             metric_type=id_,
-            metric_name=metric,
-            metric_value=value,
+            metric_name=score.name,
+            metric_value=score.value,
         )
-        for metric, value in values.items()
-        for id_ in _ids([metric])
-        if datasets and isinstance(value, (int, float))
+        for score in scores
+        for id_ in _ids([score.metric])
+        if datasets
     ]
     data = ModelCardData(
-        license=info.licence,
+        license=None if info.licence is None else one_line(info.licence),
         library_name="evermodels",
-        tags=list(tags),
+        tags=[one_line(tag) for tag in tags],
         datasets=datasets or None,
-        metrics=_ids(info.metrics or values) or None,
+        metrics=_ids(info.metrics or [score.metric for score in scores]) or None,
         base_model=_ids(info.base_model) or None,
-        model_name=name.rpartition("/")[2] if results else None,
+        model_name=one_line(name.rpartition("/")[2]) if results else None,
         eval_results=results or None,
     )
     return f"---\n{data.to_yaml()}\n---"
+
+
+def _bullets(texts: Iterable[str]) -> str:
+    return "\n".join(f"- {markdown_text(text)}" for text in texts)
 
 
 def _ids(names: Iterable[str]) -> list[str]:
@@ -178,8 +211,9 @@ def _inputs(config: CheckpointConfig) -> str:
         eeg = spec.eeg
         low, high = (f"{f:g}" if f is not None else "…" for f in (eeg.l_freq, eeg.h_freq))
         band = f", {low} to {high} Hz" if (eeg.l_freq, eeg.h_freq) != (None, None) else ""
+        names = markdown_name(", ".join(eeg.ch_names))
         lines.append(
-            f"- EEG in µV: {len(eeg.ch_names)} channels ({', '.join(eeg.ch_names)}), {eeg.sfreq:g} Hz, windows of "
+            f"- EEG in µV: {len(eeg.ch_names)} channels ({names}), {eeg.sfreq:g} Hz, windows of "
             f"{eeg.window_seconds:g} s{band}, reference {eeg.reference}, scaling {eeg.scale}."
         )
         if eeg.whiten:
@@ -198,25 +232,25 @@ def _inputs(config: CheckpointConfig) -> str:
 def _classes(config: CheckpointConfig) -> str:
     if config.classes is None:
         return ""
-    return "## Classes\n\n" + "\n".join(f"{index}. {name}" for index, name in enumerate(config.classes))
+    return "## Classes\n\n" + "\n".join(f"{index}. {markdown_name(name)}" for index, name in enumerate(config.classes))
 
 
 def _scores(info: CardInfo) -> str:
-    if not info.scores and not info.protocol:
+    scores = read_scores(info.scores)
+    if not scores and not info.protocol:
         return "## Scores\n\nNone were recorded with this checkpoint."
-    lines = [info.protocol or ""]
-    if info.scores:
-        rows = [_score(metric, score) for metric, score in info.scores.items()]
-        lines.append("\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *rows]))
-    return "## Scores\n\n" + "\n\n".join(line for line in lines if line)
-
-
-def _score(metric: str, score: Any) -> str:
-    value, low, high = (
-        (score.get("value"), score.get("low"), score.get("high")) if isinstance(score, Mapping) else (score, None, None)
-    )
-    interval = f"{low:.3f} to {high:.3f}" if isinstance(low, float) and isinstance(high, float) else ""
-    return f"| {metric} | {f'{value:.3f}' if isinstance(value, float) else value} | {interval} |"
+    sections = ["## Scores", markdown_text(info.protocol or "")]
+    by_slice: dict[str, list[Score]] = {}
+    for score in sorted(scores, key=lambda score: bool(score.slice)):  # those without a heading come first
+        by_slice.setdefault(score.slice, []).append(score)
+    for on, group in by_slice.items():
+        rows = [f"| {markdown_name(score.metric)} | {score.number} | {score.interval} |" for score in group]
+        sections += [
+            f"### On {markdown_name(on)}" if on else "",
+            _TRANSDUCTIVE if group[0].transductive else "",
+            "\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *rows]),
+        ]
+    return "\n\n".join(section for section in sections if section)
 
 
 def _training(config: CheckpointConfig, info: CardInfo) -> str:
@@ -225,12 +259,25 @@ def _training(config: CheckpointConfig, info: CardInfo) -> str:
     rows |= {k: v for k, v in (config.training or {}).items() if k not in told and k != "data"}
     if config.training and "data" in config.training:
         rows["data"] = config.training["data"]
-    lines = [f"- {key}: {_plain(value)}" for key, value in rows.items() if value not in (None, "", [], {})]
+    lines = [f"- {markdown_name(k)}: {_readable(v)}" for k, v in rows.items() if v not in (None, "", [], {})]
     return "## Training\n\n" + ("\n".join(lines) or "Nothing was recorded with this checkpoint.")
 
 
-def _plain(value: Any) -> str:
+def _readable(value: Any) -> str:
+    """Return a value of the training provenance in words, or how much of it stands in ``config.json``."""
+    if isinstance(value, str):
+        return markdown_text(value)
+    text = "; ".join(f"{k}: {_flat(v)}" for k, v in value.items()) if isinstance(value, Mapping) else _flat(value)
+    if len(text) > _LONGEST_VALUE and isinstance(value, (list, Mapping)):
+        return f"{len(value):,} values, see `training` in config.json"
+    return markdown_name(shorten(text, _LONGEST_VALUE))
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, str):
         return value
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 300 else f"see `training` in config.json ({len(text):,} characters)"
+    if isinstance(value, (list, tuple)) and not any(isinstance(one, (list, tuple, Mapping)) for one in value):
+        return ", ".join(_flat(one) for one in value)
+    return json_text(value)

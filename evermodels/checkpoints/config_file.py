@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 import torch
 
+from evermodels.checkpoints.card import CardInfo
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import ChecksumError, ConfigError, did_you_mean
+from evermodels.core.errors import ChecksumError, ConfigError, did_you_mean, quoted
 from evermodels.core.factors import Factor, check_factors
 from evermodels.core.specs import InputSpec
+from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -65,14 +67,21 @@ class CheckpointConfig(Config):
     sha256: str | None = None
 
     def check(self) -> None:
-        """Refuse doubled classes, factors of other classes, and digests of files that a checkpoint does not have."""
-        if self.classes is not None and len(set(self.classes)) != len(self.classes):
-            raise self.refuse("classes", "names, each once")
+        """Refuse classes that are no names or doubled, factors and digests of others, and what no card can say."""
+        for name in self.classes or ():
+            if not is_label(name):
+                raise ConfigError(f"CheckpointConfig.classes: expected {LABEL_RULE}, got {quoted(name)}.")
+        if again := doubled(self.classes or ()):
+            raise ConfigError(f"CheckpointConfig.classes: expected names, each once, got {quoted(again[0])} twice.")
         if self.classes is not None and self.config.get("num_classes", len(self.classes)) != len(self.classes):
             raise self.refuse("classes", f"{self.config['num_classes']} names, as config.num_classes says")
         check_factors(self.factors, self.classes)
         if not set(self.files) <= {WEIGHTS_NAME}:
             raise self.refuse("files", f"only {WEIGHTS_NAME!r}")
+        try:
+            CardInfo().filled_from(self.training)
+        except ConfigError as error:
+            raise ConfigError(f"training: {error}") from error
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:

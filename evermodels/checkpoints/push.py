@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evermodels.checkpoints import hub
-from evermodels.checkpoints.card import check_card
+from evermodels.checkpoints.card import check_card, loading_call
 from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from evermodels.checkpoints.load import from_pretrained
 from evermodels.checkpoints.read import read_bytes
@@ -91,8 +90,7 @@ def _card(folder: Path, repo_id: str) -> bytes:
     text = read_bytes(path).decode("utf-8", errors="replace")
     check_card(text, str(path))
     if folder.name not in load_table():
-        call = "em.from_pretrained({})"
-        text = text.replace(call.format(json.dumps(folder.name)), call.format(json.dumps(repo_id)))
+        text = text.replace(loading_call(folder.name), loading_call(repo_id))
     return text.encode("utf-8")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, parse_json
 from evermodels.checkpoints.hub import is_repo_id
+from evermodels.checkpoints.scores import Score
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
@@ -17,36 +18,6 @@ from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameErro
 TABLE_PATH = Path(__file__).with_name("table.json")
 BUNDLED = Path(__file__).with_name("bundled")
 BUNDLED_LIMIT = 40_000_000
-
-
-@dataclass(frozen=True)
-class Score(Config):
-    """One number with its interval.
-
-    Args:
-        metric: Name of the metric, such as ``"UAR"``.
-        value: The value.
-        low: Lower end of the 95 % interval, where known.
-        high: Upper end of the 95 % interval, where known.
-
-    Example:
-        >>> str(Score("UAR", 0.731, 0.69, 0.77))
-        'UAR 0.731 [0.690, 0.770]'
-    """
-
-    metric: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    def check(self) -> None:
-        """Refuse half an interval."""
-        if (self.low is None) != (self.high is None):
-            raise self.refuse("low", "both low and high, or neither")
-
-    def __str__(self) -> str:
-        interval = f" [{self.low:.3f}, {self.high:.3f}]" if self.low is not None else ""
-        return f"{self.metric} {self.value:.3f}{interval}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from evermodels.checkpoints.config_file import (
 )
 from evermodels.checkpoints.read import not_finite
 from evermodels.checkpoints.verify import FileDigest
-from evermodels.core.errors import CheckpointError, ConfigError
+from evermodels.core.errors import CheckpointError, ConfigError, quoted
 from evermodels.core.factors import Factor
 
 if TYPE_CHECKING:
@@ -111,9 +111,10 @@ def save_pretrained(
     folder = Path(folder)
     state, dtype = _state(model)
     # Factors belong to the classes: with other names, the model's own say nothing.
+    names = _names(classes)
     if factors is None:
-        factors = model.factors if classes is None or tuple(classes) == model.classes else ()
-    classes = model.classes if classes is None else tuple(classes)
+        factors = model.factors if names is None or names == model.classes else ()
+    names = _names(model.classes) if names is None else names
     architecture = model.architecture or type(model).__name__
     content = {
         "format_version": FORMAT_VERSION,
@@ -122,7 +123,7 @@ def save_pretrained(
         "dtype": dtype,
         "config": model.config.to_dict(),
         "input_spec": model.input_spec.to_dict() if model.input_spec is not None else None,
-        "classes": list(classes) if classes is not None else None,
+        "classes": list(names) if names is not None else None,
         "training": dict(training) if training is not None else None,
     }
     if factors:  # a key that older readers do not know is written only where it says something
@@ -146,6 +147,13 @@ def save_pretrained(
         plain["sha256"] = content_digest(plain)
         stage(files, folder, CONFIG_NAME).write_bytes(dump_json(plain, "training"))
     return folder
+
+
+def _names(classes: Any) -> tuple[str, ...] | None:
+    if classes is not None and (isinstance(classes, (str, bytes, Mapping)) or not isinstance(classes, Iterable)):
+        what = f"the text {quoted(classes)}" if isinstance(classes, str) else quoted(classes)
+        raise ConfigError(f"classes: expected a list of names, got {what}. Give one name per class, as in ['a', 'b'].")
+    return None if classes is None else tuple(classes)
 
 
 def _card_info(card: CardInfo | Mapping[str, Any] | None) -> CardInfo:

@@ -12,7 +12,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from evermodels.core.errors import ConfigError, did_you_mean
+from evermodels.core.errors import ConfigError, did_you_mean, quoted, shorten
 
 
 @functools.cache
@@ -40,13 +40,17 @@ def _describe(annotation: Any) -> str:  # noqa: PLR0911 - one branch a kind of a
 
 def _coerce(value: Any, annotation: Any, where: str) -> Any:  # noqa: PLR0911, PLR0912 - one branch a kind of annotation
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    wrong = ConfigError(f"{where}: expected {_describe(annotation)}, got {value!r} ({type(value).__name__}).")
+
+    def wrong() -> ConfigError:  # made when it is needed: to write a value out can cost much
+        kind = type(value).__name__
+        return ConfigError(f"{where}: expected {_describe(annotation)}, got {quoted(value)} ({kind}).")
+
     if annotation is Any:
         return value
     if annotation is type(None):
         if value is None:
             return None
-        raise wrong
+        raise wrong()
     if origin in (typing.Union, types.UnionType):
         for option in args:
             try:
@@ -55,42 +59,42 @@ def _coerce(value: Any, annotation: Any, where: str) -> Any:  # noqa: PLR0911, P
                 # A nested config or list names its own key, which says more than the union's summary.
                 if isinstance(value, Mapping) and dataclasses.is_dataclass(option):
                     raise error
-        raise wrong
+        raise wrong()
     if origin is typing.Literal:
         if any(value == a and type(value) is type(a) for a in args):
             return value
         raise ConfigError(
-            f"{where}: expected one of {', '.join(repr(a) for a in args)}, got {value!r}."
+            f"{where}: expected one of {', '.join(repr(a) for a in args)}, got {quoted(value)}."
             f"{did_you_mean(value, [str(a) for a in args])}"
         )
     if origin is tuple:
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, (list, tuple)):
-            raise wrong
+            raise wrong()
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(_coerce(v, args[0], f"{where}[{i}]") for i, v in enumerate(value))
         if len(value) != len(args):
-            raise wrong
+            raise wrong()
         return tuple(_coerce(v, a, f"{where}[{i}]") for i, (v, a) in enumerate(zip(value, args, strict=True)))
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
-            raise wrong
-        return {k: _coerce(v, args[1], f"{where}.{k}") for k, v in value.items()} if args else dict(value)
+            raise wrong()
+        return {k: _coerce(v, args[1], f"{where}.{shorten(k)}") for k, v in value.items()} if args else dict(value)
     if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
         if isinstance(value, annotation):
             return value
         if isinstance(value, Mapping) and issubclass(annotation, Config):
             return annotation.from_dict(value, where=where)
-        raise wrong
+        raise wrong()
     if annotation is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         # An int beyond the largest float compares as finite, but cannot become one.
         if not -sys.float_info.max <= value <= sys.float_info.max:
-            raise ConfigError(f"{where}: expected a finite number, got {value!r}.")
+            raise ConfigError(f"{where}: expected a finite number, got {quoted(value)}.")
         return float(value)
     if annotation is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if annotation in (bool, str) and isinstance(value, annotation):
         return value
-    raise wrong
+    raise wrong()
 
 
 def _plain(value: Any) -> Any:
@@ -142,7 +146,7 @@ class Config:
             key: The field's name.
             allowed: What would be accepted.
         """
-        return ConfigError(f"{type(self).__name__}.{key}: expected {allowed}, got {getattr(self, key)!r}.")
+        return ConfigError(f"{type(self).__name__}.{key}: expected {allowed}, got {quoted(getattr(self, key))}.")
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any], *, where: str | None = None) -> Self:
@@ -161,9 +165,8 @@ class Config:
         fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
         for key in mapping:
             if key not in fields:
-                raise ConfigError(
-                    f"{where}: unknown key {key!r}.{did_you_mean(key, fields)} Allowed: {', '.join(sorted(fields))}."
-                )
+                allowed = ", ".join(sorted(fields))
+                raise ConfigError(f"{where}: unknown key {quoted(key)}.{did_you_mean(key, fields)} Allowed: {allowed}.")
         for key, field in fields.items():
             no_default = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if no_default and key not in mapping:

@@ -79,6 +79,23 @@ def shorten(text: str, limit: int = 200) -> str:
     return f"{text[:half]}… ({len(text) - 2 * half:,} characters more) …{text[-half:]}"
 
 
+def quoted(value: object, limit: int = 200) -> str:
+    """Return a value as Python writes it, shortened, so that what follows in a message is still seen.
+
+    Args:
+        value: Anything; where it cannot be written out (nested too deep), its type.
+        limit: About how many characters stay.
+
+    Example:
+        >>> quoted("a"), quoted([0] * 1000, 10)
+        ("'a'", '[0, 0… (2,990 characters more) …0, 0]')
+    """
+    try:
+        return shorten(repr(value), limit)
+    except (RecursionError, ValueError):  # nested too deep, or a number of more digits than Python writes
+        return f"a value of type {type(value).__name__} that cannot be shown"
+
+
 @contextlib.contextmanager
 def boundary(
     kind: type[EvermodelsError], what: str, way_out: str, *, passing: tuple[type[BaseException], ...] = ()
@@ -124,7 +141,9 @@ def did_you_mean(name: object, allowed: Iterable[str], *, n: int = 3) -> str:
         >>> did_you_mean("embed_dmi", ["embed_dim", "depth"])
         " Did you mean 'embed_dim'?"
     """
-    close = difflib.get_close_matches(str(name)[:200], list(allowed), n=n, cutoff=0.6)
+    close = difflib.get_close_matches(
+        name[:200] if isinstance(name, str) else quoted(name), list(allowed), n=n, cutoff=0.6
+    )
     return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 

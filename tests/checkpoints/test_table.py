@@ -44,7 +44,7 @@ def test_card_says_what_the_table_says(name):
     for metadata in (card.data.datasets, card.data.metrics, card.data.base_model or []):
         assert all(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", word, re.ASCII) for word in metadata)  # the Hub takes no prose
     scores = {result.metric_name: result.metric_value for result in card.data.eval_results}
-    assert scores[entry.score.metric] == entry.score.value
+    assert scores[entry.score.name] == entry.score.value
     for fact in (f"## {NOT_THIS}", entry.protocol, entry.data, f"- recipe: {entry.recipe}\n"):
         assert fact in card.text
 
@@ -109,11 +109,15 @@ def test_bundle_takes_what_training_says(model, tmp_path, place):
         "datasets": ["x", "y"],
         "protocol": "p",
         "recipe": "r",
-        "scores": {"UAR": {"value": 0.7, "low": 0.6, "high": 0.8, "n": 3}, "accuracy": 0.9},
+        "scores": {"UAR": {"value": 0.7, "low": 0.6, "high": 0.8, "people": "6"}, "accuracy": 0.9},
     }
     folder = model.save_pretrained(tmp_path / "own", training=training)
     entry = bundle.add_to_table(folder, "tiny_test.own", **place)
-    assert (entry.licence, entry.data, str(entry.score)) == ("apache-2.0", "x, y", "UAR 0.700 [0.600, 0.800]")
+    assert (entry.licence, entry.data, str(entry.score)) == (
+        "apache-2.0",
+        "x, y",
+        "UAR 0.700 [0.600, 0.800] (6)",
+    )
 
 
 @pytest.mark.parametrize(
