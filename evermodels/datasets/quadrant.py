@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from typing import Any, NamedTuple
 
@@ -23,6 +24,10 @@ from evermodels.datasets.splits import PARTS, PairSplit, protocol4_split
 
 FACTORS = (Factor("state", STATES, ("eeg",)), Factor("expression", EXPRESSIONS, ("video",)))
 CLASSES = product_classes(FACTORS)
+HALVES = dict(
+    zip(("arousal", "valence"), zip(*itertools.product((0, 1), repeat=len(FACTORS)), strict=True), strict=True)
+)
+"""Which value of each factor every class has, under the names of recipes and metrics: 0 is low, 1 is high."""
 VIEW = 0.75
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from evermodels.training.bootstrap import Interval, Resamples, interval, metric_values, paired_difference
+    from evermodels.training.bootstrap import Interval, Resamples, interval, metric_values, paired_difference, verdict
     from evermodels.training.build import build_model, load_encoder
     from evermodels.training.data import Parts, make_parts
     from evermodels.training.engine import TrainingError, fit, run_folder
     from evermodels.training.evaluation import evaluate, evaluate_checkpoint, predict
-    from evermodels.training.metrics import Predictions, summarize
+    from evermodels.training.fusion import late_fusion, own_late_fusion
+    from evermodels.training.metrics import Predictions, pool, summarize
     from evermodels.training.optim import learning_rate_factor, make_optimizer, parameter_groups
     from evermodels.training.recipe import Recipe, Row, list_recipes, load_recipe
     from evermodels.training.rows import finetune, run_rows
@@ -34,6 +35,7 @@ __all__ = [
     "fit",
     "format_result",
     "interval",
+    "late_fusion",
     "learning_rate_factor",
     "list_recipes",
     "load_encoder",
@@ -42,23 +44,27 @@ __all__ = [
     "make_parts",
     "make_table",
     "metric_values",
+    "own_late_fusion",
     "paired_difference",
     "parameter_groups",
+    "pool",
     "predict",
     "run_folder",
     "run_rows",
     "summarize",
+    "verdict",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "bootstrap": ("Interval", "Resamples", "interval", "metric_values", "paired_difference"),
+        "bootstrap": ("Interval", "Resamples", "interval", "metric_values", "paired_difference", "verdict"),
         "build": ("build_model", "load_encoder"),
         "data": ("Parts", "make_parts"),
         "engine": ("TrainingError", "fit", "run_folder"),
         "evaluation": ("evaluate", "evaluate_checkpoint", "predict"),
-        "metrics": ("Predictions", "summarize"),
+        "fusion": ("late_fusion", "own_late_fusion"),
+        "metrics": ("Predictions", "pool", "summarize"),
         "optim": ("learning_rate_factor", "make_optimizer", "parameter_groups"),
         "recipe": ("Recipe", "Row", "list_recipes", "load_recipe"),
         "rows": ("finetune", "run_rows"),

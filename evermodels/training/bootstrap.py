@@ -12,6 +12,7 @@ from evermodels.core.errors import ConfigError, DataError, did_you_mean
 from evermodels.training.metrics import Predictions, halves
 
 METRICS = ("accuracy", "uar", "weighted_f1", "arousal", "valence")
+OF_HALVES = ("product_of_halves", "uar_minus_product")
 
 
 class Interval(NamedTuple):
@@ -67,6 +68,36 @@ class Resamples:
             rng.multinomial(eeg_subjects, np.full(eeg_subjects, 1 / eeg_subjects), size=n),
             rng.multinomial(face_people, np.full(face_people, 1 / face_people), size=n),
         )
+
+
+def verdict(difference: Interval, margin: float = 0.05) -> str:
+    """Return what a difference shows: ahead, behind, equal within a margin that was stated beforehand, or undecided.
+
+    An interval that holds 0 shows no equality: it is undecided unless the whole of it lies inside the margin.
+
+    Args:
+        difference: As :func:`paired_difference` returns it.
+        margin: What counts as no difference that matters; to be settled before the difference is seen.
+
+    Returns:
+        ``"ahead"`` or ``"behind"`` where the interval excludes 0 (with ``", within …"`` where it lies inside the
+        margin all the same), ``"equal within …"`` where it holds 0 and lies inside the margin, else ``"undecided"``.
+
+    Raises:
+        ConfigError: If the margin is not a positive number.
+
+    Example:
+        >>> verdict(Interval(-0.017, -0.130, 0.116)), verdict(Interval(0.01, -0.02, 0.03))
+        ('undecided', 'equal within 0.05')
+        >>> verdict(Interval(-0.3, -0.4, -0.2)), verdict(Interval(0.02, 0.01, 0.03))
+        ('behind', 'ahead, within 0.05')
+    """
+    if not 0 < margin < np.inf:
+        raise ConfigError(f"margin: expected a positive number, got {margin!r}.")
+    inside = -margin < difference.low and difference.high < margin
+    if difference.low > 0 or difference.high < 0:
+        return ("ahead" if difference.low > 0 else "behind") + (f", within {margin:g}" if inside else "")
+    return f"equal within {margin:g}" if inside else "undecided"
 
 
 def _codes(values: np.ndarray) -> tuple[np.ndarray, int]:
@@ -129,7 +160,9 @@ def metric_values(predictions: Predictions, metric: str, resamples: Resamples | 
 
     Args:
         predictions: The predictions.
-        metric: ``"accuracy"``, ``"uar"``, ``"weighted_f1"``, ``"arousal"`` or ``"valence"``.
+        metric: ``"accuracy"``, ``"uar"``, ``"weighted_f1"``; with the four quadrant classes also ``"arousal"`` and
+            ``"valence"`` (balanced accuracy of the half), ``"product_of_halves"`` (of the two), which a fusion reaches
+            that gains nothing beyond its halves, and ``"uar_minus_product"``.
         resamples: The draws; ``None`` for the samples as they are.
 
     Returns:
@@ -146,18 +179,22 @@ def metric_values(predictions: Predictions, metric: str, resamples: Resamples | 
         >>> metric_values(one_right, "accuracy"), metric_values(one_right, "accuracy", twice_the_first)
         (array([0.5]), array([1.]))
     """
-    if metric not in METRICS:
+    allowed = METRICS + OF_HALVES
+    if metric not in allowed:
         raise ConfigError(
-            f"metric: expected one of {', '.join(METRICS)}, got {metric!r}.{did_you_mean(metric, METRICS)}"
+            f"metric: expected one of {', '.join(allowed)}, got {metric!r}.{did_you_mean(metric, allowed)}"
         )
-    if metric in ("arousal", "valence"):
-        both = halves(predictions)
-        if metric not in both:
-            raise ConfigError(f"metric: {metric!r} needs the four quadrant classes, got {predictions.logits.shape[1]}.")
+    both = {} if metric in ("accuracy", "uar", "weighted_f1") else halves(predictions)
+    if metric in OF_HALVES and both:
+        product = np.prod([metric_values(predictions, half, resamples) for half in both], axis=0)
+        return product if metric == OF_HALVES[0] else metric_values(predictions, "uar", resamples) - product
+    if metric in both:
         confusion = _confusions(*both[metric], 2, predictions, resamples)
-    else:
+    elif metric in ("accuracy", "uar", "weighted_f1"):
         classes = predictions.logits.shape[1]
         confusion = _confusions(predictions.label, predictions.predicted, classes, predictions, resamples)
+    else:
+        raise ConfigError(f"metric: {metric!r} needs the four quadrant classes, got {predictions.logits.shape[1]}.")
     reduce = {"accuracy": _accuracy, "weighted_f1": _weighted_f1}.get(metric, _uar)
     with np.errstate(invalid="ignore"):
         return reduce(confusion)
@@ -230,7 +267,7 @@ def paired_difference(
     """Return how much a model is ahead of another, with an interval over the same resampled people.
 
     In each resample both models see the same people with the same weights; each model's metric is averaged over its
-    seeds, then subtracted. An interval that holds 0 is a tie.
+    seeds, then subtracted. What the interval says: :func:`verdict`.
 
     Args:
         runs_a: Predictions of the one model, one per seed.

@@ -342,8 +342,8 @@ class _Run:
             )
         return -metrics[metric] if metric == "nll" else metrics[metric]
 
-    def _predict(self, model: nn.Module, dataset: Any, title: str = "validate", progress: bool = False) -> Predictions:
-        return predict(model, dataset, batch_size=EVAL_BATCH, title=title, progress=progress)
+    def _predict(self, model: nn.Module, dataset: Any, title: str = "validate", **settings: bool) -> Predictions:
+        return predict(model, dataset, batch_size=EVAL_BATCH, title=title, **settings)
 
     def _keep(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         if self.accelerator.is_main_process:
@@ -363,7 +363,7 @@ class _Run:
         start = time.perf_counter()
         best = from_pretrained(self.run_dir / "model", device=self.accelerator.device)
         validation = self._predict(best, self.parts.validation)
-        test = self._predict(best, self.parts.test, f"{title} test", self.progress)
+        test = self._predict(best, self.parts.test, f"{title} test", progress=self.progress, alone=True)
         result: dict[str, Any] = {
             **{key: self.described[key] for key in ("recipe", "row", "seed", "recipe_digest", "init_from")},
             "classes": list(self.parts.classes),

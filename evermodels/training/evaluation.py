@@ -52,6 +52,7 @@ def predict(
     *,
     batch_size: int = 64,
     num_workers: int = 0,
+    alone: bool = False,
     progress: bool = False,
     title: str = "evaluate",
 ) -> Predictions:
@@ -62,6 +63,7 @@ def predict(
         dataset: The part; its items are dicts as :class:`~evermodels.datasets.QuadrantPairs` gives them.
         batch_size: Samples at once; it does not change the result.
         num_workers: Loading processes.
+        alone: Whether a system of several modalities is also given each of them alone (``Predictions.alone``).
         progress: Whether to show a bar.
         title: The bar's title.
 
@@ -81,18 +83,26 @@ def predict(
     modalities = modalities_of(model)
     loader: DataLoader[dict[str, Any]] = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
     logits, label, subject, face = [], [], [], []
+    single: dict[str, list[Tensor]] = {name: [] for name in modalities} if alone and len(modalities) > 1 else {}
     training = model.training
     model.eval()
     try:
         for batch in tqdm(loader, desc=title, leave=False, disable=not progress):
-            logits.append(model(**inputs_of(batch, modalities, device)).logits.float().cpu())
+            inputs = inputs_of(batch, modalities, device)
+            logits.append(model(**inputs).logits.float().cpu())
+            for name, kept in single.items():
+                kept.append(model(**{name: inputs[name]}).logits.float().cpu())
             label.append(batch["label"])
             subject.extend(batch["eeg_subject"])
             face.extend(batch["face_id"])
     finally:
         model.train(training)
     return Predictions(
-        torch.cat(logits).numpy(), torch.cat(label).numpy().astype(np.int64), np.array(subject), np.array(face)
+        torch.cat(logits).numpy(),
+        torch.cat(label).numpy().astype(np.int64),
+        np.array(subject),
+        np.array(face),
+        {name: torch.cat(kept).numpy() for name, kept in single.items()},
     )
 
 

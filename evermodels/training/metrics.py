@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.special
 import torch
 
-from evermodels.core.errors import DataError, ShapeError, require
+from evermodels.core.errors import DataError, ShapeError, boundary, require
+from evermodels.datasets.quadrant import HALVES
+
+_ARRAYS, _ALONE = ("logits", "label", "eeg_subject", "face_id"), "alone_"
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class Predictions:
         label: ``(samples,)`` class indices.
         eeg_subject: ``(samples,)`` who the EEG is of.
         face_id: ``(samples,)`` who the face is of (default: nobody; people with EEG are the only random factor then).
+        alone: Logits of the same model given one modality alone, ``(samples, classes)`` by modality (default: none).
 
     Raises:
         ShapeError: If the lengths differ, or there is no sample.
@@ -35,6 +41,7 @@ class Predictions:
     label: np.ndarray
     eeg_subject: np.ndarray
     face_id: np.ndarray = field(default_factory=lambda: np.array([], dtype=str))
+    alone: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.face_id.shape == (0,):
@@ -45,6 +52,9 @@ class Predictions:
             shape = getattr(self, name).shape
             if shape != self.logits.shape[:1]:
                 raise ShapeError(f"{name}: expected shape {self.logits.shape[:1]} as logits has, got {shape}.")
+        for name, logits in self.alone.items():
+            if logits.shape != self.logits.shape:
+                raise ShapeError(f"alone[{name!r}]: expected {self.logits.shape} as logits has, got {logits.shape}.")
 
     @property
     def predicted(self) -> np.ndarray:
@@ -54,9 +64,21 @@ class Predictions:
     @property
     def probabilities(self) -> np.ndarray:
         """Softmax of the logits in float64, ``(samples, classes)``."""
-        shifted = self.logits.astype(np.float64)
-        shifted = np.exp(shifted - shifted.max(axis=1, keepdims=True))
-        return shifted / shifted.sum(axis=1, keepdims=True)
+        return scipy.special.softmax(self.logits.astype(np.float64), axis=1)
+
+    def take(self, rows: np.ndarray) -> Predictions:
+        """Return some of the samples.
+
+        Args:
+            rows: Indices, or a bool for each sample.
+
+        Example:
+            >>> people = np.array(["30", "31"])
+            >>> Predictions(np.eye(2), np.array([0, 1]), people).take(people == "31").label
+            array([1])
+        """
+        alone = {name: logits[rows] for name, logits in self.alone.items()}
+        return Predictions(self.logits[rows], self.label[rows], self.eeg_subject[rows], self.face_id[rows], alone)
 
     def save(self, path: Path) -> None:
         """Write an ``.npz`` file, whole or not at all.
@@ -65,10 +87,10 @@ class Predictions:
             path: The file.
         """
         part = path.with_name(path.name + ".part")
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {_ALONE + name: logits for name, logits in self.alone.items()}
         with part.open("wb") as file:
-            np.savez_compressed(
-                file, logits=self.logits, label=self.label, eeg_subject=self.eeg_subject, face_id=self.face_id
-            )
+            np.savez_compressed(file, **arrays)
         part.replace(path)
 
     @classmethod
@@ -79,20 +101,23 @@ class Predictions:
             path: The file.
 
         Raises:
-            DataError: If an array is missing.
+            DataError: If an array is missing, or the file is damaged.
         """
-        with np.load(path, allow_pickle=False) as file:
-            missing = {"logits", "label", "eeg_subject", "face_id"} - set(file.files)
+        way_out = "Make it again, by the run or with Predictions.save."
+        with boundary(DataError, f"{str(path)!r} cannot be read", way_out), np.load(path, allow_pickle=False) as file:
+            missing = set(_ARRAYS) - set(file.files)
             if missing:
                 raise DataError(f"{path.name}: {', '.join(sorted(missing))} missing. Write it with Predictions.save.")
-            return cls(file["logits"], file["label"], file["eeg_subject"], file["face_id"])
+            alone = {name.removeprefix(_ALONE): file[name] for name in file.files if name.startswith(_ALONE)}
+            logits, label, subject, face = (file[name] for name in _ARRAYS)
+            return cls(logits, label, subject, face, alone)
 
 
 def halves(predictions: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Split four-quadrant predictions into their arousal and valence halves.
 
-    The class is ``2·arousal + valence``; a half is called high when the summed probability of its two high classes is
-    above one half.
+    Which classes are high in which half says :data:`evermodels.datasets.quadrant.HALVES`; a half is called high when
+    the summed probability of its high classes is above one half.
 
     Args:
         predictions: Predictions over four classes.
@@ -108,11 +133,57 @@ def halves(predictions: Predictions) -> dict[str, tuple[np.ndarray, np.ndarray]]
     """
     if predictions.logits.shape[1] != 4:
         return {}
-    p = predictions.probabilities
+    p, levels = predictions.probabilities, {name: np.array(level) for name, level in HALVES.items()}
     return {
-        "arousal": (predictions.label // 2, (p[:, 2] + p[:, 3] > 0.5).astype(np.int64)),
-        "valence": (predictions.label % 2, (p[:, 1] + p[:, 3] > 0.5).astype(np.int64)),
+        name: (level[predictions.label], (p[:, level == 1].sum(1) > 0.5).astype(np.int64))
+        for name, level in levels.items()
     }
+
+
+def pool(folds: Sequence[Predictions]) -> Predictions:
+    """Join the predictions of folds, in which everybody is a test person once, into one set over all people.
+
+    Metrics and intervals of the whole are then over people, not over folds: hand the result to :func:`summarize` and,
+    one for each seed, to :func:`interval` and :func:`paired_difference`. Folds are of one model trained several times
+    on different people; joining seeds of the same fold is an error, because nobody may be counted twice.
+
+    Args:
+        folds: The test predictions of each fold.
+
+    Returns:
+        All samples, fold after fold; ``alone`` by the modalities that every fold has.
+
+    Raises:
+        DataError: If there is no fold, a person is in two of them, or their classes differ in number.
+
+    Example:
+        >>> first = Predictions(np.eye(2), np.array([0, 1]), np.array(["30", "30"]))
+        >>> second = Predictions(np.eye(2), np.array([1, 1]), np.array(["31", "31"]))
+        >>> whole = pool([first, second])
+        >>> whole.eeg_subject.tolist(), summarize(whole)["accuracy"]
+        (['30', '30', '31', '31'], 0.75)
+        >>> pool([first, first])
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.DataError: folds: '30' is a test person in folds 0 and 1. ...
+    """
+    if not folds:
+        raise DataError("folds: expected the predictions of at least one fold, got none.")
+    widths = [fold.logits.shape[1] for fold in folds]
+    if len(set(widths)) > 1:
+        raise DataError(f"folds: expected as many classes in each, got {widths}. Train all folds on the same classes.")
+    where: dict[str, int] = {}
+    for number, fold in enumerate(folds):
+        for person in sorted({str(p) for p in fold.eeg_subject}):
+            if where.setdefault(person, number) != number:
+                raise DataError(
+                    f"folds: {person!r} is a test person in folds {where[person]} and {number}. Give each fold once; "
+                    "several seeds are pooled each by itself, and handed on as a list."
+                )
+    names = set.intersection(*(set(fold.alone) for fold in folds))
+    alone = {name: np.concatenate([fold.alone[name] for fold in folds]) for name in sorted(names)}
+    logits, label, subject, face = (np.concatenate([getattr(fold, key) for fold in folds]) for key in _ARRAYS)
+    return Predictions(logits, label, subject, face, alone)
 
 
 def _uar(predicted: np.ndarray, label: np.ndarray, num_classes: int) -> float:

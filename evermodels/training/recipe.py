@@ -13,7 +13,14 @@ from typing import Any
 
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, UnknownNameError, did_you_mean
-from evermodels.training.settings import DataSettings, LossSettings, ModelSettings, OptimSettings, SelectionSettings
+from evermodels.training.settings import (
+    ComparisonSettings,
+    DataSettings,
+    LossSettings,
+    ModelSettings,
+    OptimSettings,
+    SelectionSettings,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -79,6 +86,7 @@ class Recipe(Config):
         optim: How.
         loss: With which loss.
         selection: How the epoch is chosen.
+        comparison: What the differences between rows are held against; no part of a run.
         rows: The rows of its tables.
         changes: The ``key=value`` overrides that it was loaded with; the command that repeats a run names them.
 
@@ -99,6 +107,7 @@ class Recipe(Config):
     optim: OptimSettings = field(default_factory=OptimSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
     rows: tuple[Row, ...] = ()
     changes: tuple[str, ...] = ()
 

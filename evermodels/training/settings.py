@@ -209,6 +209,23 @@ class LossSettings(Config):
 
 
 @dataclass(frozen=True)
+class ComparisonSettings(Config):
+    """What the differences between rows are held against.
+
+    Args:
+        margin: Difference that would not matter, stated before it is seen: two rows are called equal only where the
+            whole interval of their difference lies inside it.
+    """
+
+    margin: float = 0.05
+
+    def check(self) -> None:
+        """Refuse a margin that no interval, or any, could lie in."""
+        if not 0 < self.margin < 1:
+            raise self.refuse("margin", "a number between 0 and 1")
+
+
+@dataclass(frozen=True)
 class SelectionSettings(Config):
     """How the epoch is chosen: always on the validation people, never on the test people.
 

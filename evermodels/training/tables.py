@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from evermodels.core.errors import DataError
-from evermodels.training.bootstrap import METRICS, interval, paired_difference
+from evermodels.training.bootstrap import METRICS, OF_HALVES, interval, metric_values, paired_difference, verdict
 from evermodels.training.engine import run_folder
-from evermodels.training.metrics import Predictions
+from evermodels.training.fusion import late_fusion, own_late_fusion
+from evermodels.training.metrics import Predictions, summarize
 from evermodels.training.recipe import Recipe
 from evermodels.training.state import read_json
 
@@ -31,8 +32,13 @@ summed probability of its two high classes is above one half. Intervals: 95 % pe
 resamples, crossed over people: EEG subjects and face people are each drawn with replacement, and a sample counts as
 often as the product of how often its two people were drawn. In a resample the metric is computed for each seed's
 predictions under the same weights and then averaged over the seeds; an interval is thus about other people, with the
-trained seeds as they are. Differences are row minus full model in the same resamples; `tie` means that the interval
-holds 0. The rows are compared with one model, without correction for their number.
+trained seeds as they are. Differences are row minus full model in the same resamples. `ahead` and `behind`: the
+interval excludes 0. `equal within {margin}`: the whole interval lies inside ±{margin}, the margin that the recipe
+states (`comparison.margin`). `undecided`: neither; an interval that only holds 0 shows no equality. The rows are
+compared with one model, without correction for their number. Untrained rows: log-probabilities of other rows on the
+same samples, seed by seed, summed; a row that was trained on one half of the classes (`loss.half`) gives that half's.
+Product of the halves: balanced accuracy of one half times that of the other, which is about the UAR of an answer whose
+halves err independently of each other; a fusion shows a gain of its own only above it.
 """
 
 
@@ -75,49 +81,77 @@ def format_result(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
+def _mean_std(values: Sequence[float]) -> dict[str, float]:
     array = np.asarray(values, dtype=np.float64)
-    return {
-        "mean": float(array.mean()),
-        "std": float(array.std(ddof=1)) if len(array) > 1 else 0.0,
-        "seeds": array.tolist(),
-    }
+    return {"mean": float(array.mean()), "std": float(array.std(ddof=1)) if len(array) > 1 else 0.0}
 
 
-def _row_entry(
-    runs: Sequence[Predictions],
-    results: Sequence[Mapping[str, Any]],
-    full: Sequence[Predictions] | None,
-    resamples: int,
+def _scores(
+    runs: Sequence[Predictions], full: Sequence[Predictions] | None, resamples: int, margin: float
 ) -> dict[str, Any]:
-    metrics = [m for m in METRICS if m in results[0]["test"]]
-    by_subject = {
-        subject: float(np.mean([result["test"]["per_subject"]["uar"][subject] for result in results]))
-        for subject in results[0]["test"]["per_subject"]["uar"]
-    }
-    values = np.array(list(by_subject.values()))
-    entry: dict[str, Any] = {
+    """What a row's predictions, one entry a seed, are worth, alone and beside the full model's."""
+    tests = [summarize(run) for run in runs]
+    people = tests[0]["per_subject"]["uar"]
+    by_subject = {who: float(np.mean([test["per_subject"]["uar"][who] for test in tests])) for who in people}
+    scores: dict[str, Any] = {"per_subject": {**_mean_std(list(by_subject.values())), "uar": by_subject}}
+    for metric in (*METRICS, *(OF_HALVES if "halves" in tests[0] else ())):
+        if metric in METRICS and metric not in tests[0]:
+            continue
+        values = [float(metric_values(run, metric)[0]) for run in runs]
+        ends = interval(runs, metric, n=resamples)
+        scores[metric] = {**_mean_std(values), "seeds": values, "interval": ends._asdict()}
+        if metric == "uar_minus_product":
+            scores[metric]["verdict"] = verdict(ends, margin)
+        if full is not None:
+            difference = paired_difference(runs, full, metric, n=resamples)
+            scores[metric]["minus_full"] = {**difference._asdict(), "verdict": verdict(difference, margin)}
+    return scores
+
+
+def _training_facts(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    validation = [result["validation"]["uar"] for result in results]
+    return {
         "parameters": results[0]["parameters"],
         "init_from": results[0]["init_from"],
         "seconds": [result["seconds"] for result in results],
         "best_epochs": [result["selection"]["epoch"] for result in results],
-        "validation_uar": _over_seeds([result["validation"]["uar"] for result in results]),
-        "per_subject": {
-            "mean": float(values.mean()),
-            "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-            "uar": by_subject,
-        },
+        "validation_uar": {**_mean_std(validation), "seeds": validation},
     }
-    for metric in metrics:
-        entry[metric] = {
-            **_over_seeds([result["test"][metric] for result in results]),
-            "interval": interval(runs, metric, n=resamples)._asdict(),
-        }
-        if full is not None:
-            difference = paired_difference(runs, full, metric, n=resamples)
-            tie = difference.low <= 0 <= difference.high
-            entry[metric]["minus_full"] = {**difference._asdict(), "tie": tie}
-    return entry
+
+
+class _Untrained(NamedTuple):
+    """A row that is computed from other rows' predictions."""
+
+    key: str
+    title: str
+    sources: tuple[str, ...]
+    runs: list[Predictions]
+
+
+def _untrained(recipe: Recipe, runs: Mapping[str, list[Predictions]], full: str | None) -> list[_Untrained]:
+    """The late fusions of what the fusion rows start from, and the full model's own answers to each modality."""
+    found: dict[tuple[str, ...], _Untrained] = {}
+    for name in runs:
+        row = recipe.row(name)
+        sources = tuple(dict.fromkeys(row.init_from.values())) if row is not None else ()
+        if len(sources) > 1 and sources not in found and all(source in runs for source in sources):
+            halves = [recipe.for_row(source).loss.half for source in sources]
+            fused = [late_fusion(seed, halves) for seed in zip(*(runs[source] for source in sources), strict=True)]
+            parts = " + ".join(_title(recipe, source) for source in sources)
+            title = f"late fusion: sum of the single rows' log-probabilities ({parts})"
+            found[sources] = _Untrained(f"late fusion of {' + '.join(sources)}", title, sources, fused)
+    rows = list(found.values())
+    own = [own_late_fusion(run) for run in runs[full]] if full is not None else []
+    if full is not None and own and all(run is not None for run in own):
+        alone = " + ".join(f"{modality}-only" for modality in runs[full][0].alone)
+        title = f"the full model's own halves: {alone} log-probabilities summed"
+        rows.append(_Untrained(f"own halves of {full}", title, (full,), [run for run in own if run is not None]))
+    return rows
+
+
+def _title(recipe: Recipe, name: str) -> str:
+    row = recipe.row(name)
+    return (row.title if row is not None else None) or name
 
 
 def make_table(
@@ -130,8 +164,12 @@ def make_table(
 ) -> dict[str, Any]:
     """Put finished runs into a table.
 
+    Beside the trained rows stand two kinds that need no training: the late fusion of the rows from whose encoders a
+    fusion starts, and the full model's own answers to each modality alone, put together in the same way.
+
     Args:
-        recipe: The recipe; rows are compared with its ``full`` row where that is among the runs.
+        recipe: The recipe; rows are compared with its ``full`` row where that is among the runs, and differences are
+            held against its ``comparison.margin``.
         run_root: Folder of all runs, ``run_root/row/seed-N``.
         seeds: The seeds.
         rows: Names of the rows (default: all).
@@ -139,10 +177,11 @@ def make_table(
 
     Returns:
         Plain JSON types: ``rows`` by name (each metric with ``mean``, ``std``, ``seeds``, ``interval``,
-        ``minus_full``), ``how`` the numbers came about, and the same as ``markdown``.
+        ``minus_full``; untrained rows name their ``sources``), ``how`` the numbers came about, and the same as
+        ``markdown``.
 
     Raises:
-        DataError: If a run is not finished, or runs were tested on different samples.
+        DataError: If a run is not finished or its files are damaged, or runs were tested on different samples.
 
     Example:
         >>> from evermodels.training import load_recipe, make_table
@@ -162,22 +201,25 @@ def make_table(
             )
         results[name] = [read_json(folder / "result.json") for folder in folders]
         runs[name] = [Predictions.load(folder / "predictions.npz") for folder in folders]
-    full = recipe.full if recipe.full in names else None
-    entries = {}
+    full, margin = recipe.full if recipe.full in names else None, recipe.comparison.margin
+    entries: dict[str, dict[str, Any]] = {}
     for name in names:
         row = recipe.row(name)
         assert row is not None
-        entry = _row_entry(runs[name], results[name], runs[full] if full and name != full else None, resamples)
-        entries[name] = {"title": row.title or name, "table": row.table, **entry}
+        scores = _scores(runs[name], runs[full] if full and name != full else None, resamples, margin)
+        entries[name] = {"title": row.title or name, "table": row.table, **_training_facts(results[name]), **scores}
+    for made in _untrained(recipe, runs, full):
+        scores = _scores(made.runs, runs[full] if full else None, resamples, margin)
+        entries[made.key] = {"title": made.title, "table": None, "sources": list(made.sources), **scores}
     words = ["evermodels", "benchmark", "--recipe", recipe.name, "--seeds", ",".join(map(str, seeds))]
-    how = HOW.format(resamples=resamples).replace("\n", " ").strip()
     table: dict[str, Any] = {
         "recipe": recipe.name,
         "description": recipe.description,
         "full": full,
         "seeds": list(seeds),
+        "margin": margin,
         "command": " ".join(words),
-        "how": how,
+        "how": HOW.format(resamples=resamples, margin=f"{margin:g}").replace("\n", " ").strip(),
         "split": results[names[0]][0]["split"],
         "rows": entries,
     }
@@ -192,8 +234,26 @@ def _spread(cell: Mapping[str, Any] | None) -> str:
 def _difference(cell: Mapping[str, Any] | None) -> str:
     if cell is None:
         return "n/a"
-    tie = ", tie" if cell["tie"] else ""
-    return f"{cell['value']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}]{tie}"
+    return f"{cell['value']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}], {cell['verdict']}"
+
+
+def _gap(cell: Mapping[str, Any]) -> str:
+    return _difference({**cell["interval"], "verdict": cell["verdict"]})
+
+
+def _belongs(table: Mapping[str, Any], name: str, number: int) -> bool:
+    """Whether a row stands in a table of the paper: its own rows, the full model, and what these are measured by."""
+    rows, row = table["rows"], table["rows"][name]
+    if row["table"] is not None:
+        return bool(row["table"] == number or name == table["full"])
+    if row["sources"] == [table["full"]]:
+        return True
+    inits = [list(r["init_from"].values()) for key, r in rows.items() if r["table"] == number or key == table["full"]]
+    return any(list(dict.fromkeys(init)) == row["sources"] for init in inits)
+
+
+def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(cells)} |" for cells in rows)]
 
 
 def _markdown(table: Mapping[str, Any]) -> str:
@@ -207,32 +267,35 @@ def _markdown(table: Mapping[str, Any]) -> str:
     ]
     rows: Mapping[str, Mapping[str, Any]] = table["rows"]
     metrics = [m for m in METRICS if all(m in row for row in rows.values())]
-    for number in sorted({row["table"] for row in rows.values()}, key=lambda n: (n == 0, n)):
-        chosen = [name for name, row in rows.items() if row["table"] == number or name == table["full"]]
+    parted = all(OF_HALVES[0] in row for row in rows.values())
+    numbers = {row["table"] for row in rows.values()} - {None}
+    for number in sorted(numbers, key=lambda n: (n == 0, n)):
         head = ["row", *(_TITLES[m] for m in metrics), "UAR 95 %", "UAR per subject", "UAR minus full model"]
+        head += ["product of the halves", "UAR minus that product"] if parted else []
+        body = []
+        for name in (name for name in rows if _belongs(table, name, number)):
+            row, ends = rows[name], rows[name]["uar"]["interval"]
+            body.append(
+                [
+                    f"**{row['title']}**" if name == table["full"] else row["title"],
+                    *(_spread(row[m]) for m in metrics),
+                    f"[{ends['low']:.3f}, {ends['high']:.3f}]",
+                    _spread(row["per_subject"]),
+                    _difference(row["uar"].get("minus_full")),
+                    *([_spread(row[OF_HALVES[0]]), _gap(row[OF_HALVES[1]])] if parted else []),
+                ]
+            )
         title = f"As Table {number} of the paper" if number else "Beside the paper's tables"
-        lines += [f"## {title}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-        for name in chosen:
-            row = rows[name]
-            ends = row["uar"]["interval"]
-            cells = [
-                f"**{row['title']}**" if name == table["full"] else row["title"],
-                *(_spread(row[m]) for m in metrics),
-                f"[{ends['low']:.3f}, {ends['high']:.3f}]",
-                _spread(row["per_subject"]),
-                _difference(row["uar"].get("minus_full")),
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+        lines += [f"## {title}", "", *_lines(head, body), ""]
     if table["full"] is not None:
-        head = ["row", *(f"{_TITLES[m]} minus full" for m in metrics)]
-        lines += ["## All differences", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-        for name, row in rows.items():
-            if name != table["full"]:
-                lines.append(
-                    f"| {row['title']} | {' | '.join(_difference(row[m].get('minus_full')) for m in metrics)} |"
-                )
-        lines.append("")
+        metrics += list(OF_HALVES[:1]) if parted else []
+        head = ["row", *(f"{_TITLES.get(m, 'product of the halves')} minus full" for m in metrics)]
+        body = [
+            [row["title"], *(_difference(row[m].get("minus_full")) for m in metrics)]
+            for name, row in rows.items()
+            if name != table["full"]
+        ]
+        lines += ["## All differences", "", *_lines(head, body), ""]
     people = table["split"]["test"]
     lines += [
         table["how"],

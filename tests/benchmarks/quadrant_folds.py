@@ -25,7 +25,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from evermodels.datasets import EEGMAT, LondonFaces, PairSplit, SubjectSplit, subject_folds
-from evermodels.training import Predictions, build_model, fit, interval, load_recipe, paired_difference, run_folder
+from evermodels.training import (
+    Predictions,
+    build_model,
+    fit,
+    interval,
+    load_recipe,
+    paired_difference,
+    pool,
+    run_folder,
+    verdict,
+)
 from evermodels.training.data import quadrant_parts
 
 FOLDS = 6
@@ -78,11 +88,6 @@ def baselines(parts, like: Predictions) -> dict[str, Predictions]:
     return dict(zip(BASELINES, [*alone, *(answers(arousal, score) for score in valence.values())], strict=True))
 
 
-def pool(runs: list[Predictions]) -> Predictions:
-    """One set of predictions over all folds."""
-    return Predictions(*(np.concatenate([getattr(r, key) for r in runs]) for key in Predictions.__dataclass_fields__))
-
-
 def report(runs: dict[str, list[Predictions]]) -> None:
     """Print each model's halves and recall, one list entry a seed, and the paired differences."""
     print("\n| model | UAR | arousal half | valence half |\n|---|---|---|---|")
@@ -98,7 +103,7 @@ def report(runs: dict[str, list[Predictions]]) -> None:
         ("ever", "band power + LR and small CNN", "uar"),
     ):
         gap = paired_difference(runs[ours], runs[theirs], metric)
-        print(f"{metric}: {ours} minus {theirs} {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
+        print(f"{metric}: {ours} minus {theirs} {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}], {verdict(gap)}")
 
 
 def same_rank(root: Path) -> tuple[str, ...]:
@@ -117,11 +122,7 @@ def same_rank(root: Path) -> tuple[str, ...]:
 
 def only(runs: list[Predictions], people: tuple[str, ...]) -> list[Predictions]:
     """The items of these people with EEG."""
-    kept = [np.isin(run.eeg_subject, people) for run in runs]
-    return [
-        Predictions(*(getattr(run, key)[rows] for key in Predictions.__dataclass_fields__))
-        for run, rows in zip(runs, kept, strict=True)
-    ]
+    return [run.take(np.isin(run.eeg_subject, people)) for run in runs]
 
 
 def fixed_part(run_dir: Path, root: Path) -> None:

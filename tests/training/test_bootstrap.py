@@ -7,8 +7,8 @@ import pytest
 from sklearn import metrics as sk
 
 from evermodels.core.errors import ConfigError, DataError
-from evermodels.training import Predictions, Resamples, interval, metric_values, paired_difference
-from evermodels.training.bootstrap import METRICS, resamples_for
+from evermodels.training import Interval, Predictions, Resamples, interval, metric_values, paired_difference, verdict
+from evermodels.training.bootstrap import METRICS, OF_HALVES, resamples_for
 from evermodels.training.metrics import halves
 
 
@@ -37,6 +37,9 @@ def repeated(p, draws, r):
 
 def slow(p, metric, index):
     label, guess = p.label[index], p.predicted[index]
+    if metric in OF_HALVES:
+        product = slow(p, "arousal", index) * slow(p, "valence", index)
+        return product if metric == "product_of_halves" else slow(p, "uar", index) - product
     if metric in ("arousal", "valence"):
         label, guess = (half[index] for half in halves(p)[metric])
     if metric == "accuracy":
@@ -47,7 +50,7 @@ def slow(p, metric, index):
     return sk.recall_score(label, guess, average="macro", labels=present, zero_division=0)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", METRICS + OF_HALVES)
 def test_weights_equal_repeated_samples(metric):
     p = predictions(0)
     draws = resamples_for(p, n=25, seed=5)
@@ -132,8 +135,34 @@ def test_runs_on_other_samples_are_refused():
     with pytest.raises(ConfigError, match="Did you mean 'accuracy'"):
         interval([a], "acuracy")
     two = Predictions(a.logits[:, :2], a.label % 2, a.eeg_subject, a.face_id)
-    with pytest.raises(ConfigError, match="needs the four quadrant classes"):
-        metric_values(two, "arousal")
+    for metric in ("arousal", "uar_minus_product"):
+        with pytest.raises(ConfigError, match="needs the four quadrant classes"):
+            metric_values(two, metric)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.130, 0.116, "undecided"),
+        (-0.049, 0.049, "equal within 0.05"),
+        (-0.05, 0.01, "undecided"),  # the ends of the margin are not inside it
+        (0.0, 0.04, "equal within 0.05"),  # 0 is not excluded
+        (0.0, 0.06, "undecided"),
+        (0.01, 0.06, "ahead"),
+        (0.01, 0.04, "ahead, within 0.05"),
+        (-0.06, -0.01, "behind"),
+        (-0.04, -0.01, "behind, within 0.05"),
+        (float("nan"), float("nan"), "undecided"),
+    ],
+)
+def test_an_interval_that_holds_0_shows_no_equality(low, high, words):
+    assert verdict(Interval((low + high) / 2, low, high), 0.05) == words
+
+
+def test_a_margin_is_a_positive_number():
+    for margin in (0, -0.1, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="margin: expected a positive number"):
+            verdict(Interval(0, 0, 0), margin)
 
 
 def test_without_faces_only_people_with_eeg_are_drawn():

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from evermodels.core.errors import DataError, ShapeError
-from evermodels.training import Predictions, summarize
+from evermodels.training import Predictions, interval, pool, summarize
 from evermodels.training.metrics import halves
 
 
@@ -70,13 +70,48 @@ def test_files_come_back_and_broken_ones_are_named(tmp_path):
     for key in ("logits", "label", "eeg_subject", "face_id"):
         np.testing.assert_array_equal(getattr(p, key), getattr(q, key))
     assert [f.name for f in tmp_path.iterdir()] == ["p.npz"]
+    p = Predictions(p.logits, p.label, p.eeg_subject, p.face_id, {"eeg": -p.logits})
+    p.save(tmp_path / "p.npz")
+    np.testing.assert_array_equal(Predictions.load(tmp_path / "p.npz").alone["eeg"], -p.logits)
+    whole = (tmp_path / "p.npz").read_bytes()
+    for fault in (b"", whole[: len(whole) // 2], b"PK" + bytes(40), np.lib.format.magic(1, 0)):
+        (tmp_path / "p.npz").write_bytes(fault)
+        with pytest.raises(DataError, match=r"p\.npz' cannot be read \(.*Make it again"):
+            Predictions.load(tmp_path / "p.npz")
     np.savez(tmp_path / "q.npz", logits=p.logits)
     with pytest.raises(DataError, match="eeg_subject, face_id, label missing"):
         Predictions.load(tmp_path / "q.npz")
 
 
+def test_folds_become_one_set_over_all_people():
+    whole = random_predictions(7, n=90, people=6)
+    whole = Predictions(whole.logits, whole.label, whole.eeg_subject, whole.face_id, {"eeg": 2 * whole.logits})
+    blocks = [np.isin(whole.eeg_subject, people) for people in (["e0", "e1"], ["e2", "e3"], ["e4", "e5"])]
+    joined = pool([whole.take(block) for block in blocks])
+    order = np.concatenate([np.flatnonzero(block) for block in blocks])
+    for key in ("logits", "label", "eeg_subject", "face_id"):
+        np.testing.assert_array_equal(getattr(joined, key), getattr(whole, key)[order])
+    np.testing.assert_array_equal(joined.alone["eeg"], 2 * whole.logits[order])
+    # The intervals are over people, whatever fold tested them.
+    assert interval([joined], n=100) == pytest.approx(interval([whole], n=100))
+    with pytest.raises(DataError, match="'e0' is a test person in folds 0 and 1"):
+        pool([whole, whole])
+    with pytest.raises(DataError, match="at least one fold"):
+        pool([])
+    two = Predictions(whole.logits[:, :2], whole.label % 2, np.full(90, "z"), whole.face_id)
+    with pytest.raises(DataError, match=r"as many classes in each, got \[4, 2\]"):
+        pool([whole, two])
+    assert pool([whole.take(blocks[0]), Predictions(*_plain(whole.take(blocks[1])))]).alone == {}
+
+
+def _plain(p):
+    return p.logits, p.label, p.eeg_subject, p.face_id
+
+
 def test_wrong_lengths_are_refused():
     people = np.array(["a", "b"])
+    with pytest.raises(ShapeError, match=r"alone\['eeg'\]: expected \(2, 4\)"):
+        Predictions(np.zeros((2, 4)), np.zeros(2), people, people, {"eeg": np.zeros((2, 3))})
     with pytest.raises(ShapeError, match="label: expected shape"):
         Predictions(np.zeros((2, 4)), np.array([0]), people, people)
     with pytest.raises(ShapeError, match="at least one sample"):

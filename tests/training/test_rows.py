@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -15,9 +17,13 @@ from evermodels.training import (
     evaluate_checkpoint,
     evaluation,
     finetune,
+    interval,
+    late_fusion,
     make_table,
     paired_difference,
     run_rows,
+    summarize,
+    verdict,
 )
 from evermodels.training.rows import with_sources
 
@@ -62,11 +68,86 @@ def test_the_table_is_what_the_runs_say(table):
     want = paired_difference(runs["naive"], runs["ever"], "uar", n=50)
     got = cell["minus_full"]
     assert (got["value"], got["low"], got["high"]) == pytest.approx(tuple(want))
-    assert got["tie"] == (want.low <= 0 <= want.high)
+    assert got["verdict"] == verdict(want, 0.05)
     assert "minus_full" not in result["rows"]["ever"]["uar"]
-    assert "**the full model**" in result["markdown"] and "tie" in result["markdown"]
+    assert "**the full model**" in result["markdown"] and "undecided" in result["markdown"]
+    assert not re.search(r"\bties?\b", result["markdown"])
     assert f"{cell['mean']:.3f} ± {cell['std']:.3f}" in result["markdown"]
     assert make_table(recipe, root, seeds=(0, 1), resamples=50) == result
+
+
+def load_runs(root, row):
+    return [Predictions.load(root / row / f"seed-{s}/predictions.npz") for s in (0, 1)]
+
+
+def test_late_fusion_and_the_models_own_halves_stand_in_the_table(table):
+    _, root, _ = table
+    result = json.loads((root / "table.json").read_text("utf-8"))
+    full = load_runs(root, "ever")
+    fused = [late_fusion(pair) for pair in zip(load_runs(root, "eeg"), load_runs(root, "video"), strict=True)]
+    assert set(full[0].alone) == {"eeg", "video"} and not load_runs(root, "eeg")[0].alone
+    own = [late_fusion([Predictions(a, p.label, p.eeg_subject, p.face_id) for a in p.alone.values()]) for p in full]
+    for key, sources, runs in (
+        ("late fusion of eeg + video", ["eeg", "video"], fused),
+        ("own halves of ever", ["ever"], own),
+    ):
+        entry = result["rows"][key]
+        assert entry["sources"] == sources and "parameters" not in entry
+        for metric in ("uar", "arousal", "valence", "product_of_halves"):
+            cell = entry[metric]
+            want = interval(runs, metric, n=50)
+            assert cell["mean"] == pytest.approx(want.value) and cell["interval"] == pytest.approx(want._asdict())
+            want = paired_difference(runs, full, metric, n=50)
+            assert cell["minus_full"].pop("verdict") == verdict(want, 0.05)
+            assert cell["minus_full"] == pytest.approx(want._asdict())
+        assert result["markdown"].count(f"| {entry['title']} |") == 2  # table 3 and all differences
+    assert "late fusion: sum of the single rows' log-probabilities (eeg + video)" in result["markdown"]
+    assert "EEG-only + video-only" in result["markdown"].replace("eeg-only", "EEG-only")
+
+
+def test_a_row_of_one_half_gives_that_half_to_the_late_fusion(table):
+    recipe, root, _ = table
+    rows = tuple(
+        row.replace(overrides={**row.overrides, "loss": {"half": half}}) if half else row
+        for row, half in zip(recipe.rows, ("arousal", "valence", "", ""), strict=True)
+    )
+    result = make_table(recipe.replace(rows=rows), root, seeds=(0, 1), resamples=20)
+    fused = result["rows"]["late fusion of eeg + video"]
+    for half, row in (("arousal", "eeg"), ("valence", "video")):
+        assert fused[half]["seeds"] == result["rows"][row][half]["seeds"]
+
+
+def test_the_product_of_the_halves_stands_beside_the_uar(table):
+    _, root, result = table
+    for name in ("eeg", "naive", "ever"):
+        row, runs = result["rows"][name], load_runs(root, name)
+        products = [summarize(run)["arousal"] * summarize(run)["valence"] for run in runs]
+        assert row["product_of_halves"]["seeds"] == pytest.approx(products)
+        gap = row["uar_minus_product"]
+        assert gap["mean"] == pytest.approx(row["uar"]["mean"] - np.mean(products))
+        assert gap["interval"]["low"] <= gap["mean"] <= gap["interval"]["high"]
+        assert gap["verdict"] == verdict(interval(runs, "uar_minus_product", n=50), 0.05)
+    assert "| product of the halves | UAR minus that product |" in result["markdown"]
+
+
+def test_the_margin_is_the_recipes(table):
+    recipe, root, result = table
+    assert result["margin"] == 0.05 and "±0.05" in result["how"]
+    wide = recipe.replace(comparison={"margin": 0.99})
+    again = make_table(wide, root, seeds=(0, 1), resamples=50)
+    assert again["rows"]["naive"]["uar"]["minus_full"]["verdict"].endswith("within 0.99")
+    assert wide.digest() == recipe.digest()  # a margin changes no run
+
+
+def test_without_halves_a_table_has_neither_their_columns_nor_their_rows(table, tmp_path):
+    recipe, root, _ = table
+    shutil.copytree(root, tmp_path / "r")
+    for path in (tmp_path / "r").glob("*/seed-*/predictions.npz"):
+        p = Predictions.load(path)
+        Predictions(p.logits[:, :3], p.label % 3, p.eeg_subject, p.face_id).save(path)
+    result = make_table(recipe, tmp_path / "r", seeds=(0, 1), resamples=20)
+    assert "arousal" not in result["rows"]["ever"] and "product of the halves |" not in result["markdown"]
+    assert "late fusion of eeg + video" in result["rows"] and "own halves of ever" not in result["rows"]
 
 
 def test_a_second_call_trains_nothing(table, monkeypatch):
