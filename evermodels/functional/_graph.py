@@ -34,3 +34,25 @@ def pooled(nodes: Tensor, scores: Tensor, regions: Tensor) -> tuple[Tensor, Tens
     scores = at_least_float32(scores)[:, None, :]
     weights = scores.masked_fill(~regions, torch.finfo(scores.dtype).min).softmax(-1) * regions
     return weights.to(nodes.dtype) @ nodes, weights
+
+
+def node_shares(nodes: Tensor, weights: Tensor, projection: Tensor | None) -> Tensor:
+    """Return how large each node's part of ``projection(sum_n weights_n * nodes_n)`` is, relative to all parts.
+
+    Args:
+        nodes: What is summed, ``(batch, nodes, dim)``.
+        weights: Weight of each node, ``(batch, nodes, 1)``, or of each of its features, ``(batch, nodes, dim)``.
+        projection: The linear map to the classes, ``(classes, dim)``, or ``None`` for none. With two or more classes,
+            what a node adds to all of them alike is taken out: no decision sees it.
+
+    Returns:
+        ``(batch, nodes)``, float32 or wider, sums to 1; 0 where no node adds anything.
+    """
+    with without_autocast(nodes):
+        parts = at_least_float32(nodes) * weights
+        if projection is not None:
+            parts = parts @ projection.to(parts.dtype).mT
+            if parts.shape[-1] > 1:
+                parts = parts - parts.mean(-1, keepdim=True)
+        size = torch.linalg.vector_norm(parts, dim=-1)
+        return size / size.sum(-1, keepdim=True).clamp_min(torch.finfo(size.dtype).tiny)

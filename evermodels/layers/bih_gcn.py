@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from evermodels.core.errors import ConfigError, ShapeError, check_axes, did_you_mean
 from evermodels.core.outputs import EmotionOutput
-from evermodels.functional._graph import cosines, normalized, pooled
+from evermodels.functional._graph import cosines, node_shares, normalized, pooled
 from evermodels.layers._brain_graphs import channel_data, region_data
 from evermodels.layers.graph_convolution import GraphConvolution, Propagation
 
@@ -26,6 +26,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "identity": nn.Identity,
 }
+_READOUTS = ("global", "with_regions")
 
 
 @dataclass
@@ -42,6 +43,8 @@ class BIHGCNOutput:
         region_embeddings: Pooled regions, eq. 10, ``(batch, regions, dim)``; the learned token for samples without EEG.
         adjacency_local: Normalised adjacency of stage 1, eq. 8, ``(batch, channels, channels)``.
         adjacency_region: Normalised adjacency of stage 2, ``(batch, 2 + regions, 2 + regions)``.
+        node_shares: How much of what reaches the logits came through each node of stage 2, ``(batch, 2 + regions)``,
+            EEG, video, then the regions; sums to 1, without gradient. See :class:`BIHGCN`.
 
     Example:
         >>> import torch
@@ -57,6 +60,7 @@ class BIHGCNOutput:
     region_embeddings: Tensor
     adjacency_local: Tensor
     adjacency_region: Tensor
+    node_shares: Tensor
 
 
 torch.export.register_dataclass(BIHGCNOutput, serialized_type_name="evermodels.BIHGCNOutput")
@@ -114,17 +118,41 @@ class BIHGCN(nn.Module):
     the graph. A sample without EEG gets learned tokens for :math:`z_e` and every region, one without video a token for
     :math:`z_v`, and :math:`\omega` becomes 0 or 1.
 
+    What came through which node: (13) and (14) are linear in the nodes given the graph, so that the logits are a sum
+    over nodes n and a bias, and the share of a node is the size of its term,
+
+    .. math::
+        z_{fused} = b_2 + \sum_n c_n, \quad
+        c_n = (\omega \hat A_{e,n} + (1 - \omega) \hat A_{v,n}) \, h_n W_2, \quad
+        s_n = \frac{\lVert c_n - \bar c_n \rVert}{\sum_m \lVert c_m - \bar c_m \rVert}
+
+    with :math:`\bar c_n` the mean over the classes, which no decision sees. That a node also changes the other nodes'
+    degrees in (8) is not counted. With ``global_layers=2`` the hidden nodes' activation is held at its slope from 0,
+    :math:`\mathrm{act}(x) / x`, which is exact for ReLU.
+
+    As printed, stage 2 has one layer and only its two global nodes are read. An edge between two regions therefore
+    reaches the logits through the degrees alone, and ``region_edges=False`` (Table 4) changes next to nothing by
+    construction; ``global_layers`` and ``readout`` are our extensions that let the regions say more.
+
     Args:
         in_features: Values of one channel's spectrogram, ``F * T``.
         dim: Width of the nodes, ``d``; that of ``z_eeg`` and ``z_video``.
         num_classes: Number of classes ``L``; 0 for the fused embedding: stage 2 without weight and bias.
         regions: Channel indices by region name, for example from ``montage.regions``; a channel has at most one region.
-        self_loops: Whether channels (stage 1) and nodes (stage 2) are their own neighbours. ``(True, False)`` is the
-            literal reading of the paper.
+        self_loops: Whether channels (stage 1) and nodes (stage 2) are their own neighbours.
         local_mask: Whether only channels of the same region are joined; ``False`` joins all that have a region
             (Table 4, "w/o stage 1").
         region_edges: Whether regions are joined with each other (Table 4, "w/o stage 2" drops it).
-        activation: Of stage 1: ``"relu"``, ``"gelu"``, ``"elu"``, ``"tanh"`` or ``"identity"``.
+        directed: Whether the mask of eq. 12 holds only in the direction in which it is printed: :math:`\hat h_e` takes
+            from video and regions, :math:`\hat h_v` from regions, regions from other regions; degrees are those of
+            the rows. With ``self_loops=(True, False)`` it is the literal reading, in which :math:`z_e` reaches the
+            logits through cosines alone, and a lone region (or ``region_edges=False``) has degree 0 and sends nothing.
+        readout: ``"global"`` (eq. 14) or ``"with_regions"``, not in the paper:
+            :math:`(1 - \rho) z_{fused} + \rho \frac1K \sum_k \hat h_{r_k}`, ρ the sigmoid of a scalar that starts
+            at 0.5, and 0 for a sample without EEG.
+        global_layers: Graph convolutions of stage 2: 1 as printed, or 2, not in the paper: one of width ``dim`` with
+            the activation of stage 1 before that of eq. 13, over the same graph.
+        activation: Of stage 1 (and of stage 2's first of two layers): ``"relu"``, ``"gelu"``, ``"elu"``, ``"tanh"`` or ``"identity"``.
         in_chans: Number of channels of the spectrogram (default: any number that holds the regions' indices).
 
     Raises:
@@ -155,6 +183,9 @@ class BIHGCN(nn.Module):
         self_loops: tuple[bool, bool] = (True, True),
         local_mask: bool = True,
         region_edges: bool = True,
+        directed: bool = False,
+        readout: Literal["global", "with_regions"] = "global",
+        global_layers: Literal[1, 2] = 1,
         activation: str = "relu",
         in_chans: int | None = None,
     ) -> None:
@@ -164,15 +195,18 @@ class BIHGCN(nn.Module):
                 raise ConfigError(f"{name}: expected an integer of at least {low}, got {value!r}.")
         if len(self_loops) != 2:
             raise ConfigError(f"self_loops: expected (stage 1, stage 2), got {self_loops!r}.")
-        if activation not in _ACTIVATIONS:
-            raise ConfigError(
-                f"activation: expected one of {', '.join(_ACTIVATIONS)}, got {activation!r}."
-                f"{did_you_mean(activation, _ACTIVATIONS)}"
-            )
+        if isinstance(global_layers, bool) or global_layers not in (1, 2):
+            raise ConfigError(f"global_layers: expected 1 or 2, got {global_layers!r}.")
+        for name, chosen, names in (("readout", readout, _READOUTS), ("activation", activation, tuple(_ACTIVATIONS))):
+            if chosen not in names:
+                raise ConfigError(
+                    f"{name}: expected one of {', '.join(names)}, got {chosen!r}.{did_you_mean(chosen, names)}"
+                )
         self._regions = _check_regions(regions, in_chans)
         self.in_features, self.dim, self.num_classes = in_features, dim, num_classes
         self.self_loops = (bool(self_loops[0]), bool(self_loops[1]))
-        self.local_mask, self.region_edges = local_mask, region_edges
+        self.local_mask, self.region_edges, self.directed = local_mask, region_edges, directed
+        self.readout, self.global_layers = readout, global_layers
         self.in_chans = in_chans
         self.proj = nn.Linear(in_features, dim)
         self.local_gcn = GraphConvolution(dim, dim)
@@ -183,11 +217,15 @@ class BIHGCN(nn.Module):
         self.eeg_token = nn.Parameter(torch.empty(dim))
         self.video_token = nn.Parameter(torch.empty(dim))
         self.region_token = nn.Parameter(torch.empty(dim))
+        if global_layers == 2:
+            self.global_gcn = GraphConvolution(dim, dim)
+        if readout == "with_regions":
+            self.rho_logit = nn.Parameter(torch.empty(()))
         self.reset_parameters()
         self._register_masks(None)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew; ω starts at 0.5."""
+        """Draw all parameters anew; ω (and ρ) start at 0.5."""
         self.proj.reset_parameters()
         self.local_gcn.reset_parameters()
         self.attention.reset_parameters()
@@ -196,6 +234,10 @@ class BIHGCN(nn.Module):
         nn.init.zeros_(self.omega_logit)
         for token in (self.eeg_token, self.video_token, self.region_token):
             nn.init.normal_(token, std=0.02)
+        if self.global_layers == 2:
+            self.global_gcn.reset_parameters()
+        if self.readout == "with_regions":
+            nn.init.zeros_(self.rho_logit)
 
     def reset_buffers(self) -> None:
         """Compute the masks again, on the device of the parameters."""
@@ -212,11 +254,11 @@ class BIHGCN(nn.Module):
         if not self.self_loops[0]:
             local = local & ~torch.eye(width, dtype=torch.bool, device=device)
         # Eq. 12: the two modalities with each other and with every region, and regions among themselves.
-        is_region = torch.arange(2 + count, device=device) >= 2
+        node = torch.arange(2 + count, device=device)
+        between_regions = (node[:, None] >= 2) & (node[None, :] >= 2)
         diagonal = torch.eye(2 + count, dtype=torch.bool, device=device)
-        mask = ~diagonal
-        if not self.region_edges:
-            mask = mask & ~(is_region[:, None] & is_region[None, :])
+        mask = (node[:, None] < node[None, :]) | between_regions if self.directed else ~diagonal
+        mask = mask & ~(diagonal if self.region_edges else between_regions)
         if self.self_loops[1]:
             mask = mask | diagonal
         self.register_buffer("region_index", members, persistent=False)
@@ -369,14 +411,36 @@ class BIHGCN(nn.Module):
         dtype = torch.promote_types(torch.promote_types(z_e.dtype, z_v.dtype), regions.dtype)
         nodes = torch.cat([z_e[:, None].to(dtype), z_v[:, None].to(dtype), regions.to(dtype)], dim=1)  # eq. 11
         adjacency = normalized(cosines(nodes, self.region_edges_mask))  # eq. 12
-        node_logits = self.region_gcn(nodes, adjacency)  # eq. 13
+        hidden = self.activation(self.global_gcn(nodes, adjacency)) if self.global_layers == 2 else nodes
+        node_logits = self.region_gcn(hidden, adjacency)  # eq. 13
         omega = self.omega
         if has_eeg is not None or has_video is not None:
             everyone = torch.ones(batch, dtype=torch.bool, device=device)
             eeg, video = (everyone if flag is None else flag for flag in (has_eeg, has_video))
             omega = torch.where(eeg & video, omega, eeg.to(omega.dtype))[:, None]
-        logits = torch.lerp(node_logits[:, 1], node_logits[:, 0], omega.to(node_logits.dtype))  # eq. 14
-        return BIHGCNOutput(logits, node_logits, attention, regions, adjacency_local, adjacency)
+        logits = self._read(node_logits, omega, has_eeg)  # eq. 14
+        shares = self._shares(nodes.detach(), adjacency.detach(), omega.detach(), has_eeg)
+        return BIHGCNOutput(logits, node_logits, attention, regions, adjacency_local, adjacency, shares)
+
+    def _read(self, rows: Tensor, omega: Tensor, has_eeg: Tensor | None) -> Tensor:
+        """Bring ``(batch, nodes, width)`` to ``(batch, width)`` as eq. 14 does, or with the regions."""
+        fused = torch.lerp(rows[:, 1], rows[:, 0], omega.to(rows.dtype))
+        if self.readout == "global":
+            return fused
+        rho = self.rho_logit.sigmoid() if has_eeg is None else (self.rho_logit.sigmoid() * has_eeg)[:, None]
+        return torch.lerp(fused, rows[:, 2:].mean(1), rho.to(rows.dtype))
+
+    def _shares(self, nodes: Tensor, adjacency: Tensor, omega: Tensor, has_eeg: Tensor | None) -> Tensor:
+        """Return how much of what reaches the logits came through each node, ``(batch, nodes)``."""
+        weights = self._read(adjacency, omega, has_eeg).detach()[:, :, None]
+        if self.global_layers == 2:
+            weight, bias = self.global_gcn.weight.detach(), self.global_gcn.bias.detach()
+            support = F.linear(nodes, weight).to(adjacency.dtype)
+            before = torch.baddbmm(bias.to(adjacency.dtype), adjacency, support)
+            slope = self.activation(before) / before.masked_fill(before == 0, torch.inf)
+            nodes, weights = support, (adjacency * weights).mT @ slope
+        projection = self.region_gcn.weight.detach() if self.num_classes else None
+        return node_shares(nodes, weights, projection)
 
     def to_torch_geometric(
         self, output: BIHGCNOutput | EmotionOutput, index: int = 0, *, ch_names: Sequence[str] | None = None
@@ -425,7 +489,8 @@ class BIHGCN(nn.Module):
         return (
             f"in_features={self.in_features}, dim={self.dim}, num_classes={self.num_classes}, "
             f"regions={list(self._regions)}, self_loops={self.self_loops}, local_mask={self.local_mask}, "
-            f"region_edges={self.region_edges}"
+            f"region_edges={self.region_edges}, directed={self.directed}, readout={self.readout!r}, "
+            f"global_layers={self.global_layers}"
         )
 
 

@@ -61,8 +61,9 @@ class EVER(PretrainedModel):
 
     An absent modality is a learned token in the graph and has no weight in eq. 14; its content cannot matter.
     :meth:`adapt_montage` carries the model to the channels of another headset.
-    ``modalities`` and ``fusion`` give the ablations of Table 3, ``local_mask`` and ``region_edges`` of Table 4,
-    ``alignment`` of Table 5.
+    ``modalities`` and ``fusion`` give the ablations of Table 3, ``local_mask`` and ``region_edges`` of Table 4 (the
+    latter next to nothing by construction), ``alignment`` of Table 5; ``readout`` and ``global_layers`` are not in the
+    paper and let the regions say more.
 
     Args:
         config: An :class:`EVERConfig`.
@@ -123,6 +124,9 @@ class EVER(PretrainedModel):
                 self_loops=config.self_loops,
                 local_mask=config.local_mask,
                 region_edges=config.region_edges,
+                directed=config.directed,
+                readout=config.readout,
+                global_layers=config.global_layers,
                 activation=config.activation,
                 in_chans=len(config.ch_names),
             )
@@ -286,8 +290,11 @@ class EVER(PretrainedModel):
         Returns:
             Logits, ``(batch, num_classes)``. ``embeddings`` by modality, ``(batch, dim)``, after the projection, zero
             where absent. With the graph, ``attention``: ``"channels"`` ``(batch, channels)``, α of eq. 10, sums to 1
-            within each region; ``"regions"`` ``(batch, K)``, the weight of each region in the messages that the two
-            global nodes receive, ``ω|Â_e,rk| + (1 - ω)|Â_v,rk|`` scaled to sum to 1 (a choice);
+            within each region; ``"region_share"`` ``(batch, K)``, how much of what reaches the logits came through each
+            region: with the two global nodes' shares it sums to 1 (see :class:`~evermodels.layers.BIHGCN`; a sample
+            without EEG has learned tokens there); ``"regions"`` ``(batch, K)``, the weight of each region in the
+            messages that the two global nodes receive, ``ω|Â_e,rk| + (1 - ω)|Â_v,rk|`` scaled to sum to 1 (a choice):
+            it ranks the regions among themselves and hides how much they count, so read it beside the share;
             ``"adjacency_local"`` ``(batch, channels, channels)`` and ``"adjacency_region"`` ``(batch, 2+K, 2+K)``,
             both normalised, the latter in the order EEG, video, regions.
 
@@ -390,6 +397,7 @@ class EVER(PretrainedModel):
         attention = {
             "channels": graph.channel_attention,
             "regions": regions / regions.sum(1, keepdim=True).clamp_min(1e-12),
+            "region_share": graph.node_shares[:, 2:],
             "adjacency_local": graph.adjacency_local,
             "adjacency_region": adjacency,
         }

@@ -46,7 +46,12 @@ class EVERConfig(Config):
         img_size: Height and width of a frame.
         self_loops: Whether the graphs of stage 1 and stage 2 have self loops.
         local_mask: Whether stage 1 stays within regions; off is "w/o Stage1 M^local" of Table 4.
-        region_edges: Whether stage 2 has edges between regions; off is "w/o Stage2 (z_rk, z_rk')" of Table 4.
+        region_edges: Whether stage 2 has edges between regions; off is "w/o Stage2 (z_rk, z_rk')" of Table 4, which
+            changes next to nothing by construction (:class:`~evermodels.layers.BIHGCN`).
+        directed: Whether stage 2's mask holds only in the direction printed in eq. 12; the literal reading of the
+            paper with ``self_loops=(True, False)``.
+        readout: ``"global"`` (eq. 14) or ``"with_regions"``, where the regions' logits are read too.
+        global_layers: Graph convolutions of stage 2: 1 (eq. 13) or 2.
         activation: Non-linearity of stage 1.
         alignment: Alignment loss between the embeddings (Table 5); :meth:`EVER.make_loss` uses it.
         align_weight: Its weight w_align.
@@ -96,6 +101,9 @@ class EVERConfig(Config):
     self_loops: tuple[bool, bool] = (True, True)
     local_mask: bool = True
     region_edges: bool = True
+    directed: bool = False
+    readout: Literal["global", "with_regions"] = "global"
+    global_layers: Literal[1, 2] = 1
     activation: Literal["relu", "gelu", "elu", "tanh", "identity"] = "relu"
     alignment: Literal["none", "correlation", "coral", "mmd"] = "correlation"
     align_weight: float = 0.5

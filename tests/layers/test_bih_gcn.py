@@ -97,13 +97,41 @@ def slow_forward(layer, spectrogram, z_eeg, z_video):
     def region(i, j):
         if i == j:
             return layer.self_loops[1]
-        return layer.region_edges or i < 2 or j < 2
+        if i >= 2 and j >= 2:
+            return layer.region_edges
+        return (i, j) in [(0, 1), *((g, r) for g in (0, 1) for r in range(2, 9))] or not layer.directed
 
     a_region = slow_graph(stacked, region)
-    out = slow_gcn(stacked, a_region, p["region_gcn.weight"], p["region_gcn.bias"])
+    last = stacked
+    if layer.global_layers == 2:
+        before = slow_gcn(stacked, a_region, p["global_gcn.weight"], p["global_gcn.bias"])
+        last = [[max(v, 0.0) for v in h] for h in before]
+    out = slow_gcn(last, a_region, p["region_gcn.weight"], p["region_gcn.bias"])
     omega = 1 / (1 + math.exp(-p["omega_logit"]))
-    fused = [omega * e + (1 - omega) * v for e, v in zip(out[0], out[1], strict=True)]
-    return [torch.tensor(value, dtype=torch.float64) for value in (fused, out, attention, pooled, a_local, a_region)]
+    reader = [omega, 1 - omega] + [0.0] * len(regions)
+    if layer.readout == "with_regions":
+        rho = 1 / (1 + math.exp(-p["rho_logit"]))
+        reader = [(1 - rho) * omega, (1 - rho) * (1 - omega)] + [rho / len(regions)] * len(regions)
+    fused = [sum(r * row[k] for r, row in zip(reader, out, strict=True)) for k in range(layer.num_classes)]
+    shares = slow_shares(layer, p, stacked, a_region, reader, last)
+    values = (fused, out, attention, pooled, a_local, a_region, shares)
+    return [torch.tensor(value, dtype=torch.float64) for value in values]
+
+
+def slow_shares(layer, p, stacked, adjacency, reader, last):
+    """Everything but one node set to 0, the graph and the ReLU's open gates kept: what is left came through it."""
+    n, classes = len(stacked), layer.num_classes
+    sizes = []
+    for source in range(n):
+        kept = [h if i == source else [0.0] * layer.dim for i, h in enumerate(stacked)]
+        if layer.global_layers == 2:
+            kept = slow_gcn(kept, adjacency, p["global_gcn.weight"], [0.0] * layer.dim)
+            kept = [[v if gate > 0 else 0.0 for v, gate in zip(h, g, strict=True)] for h, g in zip(kept, last, strict=True)]
+        rows = slow_gcn(kept, adjacency, p["region_gcn.weight"], [0.0] * classes)
+        part = [sum(r * row[k] for r, row in zip(reader, rows, strict=True)) for k in range(classes)]
+        mean = sum(part) / classes
+        sizes.append(math.sqrt(sum((v - mean) ** 2 for v in part)))
+    return [size / sum(sizes) for size in sizes]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +142,11 @@ def slow_forward(layer, spectrogram, z_eeg, z_video):
         {"self_loops": (False, True)},
         {"local_mask": False},
         {"region_edges": False},
+        {"directed": True},
+        {"directed": True, "self_loops": (True, False)},
+        {"readout": "with_regions"},
+        {"global_layers": 2},
+        {"global_layers": 2, "readout": "with_regions", "directed": True},
         {"local_mask": False, "region_edges": False, "self_loops": (False, False), "in_chans": CHANNELS},
     ],
 )
@@ -127,6 +160,70 @@ def test_equals_a_slow_loop(kwargs):
         slow = slow_forward(layer, spectrogram[b].tolist(), z_eeg[b].tolist(), z_video[b].tolist())
         for field, value in zip(dataclasses.fields(BIHGCNOutput), slow, strict=True):
             torch.testing.assert_close(getattr(output, field.name)[b], value, msg=f"{field.name} of sample {b}")
+
+
+def test_shares_say_what_a_deleted_region_takes_along():
+    layer = build()
+    data = inputs()
+    output = layer(*data)
+    torch.testing.assert_close(output.node_shares.sum(1), torch.ones(2, dtype=torch.float64))
+    assert not output.node_shares.requires_grad
+    omega, weight = layer.omega, layer.region_gcn.weight
+    reach = omega * output.adjacency_region[:, 0] + (1 - omega) * output.adjacency_region[:, 1]
+    nodes = torch.cat([data[1][:, None], data[2][:, None], output.region_embeddings], 1)
+    parts = reach[:, :, None] * (nodes @ weight.T)
+    torch.testing.assert_close(parts.sum(1) + layer.region_gcn.bias, output.logits)  # the decomposition is exact
+    size = (parts - parts.mean(2, keepdim=True)).norm(dim=2)
+    torch.testing.assert_close(output.node_shares, (size / size.sum(1, keepdim=True)).detach())
+    with torch.no_grad():
+        weight.zero_()
+    assert not layer(*data).node_shares.any()  # nothing reaches the logits, and nothing is divided by 0
+
+
+def test_shares_of_embeddings_and_of_one_class():
+    data = inputs()
+    for classes in (0, 1):
+        layer = build(classes)
+        output = layer(*data)
+        torch.testing.assert_close(output.node_shares.sum(1), torch.ones(2, dtype=torch.float64))
+        reach = torch.lerp(output.adjacency_region[:, 1], output.adjacency_region[:, 0], layer.omega)
+        nodes = torch.cat([data[1][:, None], data[2][:, None], output.region_embeddings], 1)
+        parts = reach[:, :, None] * (nodes @ layer.region_gcn.weight.T if classes else nodes)
+        size = parts.norm(dim=2)
+        torch.testing.assert_close(output.node_shares, (size / size.sum(1, keepdim=True)).detach())
+
+
+def test_the_printed_mask_is_one_directional():
+    layer = build(directed=True, self_loops=(True, False))
+    spectrogram, z_eeg, z_video = inputs()
+    output = layer(spectrogram, z_eeg, z_video)
+    a = output.adjacency_region
+    assert not a[:, 1:, 0].any() and not a[:, 2:, 1].any() and not a.diagonal(dim1=1, dim2=2).any()
+    assert a[:, 0, 1:].all() and a[:, 1, 2:].all() and (a[:, 2:, 2:] != 0).sum() == 2 * 3 * 2
+    assert not output.node_shares[:, 0].any()  # z_e reaches the logits through its cosines alone
+    torch.testing.assert_close(layer(spectrogram, 3 * z_eeg, z_video).logits, output.logits)
+    alone = build(directed=True, self_loops=(True, False), regions={"frontal": [0, 1]})(spectrogram, z_eeg, z_video)
+    assert not alone.adjacency_region[:, :, 2].any() and alone.logits.isfinite().all()  # degree 0
+
+
+def test_reading_the_regions_stops_where_there_is_no_eeg():
+    layer = build(readout="with_regions")
+    data = inputs(3)
+    output = layer(*data, PRESENT)
+    torch.testing.assert_close(output.logits[1], output.node_logits[1, 1])
+    rho = layer.rho_logit.sigmoid()
+    mean = output.node_logits[:, 2:].mean(1)
+    torch.testing.assert_close(output.logits[2], (1 - rho) * output.node_logits[2, 0] + rho * mean[2])
+    both = torch.lerp(output.node_logits[0, 1], output.node_logits[0, 0], layer.omega)
+    torch.testing.assert_close(output.logits[0], (1 - rho) * both + rho * mean[0])
+    assert layer(None, None, data[2]).logits.isfinite().all()
+
+
+def test_default_weights_do_not_know_the_extensions():
+    keys = set(build().state_dict())
+    assert set(build(directed=True).state_dict()) == keys
+    assert set(build(readout="with_regions").state_dict()) - keys == {"rho_logit"}
+    assert set(build(global_layers=2).state_dict()) - keys == {"global_gcn.weight", "global_gcn.bias"}
 
 
 def test_by_hand():
@@ -251,7 +348,7 @@ def test_absent_modalities():
     spectrogram, z_eeg, z_video = inputs(3)
     output = layer(spectrogram, z_eeg, z_video, PRESENT)
     full = layer(spectrogram, z_eeg, z_video)
-    for name in ("logits", "node_logits", "channel_attention", "region_embeddings", "adjacency_local"):
+    for name in ("logits", "node_logits", "channel_attention", "region_embeddings", "adjacency_local", "node_shares"):
         torch.testing.assert_close(getattr(output, name)[0], getattr(full, name)[0])
     # Without EEG: tokens for the node and the regions, an empty channel graph, and all weight on video.
     torch.testing.assert_close(output.region_embeddings[1], layer.region_token.expand(3, -1))
@@ -261,6 +358,11 @@ def test_absent_modalities():
     torch.testing.assert_close(output.logits[2], output.node_logits[2, 0])
     torch.testing.assert_close(output.channel_attention[2], full.channel_attention[2])
     assert output.adjacency_region.shape == full.adjacency_region.shape
+    # What each node of the two lonely samples adds to the one row that is read.
+    tokens = torch.stack([layer.eeg_token, z_video[1], *3 * [layer.region_token]])
+    parts = output.adjacency_region[1, 1, :, None] * (tokens @ layer.region_gcn.weight.T)
+    size = (parts - parts.mean(1, keepdim=True)).norm(dim=1)
+    torch.testing.assert_close(output.node_shares[1], (size / size.sum()).detach())
 
 
 def test_what_stands_in_for_an_absent_modality_does_not_matter():
@@ -320,7 +422,10 @@ def test_embedding_and_new_classifier():
         layer.reset_classifier(-1)
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"local_mask": False, "region_edges": False}])
+EXTENDED = {"directed": True, "readout": "with_regions", "global_layers": 2}
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"local_mask": False, "region_edges": False}, EXTENDED])
 def test_gradient(kwargs):
     layer = build(activation="tanh", **kwargs)  # smooth, so that finite differences hold
     data = tuple(x.requires_grad_() for x in inputs())
@@ -331,11 +436,12 @@ def test_gradient(kwargs):
     )
 
 
-def test_every_parameter_gets_a_gradient_and_zeros_are_harmless():
-    layer = build()
+@pytest.mark.parametrize("kwargs", [{}, {"readout": "with_regions", "global_layers": 2}])
+def test_every_parameter_gets_a_gradient_and_zeros_are_harmless(kwargs):
+    layer = build(**kwargs)
     layer(*inputs(3), PRESENT).logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in layer.parameters())
-    layer = BIHGCN(F * T, DIM, CLASSES, REGIONS)
+    layer = BIHGCN(F * T, DIM, CLASSES, REGIONS, **kwargs)
     with torch.no_grad():
         layer.proj.bias.zero_()
     zeros = [torch.zeros(2, CHANNELS, F, T), torch.zeros(2, DIM), torch.zeros(2, DIM)]
@@ -366,21 +472,24 @@ def test_buffers_come_back_from_meta():
     assert_same(other(*inputs()), layer(*inputs()))
 
 
-def test_precision():
-    layer = BIHGCN(F * T, DIM, CLASSES, REGIONS)
+@pytest.mark.parametrize("kwargs", [{}, EXTENDED])
+def test_precision(kwargs):
+    layer = BIHGCN(F * T, DIM, CLASSES, REGIONS, **kwargs)
     data = [x.float() for x in inputs()]
     expected = layer(*data)
     with torch.autocast("cpu", torch.bfloat16):
         under = layer(*data, {"eeg": torch.tensor([True, True])})
-    assert under.adjacency_local.dtype == under.adjacency_region.dtype == torch.float32
+    assert under.adjacency_local.dtype == under.adjacency_region.dtype == under.node_shares.dtype == torch.float32
+    torch.testing.assert_close(under.node_shares, expected.node_shares, rtol=0.1, atol=0.02)
     torch.testing.assert_close(under.logits.float(), expected.logits, rtol=0.1, atol=0.1)
     half = copy.deepcopy(layer).bfloat16()(*(x.bfloat16() for x in data))
     assert half.logits.dtype == torch.bfloat16
     torch.testing.assert_close(half.logits.float(), expected.logits, rtol=0.1, atol=0.1)
 
 
-def test_compiles_and_exports():
-    layer = build()
+@pytest.mark.parametrize("kwargs", [{}, EXTENDED])
+def test_compiles_and_exports(kwargs):
+    layer = build(**kwargs)
     data = inputs()
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     assert_same(compiled(*data), layer(*data))
@@ -407,6 +516,9 @@ def test_compiles_and_exports():
         ({"num_classes": -1}, "num_classes: .* got -1"),
         ({"activation": "rleu"}, "activation: .* Did you mean 'relu'"),
         ({"self_loops": (True,)}, r"self_loops: expected \(stage 1, stage 2\)"),
+        ({"readout": "with_region"}, "readout: .* Did you mean 'with_regions'"),
+        ({"global_layers": 3}, "global_layers: expected 1 or 2, got 3"),
+        ({"global_layers": True}, "global_layers: expected 1 or 2, got True"),
     ],
 )
 def test_bad_settings(change, message):

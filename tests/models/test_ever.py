@@ -22,6 +22,9 @@ ABLATIONS = [
     {"region_edges": False},
     {"local_mask": False, "region_edges": False},
     {"self_loops": (True, False)},
+    {"self_loops": (True, False), "directed": True},
+    {"readout": "with_regions"},
+    {"global_layers": 2},
     {"alignment": "none"},
     {"alignment": "coral"},
     {"alignment": "mmd"},
@@ -47,12 +50,15 @@ def test_shapes_losses_and_gradients(make, batch, changes):
     assert set(output.embeddings) == set(model.config.modalities)
     assert all(z.shape == (4, 20) for z in output.embeddings.values())
     graph = model.config.both and model.config.fusion == "bih_gcn"
-    assert set(output.attention) == ({"channels", "regions", "adjacency_local", "adjacency_region"} if graph else set())
+    kinds = {"channels", "regions", "region_share", "adjacency_local", "adjacency_region"}
+    assert set(output.attention) == (kinds if graph else set())
     if graph:
         k = len(model.regions)
         assert output.attention["channels"].shape == (4, 7)
         assert output.attention["adjacency_local"].shape == (4, 7, 7)
         assert output.attention["adjacency_region"].shape == (4, 2 + k, 2 + k)
+        assert output.attention["region_share"].shape == (4, k)
+        assert (output.attention["region_share"].sum(1) < 1).all()  # the rest came through the two global nodes
         torch.testing.assert_close(output.attention["regions"].sum(1), torch.ones(4))
         for members in model.regions.values():
             torch.testing.assert_close(output.attention["channels"][:, members].sum(1), torch.ones(4))
@@ -165,6 +171,21 @@ def test_region_weights_by_hand(make, batch):
         raw = [omega * a[b, 0, 2 + k] + (1 - omega) * a[b, 1, 2 + k] for k in range(5)]
         want = torch.stack(raw) / sum(raw)
         torch.testing.assert_close(output.attention["regions"][b], want)
+
+
+def test_region_share_falls_with_what_the_regions_say(make, batch):
+    model = make()
+    inputs = batch(model)
+    outputs = []
+    for scale in (1.0, 0.01):
+        with torch.no_grad():  # shorter region nodes: same cosines, same "regions", less to say
+            model.fusion.local_gcn.weight.mul_(scale), model.fusion.local_gcn.bias.mul_(scale)
+            model.fusion.attention.weight.div_(scale)
+            outputs.append(model(**inputs))
+    before, after = (o.attention for o in outputs)
+    torch.testing.assert_close(after["regions"], before["regions"], rtol=1e-4, atol=1e-5)
+    was, now = (a["region_share"].sum(1) for a in (before, after))
+    torch.testing.assert_close(now / (1 - now), 0.01 * was / (1 - was), rtol=1e-3, atol=1e-6)
 
 
 def test_channels_outside_regions_stay_in_the_encoder(make, batch):
