@@ -348,11 +348,13 @@ def _heads(parts: Mapping[str, Recognition]) -> dict[str, Callable[[plots.Theme]
     def drawing(result: Recognition, limits: tuple[float, float] | None) -> Callable[[plots.Theme], Figure]:
         weights = result.attention.get("regions")
         mean = None if weights is None else weights.mean(axis=0)
+        share = result.attention.get("region_share")
         return lambda theme: plots.plot_region_attention(
             result.attention["channels"].mean(axis=0),
             result.ch_names,
             result.regions,
             region_weights=mean,
+            region_share=None if share is None else share.mean(axis=0),
             title="",
             limits=limits,
             theme=theme,

@@ -127,6 +127,22 @@ def test_map_has_the_value_of_an_electrode_at_its_place():
     assert [t.get_text() for t in axes.get_legend().get_texts()] == list(REGIONS)
 
 
+def test_the_share_of_regions_is_said_below_the_head():
+    share = np.array([0.004, 0.003, 0.002, 0.004, 0.003])
+    weights = share / share.sum()
+    axes = plots.plot_region_attention(equal_attention(), NAMES, REGIONS, region_weights=weights).axes[0]
+    assert axes.get_legend().get_title().get_text() == "region weight"
+    axes = plots.plot_region_attention(
+        equal_attention(), NAMES, REGIONS, region_weights=weights, region_share=share
+    ).axes[0]
+    legend = axes.get_legend()
+    assert "regions carry 1.6 % of what reaches the logits:\nnext to nothing" in legend.get_title().get_text()
+    assert legend.get_texts()[0].get_text() == "frontal 0.4 %"
+    louder = plots.plot_region_attention(equal_attention(), NAMES, REGIONS, region_share=share * 20).axes[0]
+    assert louder.get_legend().get_title().get_text() == "regions carry 32 % of what reaches the logits"
+    assert plots.describe_region_share(np.stack([share, 3 * share])).startswith("regions carry 3.2 %")
+
+
 def test_next_to_no_difference_does_not_look_like_one():
     values = equal_attention() * (1 + 1e-4 * np.arange(len(NAMES)))
     low, high = plots.plot_region_attention(values, NAMES, REGIONS).axes[0].images[0].get_clim()
@@ -174,6 +190,13 @@ def test_stitch():
         (lambda: plots.plot_adjacency(np.zeros((2, 2)), ["a"]), ShapeError, "1 names"),
         (lambda: plots.plot_region_attention([1.0], ["Fz", "Cz"], {"f": [0]}), ShapeError, "one per name"),
         (lambda: plots.plot_region_attention([1.0], ["Fz"], {}), ShapeError, "at least one channel"),
+        (lambda: plots.describe_region_share([0.5, 0.6]), ShapeError, "scaled to sum to 1 and says nothing"),
+        (lambda: plots.describe_region_share([-0.1, 0.6]), ShapeError, "shares of 0 or more"),
+        (
+            lambda: plots.plot_region_attention([1.0], ["Fz"], {"f": [0]}, region_share=[0.1, 0.2]),
+            ShapeError,
+            "region_share: expected one per region",
+        ),
         (
             lambda: plots.plot_region_attention([1.0], ["Fz"], {"f": [0]}, region_weights=[1.0, 2.0]),
             ShapeError,

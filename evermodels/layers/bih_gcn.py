@@ -152,7 +152,8 @@ class BIHGCN(nn.Module):
             at 0.5, and 0 for a sample without EEG.
         global_layers: Graph convolutions of stage 2: 1 as printed, or 2, not in the paper: one of width ``dim`` with
             the activation of stage 1 before that of eq. 13, over the same graph.
-        activation: Of stage 1 (and of stage 2's first of two layers): ``"relu"``, ``"gelu"``, ``"elu"``, ``"tanh"`` or ``"identity"``.
+        activation: Of stage 1, and of stage 2's first of two layers: ``"relu"``, ``"gelu"``, ``"elu"``, ``"tanh"`` or
+            ``"identity"``.
         in_chans: Number of channels of the spectrogram (default: any number that holds the regions' indices).
 
     Raises:
@@ -172,6 +173,8 @@ class BIHGCN(nn.Module):
     region_index: Tensor
     local_edges: Tensor
     region_edges_mask: Tensor
+    global_gcn: GraphConvolution
+    rho_logit: nn.Parameter
 
     def __init__(
         self,
@@ -439,8 +442,8 @@ class BIHGCN(nn.Module):
             before = torch.baddbmm(bias.to(adjacency.dtype), adjacency, support)
             slope = self.activation(before) / before.masked_fill(before == 0, torch.inf)
             nodes, weights = support, (adjacency * weights).mT @ slope
-        projection = self.region_gcn.weight.detach() if self.num_classes else None
-        return node_shares(nodes, weights, projection)
+        last = self.region_gcn
+        return node_shares(nodes, weights, last.weight.detach() if isinstance(last, GraphConvolution) else None)
 
     def to_torch_geometric(
         self, output: BIHGCNOutput | EmotionOutput, index: int = 0, *, ch_names: Sequence[str] | None = None

@@ -6,7 +6,7 @@ amounts, PuOr around zero for signed values; all of them can be told apart by pe
 is ``"light"`` or ``"dark"``.
 """
 
-from evermodels.plots.attention import channel_shares, plot_region_attention
+from evermodels.plots.attention import channel_shares, describe_region_share, plot_region_attention
 from evermodels.plots.graph import plot_adjacency
 from evermodels.plots.inputs import plot_frames, plot_spectrogram, stitch
 from evermodels.plots.probabilities import plot_probabilities
@@ -16,6 +16,7 @@ __all__ = [
     "CLASS_COLOURS",
     "Theme",
     "channel_shares",
+    "describe_region_share",
     "plot_adjacency",
     "plot_frames",
     "plot_probabilities",

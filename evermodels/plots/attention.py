@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_NEXT_TO_NOTHING = 0.05
+
 
 def channel_shares(
     channel_attention: Any,
@@ -61,6 +63,39 @@ def channel_shares(
     return [ch_names[i] for i in sorted(values)], [values[i] for i in sorted(values)]
 
 
+def describe_region_share(region_share: Any) -> str:
+    """Return in words how much of what reaches a model's logits came through its regions.
+
+    Args:
+        region_share: Share of each region, ``(regions,)``, or of windows and regions, ``(windows, regions)``, which are
+            averaged: ``attention["region_share"]`` of EVER.
+
+    Returns:
+        A sentence without its full stop; it says so where the regions carry less than a twentieth.
+
+    Raises:
+        ShapeError: If the shares are negative or their sum exceeds 1.
+
+    Example:
+        >>> describe_region_share([0.1, 0.15])
+        'regions carry 25 % of what reaches the logits'
+        >>> describe_region_share([[0.004, 0.008], [0.004, 0.004]])
+        'regions carry 1.0 % of what reaches the logits: next to nothing, whatever their colours'
+    """
+    axes = "regions" if np.ndim(region_share) < 2 else "windows regions"
+    shares = np.atleast_2d(finite_array("region_share", region_share, axes))
+    if shares.min() < 0 or shares.sum(axis=1).max() > 1.001:  # float16 rounds
+        raise ShapeError(
+            "region_share: expected shares of 0 or more that sum to at most 1 in each window, got "
+            f"{shares.min():.3g} to {shares.max():.3g} with sums up to {shares.sum(axis=1).max():.3g}. Give "
+            'attention["region_share"]; attention["regions"] is scaled to sum to 1 and says nothing about size.'
+        )
+    total = float(shares.sum(axis=1).mean())
+    if total < _NEXT_TO_NOTHING:
+        return f"regions carry {100 * total:.1f} % of what reaches the logits: next to nothing, whatever their colours"
+    return f"regions carry {100 * total:.0f} % of what reaches the logits"
+
+
 def _span(values: np.ndarray, relative: bool) -> tuple[float, float]:
     """Ends of the colours: what occurs, but never so narrow that next to no difference looks like one."""
     low, high = float(values.min()), float(values.max())
@@ -75,6 +110,7 @@ def plot_region_attention(
     regions: Mapping[str, Sequence[int]],
     *,
     region_weights: Any = None,
+    region_share: Any = None,
     relative: bool = True,
     limits: tuple[float, float] | None = None,
     title: str = "region attention",
@@ -90,6 +126,10 @@ def plot_region_attention(
         ch_names: Channel names, ``(channels,)``; names without a place on the head are left out.
         regions: Channel indices by region name.
         region_weights: Weight of each region in the order of ``regions``, ``(regions,)``; ``None`` for equal weights.
+            They sum to 1 however little the regions count.
+        region_share: How much of what reaches the logits came through each region, ``(regions,)``,
+            ``attention["region_share"]`` of EVER: stands below the head, with a sentence on their sum
+            (:func:`describe_region_share`), since colours show only how regions compare with each other.
         relative: Whether to draw multiples of an equal share (times the channels of the region and the number of
             regions): without it, a region of few channels looks strong because it shares its attention among few.
         limits: Values at the two ends of the colours; ``None`` for those that occur.
@@ -101,7 +141,7 @@ def plot_region_attention(
         The figure.
 
     Raises:
-        ShapeError: If lengths do not fit.
+        ShapeError: If lengths do not fit, or shares sum to more than 1.
 
     Example:
         >>> figure = plot_region_attention([0.6, 0.4], ["Fz", "Pz"], {"frontal": [0], "parietal": [1]})
@@ -110,6 +150,7 @@ def plot_region_attention(
     """
     names, shares = channel_shares(channel_attention, ch_names, regions, region_weights, relative=relative)
     weights = None if region_weights is None else finite_array("region_weights", region_weights, "regions")
+    shown, heading = _legend(regions, weights, region_share)
     drawn, values = [ch_names.index(name) for name in names], np.array(shares)
     places = montage.head2d(names)
     # Electrodes below the widest line of the head project outside the unit circle: shrink all of them into it.
@@ -147,7 +188,7 @@ def plot_region_attention(
                 edgecolors=colour,
                 linewidths=2.2,
                 zorder=5,
-                label=name if weights is None else f"{name} {weights[k]:.2f}",
+                label=shown[name],
             )
         stroke = require("matplotlib.patheffects", extra="plots", purpose="draw pictures")
         for row, i in enumerate(drawn):
@@ -170,13 +211,28 @@ def plot_region_attention(
             ncols=3,
             handletextpad=0.2,
             columnspacing=1.2,
-            title="region weight" if region_weights is not None else None,
+            title=heading,
             title_fontsize=8.5,
             fontsize=8.5,
         )
         label = "attention, times an equal share" if relative else "attention"
         colour_bar(figure, axes, picture, label, ink)
     return figure
+
+
+def _legend(
+    regions: Mapping[str, Sequence[int]], weights: np.ndarray | None, region_share: Any
+) -> tuple[dict[str, str], str | None]:
+    """What stands at each region below the head, and above all of them."""
+    if region_share is not None:
+        share = finite_array("region_share", region_share, "regions")
+        if len(share) != len(regions):
+            raise ShapeError(f"region_share: expected one per region ({len(regions)}), got {len(share)}.")
+        named = {name: f"{name} {100 * part:.1f} %" for name, part in zip(regions, share, strict=True)}
+        return named, describe_region_share(share).replace(": ", ":\n")
+    if weights is not None:
+        return {name: f"{name} {weight:.2f}" for name, weight in zip(regions, weights, strict=True)}, "region weight"
+    return {name: name for name in regions}, None
 
 
 def _head(axes: Axes, ink: Ink) -> None:

@@ -126,7 +126,9 @@ def slow_shares(layer, p, stacked, adjacency, reader, last):
         kept = [h if i == source else [0.0] * layer.dim for i, h in enumerate(stacked)]
         if layer.global_layers == 2:
             kept = slow_gcn(kept, adjacency, p["global_gcn.weight"], [0.0] * layer.dim)
-            kept = [[v if gate > 0 else 0.0 for v, gate in zip(h, g, strict=True)] for h, g in zip(kept, last, strict=True)]
+            kept = [
+                [v if gate > 0 else 0.0 for v, gate in zip(h, g, strict=True)] for h, g in zip(kept, last, strict=True)
+            ]
         rows = slow_gcn(kept, adjacency, p["region_gcn.weight"], [0.0] * classes)
         part = [sum(r * row[k] for r, row in zip(reader, rows, strict=True)) for k in range(classes)]
         mean = sum(part) / classes
