@@ -24,8 +24,10 @@ class EEGSpec(Config):
         notch: Mains frequency to remove in Hz, or ``None``.
         reference: ``"as recorded"`` or ``"average"`` (common average over the model's channels).
         scale: ``"none"`` or ``"zscore"`` (each channel of a window to mean 0 and standard deviation 1).
-        whiten: Whether the spectrum of each channel is made flat over the person's recordings before they are cut into
-            windows: a calibration without labels, see :class:`evermodels.signals.Whitening`.
+        whiten: Whether the spectrum of each channel is divided by the person's own before windows are cut, see
+            :class:`evermodels.signals.Whitening`.
+        baseline: Where the person's own spectrum is taken from: the name of the state in which a baseline is recorded
+            first, such as ``"rest"``, or ``""`` for recordings of all states together (transductive).
     """
 
     ch_names: tuple[str, ...]
@@ -38,9 +40,12 @@ class EEGSpec(Config):
     reference: Literal["as recorded", "average"] = "as recorded"
     scale: Literal["none", "zscore"] = "none"
     whiten: bool = False
+    baseline: str = ""
 
     def check(self) -> None:
         """Refuse empty or doubled channels and impossible rates."""
+        if self.baseline and not self.whiten:
+            raise self.refuse("baseline", 'the state of a baseline with whiten=True, else ""')
         if not self.ch_names or len(set(self.ch_names)) != len(self.ch_names):
             raise self.refuse("ch_names", "at least one channel name, each once")
         if self.sfreq <= 0:

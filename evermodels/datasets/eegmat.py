@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,27 @@ from numpy.typing import NDArray
 from evermodels import montage, signals
 from evermodels.core.errors import ConfigError, DataError, did_you_mean
 from evermodels.datasets.folders import existing_folder
+from evermodels.signals.whitening import SHORTEST, Whitening, log_power
 
 STATES = ("rest", "arithmetic")
 """Names of the states, in the order of the publisher's file numbers 1 and 2."""
 
+BASELINE = "rest"
+"""The state whose beginning can serve as a person's baseline."""
+
 _FILE = re.compile(r"^Subject(\d{2})_([12])\.edf$", re.IGNORECASE)
+
+
+class Stretch(NamedTuple):
+    """A part of a person's rest that serves as baseline.
+
+    Args:
+        start: Its begin in whole seconds.
+        seconds: Its length in whole seconds.
+    """
+
+    start: int
+    seconds: int
 
 
 class EEGMAT:
@@ -43,9 +61,13 @@ class EEGMAT:
         l_freq: Lower edge of a band-pass in Hz, or ``None`` (the publisher has cut below 0.5 Hz and above 45 Hz).
         h_freq: Upper edge of a band-pass in Hz, or ``None``.
         reference: ``"as recorded"``, or ``"average"`` to subtract the mean over the chosen channels.
-        whiten: Whether each channel's spectrum is made flat over all recordings of the person that ``task`` names: a
-            calibration without labels, see :class:`evermodels.signals.Whitening`. It sees the whole of a test person's
-            recordings, so its results are transductive.
+        whiten: Whether each channel's spectrum is divided by the person's own, see
+            :class:`evermodels.signals.Whitening`.
+        baseline: Where that spectrum is taken from: ``"rest"`` for the first ``baseline_seconds`` of the person's rest,
+            ``""`` for all recordings of the person that ``task`` names, each counting alike. The latter sees the whole
+            of a test person's recordings and knows where the states begin, so its results are transductive.
+        baseline_seconds: Length of everybody's baseline, at the beginning of the rest. No window is cut there, whether
+            the baseline is used or not, so that results with and without it are of the same windows.
         subjects: Ids that must be there (default: everybody in the folder).
 
     Raises:
@@ -72,6 +94,8 @@ class EEGMAT:
         h_freq: float | None = None,
         reference: str = "as recorded",
         whiten: bool = False,
+        baseline: str = "",
+        baseline_seconds: float = 0.0,
         subjects: Sequence[str] | None = None,
     ) -> None:
         self.root = existing_folder(root, "EEGMAT")
@@ -84,6 +108,8 @@ class EEGMAT:
             raise ConfigError(f"overlap: expected a part of the window in [0, 1), got {overlap}.")
         if reference not in ("as recorded", "average"):
             raise ConfigError(f"reference: expected 'as recorded' or 'average', got {reference!r}.")
+        _check_baseline(whiten, baseline, baseline_seconds, self.task)
+        self.baseline, self.baseline_seconds = baseline, float(baseline_seconds)
         self.ch_names = montage.canonical_all(montage.preset("eegmat") if ch_names is None else ch_names)
         self.sfreq, self.window_seconds, self.overlap = float(sfreq), float(window_seconds), float(overlap)
         self.l_freq, self.h_freq, self.reference, self.whiten = l_freq, h_freq, reference, whiten
@@ -91,6 +117,8 @@ class EEGMAT:
         self.step_samples = max(1, round(self.window_samples * (1 - self.overlap)))
         self._files = self._index(subjects)
         self._recordings: dict[tuple[str, str], NDArray[np.float32]] = {}
+        self._centred: dict[tuple[str, str], NDArray[np.float32]] = {}
+        self._log_power: dict[str, NDArray[np.float32]] = {}
 
     def __repr__(self) -> str:
         return (
@@ -184,12 +212,61 @@ class EEGMAT:
     def _read(self, subject: str, states: Sequence[str]) -> None:
         recordings = {state: self._filtered(self.path(subject, state)) for state in states}
         if self.whiten:
-            whitening = signals.Whitening.fit(list(recordings.values()))
+            whitening = self._whitening(subject, recordings)
             recordings = {state: whitening(recording) for state, recording in recordings.items()}
         for state, recording in recordings.items():
             data = np.array(recording.data, dtype=np.float32)
             data.flags.writeable = False
             self._recordings[subject, state] = data
+
+    def _whitening(self, subject: str, recordings: Mapping[str, signals.EEGRecording]) -> Whitening:
+        if not self.baseline:
+            return Whitening.fit(list(recordings.values()))
+        whole = recordings[self.baseline]
+        seconds = self.baseline_seconds
+        if whole.duration < seconds + self.window_seconds:
+            raise DataError(
+                f"EEGMAT: the rest of {subject} lasts {whole.duration:.1f} s, less than a baseline of {seconds:g} s and "
+                f"a window of {self.window_seconds:g} s. Choose a shorter baseline_seconds, or leave this person out."
+            )
+        for state, recording in recordings.items():
+            centred = recording.data - recording.data.mean(axis=1, keepdims=True)
+            self._centred[subject, state] = centred
+        self._log_power[subject] = log_power(whole).astype(np.float32)
+        return Whitening.fit(replace(whole, data=whole.data[:, : round(seconds * self.sfreq)], segments=()))
+
+    def rest_seconds(self, subject: str) -> int:
+        """Return the length of a person's rest in whole seconds, of which a :class:`Stretch` can be a baseline."""
+        return int(self.num_samples(subject, BASELINE) / self.sfreq)
+
+    def window(
+        self, subject: str, state: str, start: int, *, baseline: Stretch | None = None
+    ) -> NDArray[np.float32]:
+        """Return one window, ``(channels, time)`` in µV, read-only unless another baseline is given.
+
+        Args:
+            subject: Id, such as ``"07"``.
+            state: ``"rest"`` or ``"arithmetic"``.
+            start: Its first sample, anywhere in the recording.
+            baseline: Another part of the person's rest to whiten by, as training draws it; only with
+                ``baseline="rest"``.
+
+        Raises:
+            ConfigError: If a baseline is given and the data set is not whitened by one.
+            DataError: If there is no such person or state.
+        """
+        stop = start + self.window_samples
+        if baseline is None:
+            return self.recording(subject, state)[:, start:stop]
+        if not self.baseline:
+            raise ConfigError('baseline: expected None, as the data set has no baseline="rest"; leave it out.')
+        self.recording(subject, state)  # reads what is used here
+        # A stretch of log_power begins every second and lasts two.
+        rows = self._log_power[subject][baseline.start : baseline.start + baseline.seconds - 1]
+        whitening = Whitening.of(
+            rows.mean(axis=0, dtype=np.float64), self.ch_names, self.sfreq, float(baseline.seconds)
+        )
+        return whitening.filter(self._centred[subject, state], start, stop).astype(np.float32)
 
     def _filtered(self, path: Path) -> signals.EEGRecording:
         recording = signals.read_eeg(path, ch_names=self.ch_names)
@@ -208,9 +285,10 @@ class EEGMAT:
         return int(self.recording(subject, state).shape[1])
 
     def window_starts(self, subject: str, state: str) -> NDArray[np.int64]:
-        """Return the first sample of each whole window of one recording."""
+        """Return the first sample of each whole window of one recording, after the baseline."""
         last = self.num_samples(subject, state) - self.window_samples
-        return np.arange(0, last + 1, self.step_samples)
+        first = round(self.baseline_seconds * self.sfreq) if state == BASELINE else 0
+        return np.arange(first, last + 1, self.step_samples)
 
     def windows(self, subject: str, state: str) -> NDArray[np.float32]:
         """Return the whole windows of one recording in order, ``(windows, channels, time)`` in µV.
@@ -219,8 +297,8 @@ class EEGMAT:
             subject: Id, such as ``"07"``.
             state: ``"rest"`` or ``"arithmetic"``.
         """
-        data = self.recording(subject, state)
-        return np.stack([data[:, start : start + self.window_samples] for start in self.window_starts(subject, state)])
+        starts = self.window_starts(subject, state).tolist()
+        return np.stack([self.window(subject, state, start) for start in starts])
 
     def preload(self) -> EEGMAT:
         """Decode every recording now, for example before data-loading workers are forked; returns itself."""
@@ -228,6 +306,19 @@ class EEGMAT:
             for state in self.task:
                 self.recording(subject, state)
         return self
+
+
+def _check_baseline(whiten: bool, baseline: str, seconds: float, task: Sequence[str]) -> None:
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ConfigError(f"baseline_seconds: expected 0 or more, got {seconds!r}.")
+    if baseline not in ("", BASELINE):
+        raise ConfigError(f"baseline: expected {BASELINE!r} or '', got {baseline!r}.")
+    if baseline and not whiten:
+        raise ConfigError("baseline: it is what whitening goes by; give whiten=True, or leave it out.")
+    if baseline and BASELINE not in task:
+        raise ConfigError(f"task: expected {BASELINE!r} among it, which is the baseline, got {', '.join(task)}.")
+    if baseline and seconds < SHORTEST:
+        raise ConfigError(f"baseline_seconds: expected at least {SHORTEST:g}, got {seconds:g}. 60 is a minute.")
 
 
 def _size(path: Path) -> int:

@@ -18,9 +18,10 @@ from evermodels.core.factors import Factor, product_classes
 from evermodels.core.specs import VideoSpec
 from evermodels.datasets.augment import EEGTransform
 from evermodels.datasets.clips import EXPRESSIONS, Expression, face_clip
-from evermodels.datasets.eegmat import EEGMAT, STATES
+from evermodels.datasets.eegmat import BASELINE, EEGMAT, STATES, Stretch
 from evermodels.datasets.faces import LondonFaces
 from evermodels.datasets.splits import PARTS, PairSplit, protocol4_split
+from evermodels.signals.whitening import SHORTEST
 
 FACTORS = (Factor("state", STATES, ("eeg",)), Factor("expression", EXPRESSIONS, ("video",)))
 CLASSES = product_classes(FACTORS)
@@ -39,12 +40,14 @@ class Partner(NamedTuple):
         start: First sample of that person's window.
         face_id: Id of the other person with the face.
         weight: The other's part, 0..1.
+        baseline: Part of that person's rest to whiten by, or ``None`` for the data set's own.
     """
 
     eeg_subject: str
     start: int
     face_id: str
     weight: float
+    baseline: Stretch | None = None
 
 
 class Pair(NamedTuple):
@@ -57,6 +60,7 @@ class Pair(NamedTuple):
         face_id: Id of the person with the face.
         key: Seed of the clip and of the transforms.
         partner: Who else is blended in, or ``None``.
+        baseline: Part of the person's rest to whiten by, or ``None`` for the data set's own.
 
     Example:
         >>> pair = Pair(label=2, eeg_subject="30", start=1000, face_id="140", key=(0, 1))
@@ -70,6 +74,7 @@ class Pair(NamedTuple):
     face_id: str
     key: tuple[int, ...]
     partner: Partner | None = None
+    baseline: Stretch | None = None
 
     @property
     def arousal(self) -> int:
@@ -126,6 +131,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         eeg_transform: Called on each training window as ``eeg_transform(window, rng)``, ``(channels, time)`` float32.
         strength: Factor on motion and light of the training clips; evaluation clips have 1.
         blend: How many of the training items are blended from two people.
+        baselines: Shortest and longest baseline in seconds that training draws, of random length and place, for EEG
+            whitened by a baseline; the four matched items share one. ``None``: the data set's own for everybody.
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
 
@@ -166,6 +173,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         eeg_transform: EEGTransform | None = None,
         strength: float = 1.0,
         blend: float = 0.0,
+        baselines: tuple[int, int] | None = None,
         mean: tuple[float, float, float] = VideoSpec.mean,
         std: tuple[float, float, float] = VideoSpec.std,
     ) -> None:
@@ -188,6 +196,11 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         if not 0 <= blend <= 1:
             raise ConfigError(f"blend: expected a probability, got {blend}.")
         self.strength, self.blend = (strength, blend) if train else (1.0, 0.0)
+        if baselines is not None and not eegmat.baseline:
+            raise ConfigError('baselines: expected None, as the EEG is not whitened by a baseline (baseline="rest").')
+        if baselines is not None and not SHORTEST <= baselines[0] <= baselines[1]:
+            raise ConfigError(f"baselines: expected at least {SHORTEST:g} s, shortest first, got {baselines}.")
+        self.baselines = baselines if train else None
         self.subjects = _present(split.eeg.part(part), eegmat.subjects, f"EEG of the part {part!r}")
         self.people = _present(split.faces.part(part), faces.people, f"faces of the part {part!r}")
         self._offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
@@ -283,22 +296,39 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         people, other_people = ([_deal(self.people, count, rng) for _ in STATES] for _ in range(2))
         weights = np.where(rng.random((2, count)) < self.blend, rng.random((2, count)), 0.0)
         places = rng.random((2, len(CLASSES), count))
+        draws = rng.spawn(1)[0].random((2, 2, count))
 
-        def start(subject: str, arousal: int, place: float) -> int:
+        def stretch(subject: str, length: float, place: float) -> Stretch | None:
+            if self.baselines is None:
+                return None
+            shortest, longest = np.log(self.baselines)
+            whole = self.eegmat.rest_seconds(subject)
+            seconds = min(round(float(np.exp(shortest + length * (longest - shortest)))), whole // 2)
+            return Stretch(int(place * (whole - seconds + 1)), seconds)
+
+        def start(subject: str, arousal: int, place: float, baseline: Stretch | None) -> int:
             room = self.eegmat.num_samples(subject, STATES[arousal]) - self.eegmat.window_samples
-            return int(place * (room + 1))
+            if baseline is None or STATES[arousal] != BASELINE:
+                return int(place * (room + 1))
+            # No window is compared with a baseline that holds it, as none will be in use.
+            first, last = (round(s * self.eegmat.sfreq) for s in (baseline.start, baseline.start + baseline.seconds))
+            before = max(first - self.eegmat.window_samples + 1, 0)
+            chosen = int(place * (before + max(room + 1 - last, 0)))
+            return chosen if chosen < before else last + chosen - before
 
         pairs = []
         for i, (subject, other) in enumerate(zip(subjects, other_subjects, strict=True)):
+            own, others = (stretch(who, *draws[k, :, i]) for k, who in enumerate((subject, other)))
             for label in range(len(CLASSES)):
                 a = label // 2
                 partner = None
                 if weights[a, i]:
-                    place = start(other, a, places[1, label, i])
-                    partner = Partner(other, place, other_people[a][i], float(weights[a, i]))
+                    place = start(other, a, places[1, label, i], others)
+                    partner = Partner(other, place, other_people[a][i], float(weights[a, i]), others)
                 # The key is without the expression, which must not show in motion, light and timing.
                 key = (self.seed, epoch, 2 * i + a)
-                pairs.append(Pair(label, subject, start(subject, a, places[0, label, i]), people[a][i], key, partner))
+                place = start(subject, a, places[0, label, i], own)
+                pairs.append(Pair(label, subject, place, people[a][i], key, partner, own))
         return pairs
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -318,18 +348,18 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         }
 
     def _window(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.float32]:
-        window = self._stretch(pair.eeg_subject, pair.arousal, pair.start).copy()
+        state = STATES[pair.arousal]
+        window = self.eegmat.window(pair.eeg_subject, state, pair.start, baseline=pair.baseline).copy()
         if pair.partner is not None:
             own, others = np.sqrt([1 - pair.partner.weight, pair.partner.weight]).astype(np.float32)
-            window = own * window + others * self._stretch(pair.partner.eeg_subject, pair.arousal, pair.partner.start)
+            partner = pair.partner
+            other = self.eegmat.window(partner.eeg_subject, state, partner.start, baseline=partner.baseline)
+            window = own * window + others * other
         if self.train and self.eeg_transform is not None:
             # A generator of its own: a transform that draws more must not change the clip.
             window = self.eeg_transform(window, rng.spawn(1)[0])
             window = np.ascontiguousarray(window, dtype=np.float32)
         return window
-
-    def _stretch(self, subject: str, arousal: int, start: int) -> NDArray[np.float32]:
-        return self.eegmat.recording(subject, STATES[arousal])[:, start : start + self.eegmat.window_samples]
 
     def frames(self, index: int) -> NDArray[np.uint8]:
         """Return one item's clip before normalisation, ``(frames, height, width, 3)`` uint8, RGB.

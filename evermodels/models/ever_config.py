@@ -63,7 +63,9 @@ class EVERConfig(Config):
         notch: Mains frequency to remove in Hz.
         reference: ``"as recorded"`` or ``"average"``.
         scale: ``"none"`` or ``"zscore"``, per channel and window.
-        whiten: Whether recordings are calibrated to the person first, each channel's spectrum made flat.
+        whiten: Whether each channel's spectrum is divided by the person's own first.
+        baseline: State of the baseline that the person's own spectrum is taken from, such as ``"rest"``; ``""`` for
+            recordings of all states together.
         face_crop: Whether faces are cut out of the frames.
 
     Raises:
@@ -115,6 +117,7 @@ class EVERConfig(Config):
     reference: Literal["as recorded", "average"] = "as recorded"
     scale: Literal["none", "zscore"] = "none"
     whiten: bool = False
+    baseline: str = ""
     face_crop: bool = True
 
     def check(self) -> None:
@@ -187,6 +190,7 @@ class EVERConfig(Config):
             reference="as recorded" if raw else self.reference,
             scale="none" if raw else self.scale,
             whiten=self.whiten,
+            baseline=self.baseline,
         )
         video = VideoSpec(num_frames=self.num_frames, size=self.img_size, face_crop=self.face_crop)
         return InputSpec(

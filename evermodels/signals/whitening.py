@@ -1,4 +1,4 @@
-"""Calibration to a person: filters that make the spectrum of each channel flat over that person's recordings."""
+"""Whitening: filters that divide the spectrum of each channel by the person's own, taken from a baseline."""
 
 from __future__ import annotations
 
@@ -29,12 +29,19 @@ _SILENT = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    r"""Filters, one a channel, that make the average spectrum of one person's recordings flat.
+    r"""Filters, one a channel, that make the average spectrum of one person's baseline flat.
 
     People differ more in the spectrum of their EEG than their states do: the direction of an effect carries over to new
-    people, its threshold does not. Divided by a person's own average spectrum, what is left of a window is how it
-    differs from that person's usual. The average needs no labels, but it needs recordings of the states between which a
-    model is to tell: over a recording of one state alone, that state becomes the usual one.
+    people, its threshold does not. Divided by a person's own spectrum, what is left of a window is how it differs from
+    that spectrum. Where it comes from decides what a window is compared with:
+
+    * a **baseline of known state** (a minute of rest, recorded first): a window is compared with rest. It needs neither
+      a label nor a second of what is to be recognised;
+    * **recordings of all states**, each counting alike: a window is compared with the midpoint of the states. Nobody
+      names the states, but where each begins and that they weigh the same is known, and the recordings that are to be
+      recognised have been seen: such a result is transductive.
+
+    A model works with the one that it was trained with (``EEGSpec.baseline``).
 
     With :math:`S_{ckrt}` the short-time spectrum of channel c, frequency k, recording r and stretch t (2 s, Hann
     window, half overlapping) the average and the filter's gain are
@@ -94,10 +101,20 @@ class Whitening:
                     f"recordings: expected the same channels and rate in all, got {', '.join(first.ch_names)} at "
                     f"{first.sfreq:g} Hz and {', '.join(other.ch_names)} at {other.sfreq:g} Hz. Pick and resample them."
                 )
-        average = np.mean([_mean_log_power(recording) for recording in several], axis=0)
-        return cls(
-            first.ch_names, first.sfreq, _kernels(average, _taps(first.sfreq)), float(sum(r.duration for r in several))
-        )
+        average = np.mean([log_power(recording).mean(axis=0) for recording in several], axis=0)
+        return cls.of(average, first.ch_names, first.sfreq, float(sum(r.duration for r in several)))
+
+    @classmethod
+    def of(cls, mean_log_power: np.ndarray, ch_names: tuple[str, ...], sfreq: float, seconds: float) -> Whitening:
+        """Make the filters for a mean of :func:`log_power` over stretches that the caller chose.
+
+        Args:
+            mean_log_power: Mean over stretches, ``(channels, frequencies)``.
+            ch_names: Channels.
+            sfreq: Sampling rate in Hz.
+            seconds: How much was averaged, in seconds.
+        """
+        return cls(ch_names, sfreq, _kernels(mean_log_power, _taps(sfreq)), seconds)
 
     def __call__(self, recording: EEGRecording) -> EEGRecording:
         """Filter a recording.
@@ -117,14 +134,24 @@ class Whitening:
                 f"whitening was fitted to, got {', '.join(recording.ch_names)} at {recording.sfreq:g} Hz. "
                 "Pick and resample it, or fit a whitening to such recordings."
             )
+        return by_segment(recording, lambda x: self.filter(x - x.mean(axis=1, keepdims=True), 0, x.shape[1]))
+
+    def filter(self, centred: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """Filter one stretch of an uninterrupted recording, with what stands before and after it.
+
+        Args:
+            centred: The recording, ``(channels, time)``, each channel with mean 0.
+            start: First sample of the stretch.
+            stop: Sample after its last.
+
+        Returns:
+            ``(channels, stop - start)``; beyond its ends the recording goes on as in a mirror.
+        """
         half = self.kernels.shape[1] // 2
-
-        def filtered(x: np.ndarray) -> np.ndarray:
-            centred = x - x.mean(axis=1, keepdims=True)
-            padded = np.pad(centred, ((0, 0), (half, half)), mode="symmetric")
-            return oaconvolve(padded, self.kernels, mode="valid", axes=-1)
-
-        return by_segment(recording, filtered)
+        first, last = max(start - half, 0), min(stop + half, centred.shape[1])
+        before, after = half - (start - first), half - (last - stop)
+        padded = np.pad(centred[:, first:last], ((0, 0), (before, after)), mode="symmetric")
+        return np.asarray(oaconvolve(padded, self.kernels, mode="valid", axes=-1))
 
     def __repr__(self) -> str:
         return f"Whitening({len(self.ch_names)} channels, {self.sfreq:g} Hz, from {self.seconds:.1f} s)"
@@ -134,20 +161,34 @@ def _taps(sfreq: float) -> int:
     return max(8, 2 * round(SECONDS * sfreq / 2))
 
 
-def _mean_log_power(recording: EEGRecording) -> np.ndarray:
+def log_power(recording: EEGRecording) -> np.ndarray:
+    """Return the logarithm of each channel's power in stretches of 2 s (Hann window) that begin every second.
+
+    Args:
+        recording: At least 10 s long, with 2 s uninterrupted.
+
+    Returns:
+        ``(stretches, channels, frequencies)`` float64, in order of time; none crosses the border of a segment.
+
+    Raises:
+        SignalError: If it is shorter than that, or a channel is flat.
+
+    Example:
+        >>> noise = np.random.default_rng(0).standard_normal((1, 1200))
+        >>> log_power(EEGRecording(noise, ("Cz",), 100.0)).shape
+        (11, 1, 101)
+    """
     if recording.duration < SHORTEST:
         raise SignalError(
-            f"eeg: {recording.duration:.1f} s are too short for the person's average spectrum, which the model's input "
-            f"spec asks for (whiten); at least {SHORTEST:g} s of each recording are needed. Give longer recordings of "
-            "the same person as calibration."
+            f"eeg: {recording.duration:.1f} s are too short for the person's own spectrum, which the model's input "
+            f"spec asks for (whiten); at least {SHORTEST:g} s are needed, a minute is better. Give a longer baseline."
         )
     length = _taps(recording.sfreq)
     longest = max(stop - start for start, stop in recording.segments)
     if longest < length:
         raise SignalError(
-            f"eeg: its longest uninterrupted stretch is {longest / recording.sfreq:.3f} s, and the person's average "
-            f"spectrum is taken over stretches of {SECONDS:g} s. Give continuous recordings of the same person as "
-            "calibration."
+            f"eeg: its longest uninterrupted stretch is {longest / recording.sfreq:.3f} s, and the person's own "
+            f"spectrum is taken over stretches of {SECONDS:g} s. Give a continuous baseline of the same person."
         )
     windows, _ = recording_windows(recording, length / recording.sfreq, 0.5)
     windows = windows.astype(np.float64)
@@ -155,12 +196,12 @@ def _mean_log_power(recording: EEGRecording) -> np.ndarray:
     flat = [n for n, spread in zip(recording.ch_names, windows.std(-1).max(0), strict=True) if spread < _SILENT]
     if flat:
         raise SignalError(
-            f"eeg: channel {', '.join(flat)} is flat, so it has no spectrum to be calibrated by. Leave it out and "
+            f"eeg: channel {', '.join(flat)} is flat, so it has no spectrum to be divided by. Leave it out and "
             "carry the model to the others, which interpolates it: evermodels.from_pretrained(name, ch_names=[...])."
         )
     power = np.abs(np.fft.rfft(windows * hann(length, sym=False), axis=-1)) ** 2
     # A stretch without any signal (a cable off for seconds) must not pull the mean of logarithms to minus infinity.
-    return np.log(np.maximum(power, _SILENT**2 * length)).mean(axis=0)
+    return np.log(np.maximum(power, _SILENT**2 * length))
 
 
 def _kernels(log_power: np.ndarray, taps: int) -> np.ndarray:

@@ -78,7 +78,7 @@ def eeg_transform(settings: Augmentation, sfreq: float) -> Any:
 
 
 @functools.lru_cache(maxsize=2)
-def _eegmat(folder: Path, spec: EEGSpec) -> EEGMAT:
+def _eegmat(folder: Path, spec: EEGSpec, baseline_seconds: float) -> EEGMAT:
     """Recordings are decoded once for all rows and seeds of a process."""
     from evermodels.datasets.eegmat import EEGMAT
 
@@ -91,6 +91,8 @@ def _eegmat(folder: Path, spec: EEGSpec) -> EEGMAT:
         h_freq=spec.h_freq,
         reference=spec.reference,
         whiten=spec.whiten,
+        baseline=spec.baseline,
+        baseline_seconds=baseline_seconds,
     )
 
 
@@ -137,7 +139,7 @@ def quadrant_parts(
             f"model: its input spec asks for notch={eeg.notch}, scale={eeg.scale!r}; the quadrant pairs "
             "give EEG in µV with notch=None and scale='none'."
         )
-    eegmat = _eegmat(data_folder("eegmat", data_root), eeg)
+    eegmat = _eegmat(data_folder("eegmat", data_root), eeg, settings.baseline_seconds)
     # A clip shows the middle of a photograph: with this border around it, the faces fill its frames as they fill the
     # frames that the spec's margin cuts out of a recording.
     faces = _faces(data_folder("faces", data_root), video.face_crop, ((1 + 2 * video.margin) / VIEW - 1) / 2)
@@ -162,6 +164,8 @@ def quadrant_parts(
             eeg_transform=eeg_transform(settings.augment, eegmat.sfreq),
             strength=settings.augment.clip_strength,
             blend=settings.augment.blend,
+            # Rows of other EEG have no baseline to vary.
+            baselines=settings.augment.baselines if eegmat.baseline else None,
             **shared,
         ),
         validation=QuadrantPairs(eegmat, faces, "validation", **shared),

@@ -22,6 +22,8 @@ class Augmentation(Config):
         polarity_flip: Probability that its sign is changed.
         clip_strength: Factor on motion and light of the training clips.
         blend: Probability that a training item is blended from two people of its class.
+        baselines: Shortest and longest baseline in seconds, drawn with a random place, for EEG that is whitened by a
+            baseline; ``None``: the data set's own.
     """
 
     amplitude_scale: float = 0.0
@@ -32,6 +34,7 @@ class Augmentation(Config):
     polarity_flip: float = 0.0
     clip_strength: float = 1.0
     blend: float = 0.0
+    baselines: tuple[int, int] | None = None
 
     def check(self) -> None:
         """Refuse negative strengths and impossible probabilities."""
@@ -52,6 +55,7 @@ class DataSettings(Config):
         length: Training items of an epoch; ``None``: four for each arithmetic window.
         flip: Whether half of the training clips are mirrored.
         crossfade: How many of the clips begin with the other expression.
+        baseline_seconds: Length of everybody's baseline, in which no window is cut.
         pairing_seed: Seed of the fixed pairing of the validation and test parts; the same for every row and seed.
         augment: Changes of EEG and clips in training.
         num_workers: Processes that load training batches; 0 loads in the training process.
@@ -61,6 +65,7 @@ class DataSettings(Config):
     length: int | None = None
     flip: bool = True
     crossfade: float = 0.5
+    baseline_seconds: float = 0.0
     pairing_seed: int = 0
     augment: Augmentation = field(default_factory=Augmentation)
     num_workers: int = 0
