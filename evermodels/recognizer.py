@@ -92,6 +92,7 @@ class Recognizer:
         sfreq: float | None = None,
         fps: float | None = None,
         video_start: float = 0.0,
+        baseline: Any = None,
         calibration: Whitening | Sequence[Any] | None = None,
     ) -> Recognition:
         """Read a recording, cut it into windows, and return what the model says about each.
@@ -106,9 +107,12 @@ class Recognizer:
             sfreq: Sampling rate of an EEG array in Hz.
             fps: Pictures per second of a picture sequence.
             video_start: When the first frame was taken, in seconds of the EEG recording.
-            calibration: For a model that is calibrated to people (``input_spec.eeg.whiten``): recordings of this person
-                in the states that the model tells apart, no labels needed, or what ``preprocessor.calibrate`` made of
-                them. Default: the recording itself, which should then hold these states; a warning says so.
+            baseline: For a model that compares a person with a baseline (``input_spec.eeg.baseline``, such as
+                ``"rest"``): a recording of this person in that state, a minute long; or ``(start, stop)`` in seconds of
+                ``eeg`` that hold it, which are then not answered; or what ``preprocessor.calibrate`` made of it.
+                Without one the recording stands in for it, and ``notes`` says what that means.
+            calibration: For a model that compares a person with recordings of all states: a list of them, or what
+                ``preprocessor.calibrate`` made of them.
 
         Returns:
             The result, one row per window.
@@ -126,6 +130,7 @@ class Recognizer:
             sfreq=sfreq,
             fps=fps,
             video_start=video_start,
+            baseline=baseline,
             calibration=calibration,
         )
         inputs, count = prepared.tensors, len(prepared)
@@ -163,8 +168,13 @@ class Recognizer:
             regions={name: tuple(indices) for name, indices in _regions(self.model, spec).items()},
             facts=describe(self.model),
             quality={name: _numpy(value) for name, value in prepared.quality.items()},
-            notes=prepared.notes,
+            notes=prepared.notes + self._measured(prepared.against),
         )
+
+    def _measured(self, against: str) -> tuple[str, ...]:
+        """Return what was measured of this checkpoint where the recording itself stands in for the baseline."""
+        said = (getattr(self.model, "provenance", None) or {}).get("without_baseline")
+        return (said,) if against == "itself" and isinstance(said, str) else ()
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -226,8 +226,8 @@ class EEGMAT:
         seconds = self.baseline_seconds
         if whole.duration < seconds + self.window_seconds:
             raise DataError(
-                f"EEGMAT: the rest of {subject} lasts {whole.duration:.1f} s, less than a baseline of {seconds:g} s and "
-                f"a window of {self.window_seconds:g} s. Choose a shorter baseline_seconds, or leave this person out."
+                f"EEGMAT: the rest of {subject} lasts {whole.duration:.1f} s, less than a baseline of {seconds:g} s "
+                f"and a window of {self.window_seconds:g} s. Choose a shorter baseline_seconds or other people."
             )
         for state, recording in recordings.items():
             centred = recording.data - recording.data.mean(axis=1, keepdims=True)
@@ -239,9 +239,7 @@ class EEGMAT:
         """Return the length of a person's rest in whole seconds, of which a :class:`Stretch` can be a baseline."""
         return int(self.num_samples(subject, BASELINE) / self.sfreq)
 
-    def window(
-        self, subject: str, state: str, start: int, *, baseline: Stretch | None = None
-    ) -> NDArray[np.float32]:
+    def window(self, subject: str, state: str, start: int, *, baseline: Stretch | None = None) -> NDArray[np.float32]:
         """Return one window, ``(channels, time)`` in µV, read-only unless another baseline is given.
 
         Args:

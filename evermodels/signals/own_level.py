@@ -47,7 +47,7 @@ def own_level(
     *,
     baseline: Any,
     calibration: Calibration,
-    read: Callable[[Any], EEGRecording],
+    fit: Callable[[Any], Whitening],
 ) -> OwnLevel:
     """Choose the filters by what the model was trained with and what the caller gives.
 
@@ -58,7 +58,7 @@ def own_level(
         baseline: A recording of this person in the state ``spec.baseline``, ``(start, stop)`` in seconds of
             ``recording``, a :class:`Whitening`, or ``None``.
         calibration: For a model without a baseline: recordings of all states, a :class:`Whitening`, or ``None``.
-        read: Reads, filters and resamples a source.
+        fit: Makes the filters of a list of sources.
 
     Raises:
         ConfigError: If the model does not take what is given.
@@ -73,8 +73,18 @@ def own_level(
                 )
         return OwnLevel()
     if spec.baseline:
-        return _by_baseline(spec.baseline, recording, source, baseline, calibration, read)
-    return _by_recordings(recording, source, baseline, calibration, read)
+        if calibration is not None:
+            raise ConfigError(
+                f"calibration: this model compares a person with a baseline of {spec.baseline}, not with recordings of "
+                f"all states. Give baseline=, a recording of {spec.baseline} or the seconds of this one that hold it."
+            )
+        return _by_baseline(spec.baseline, recording, source, baseline, fit)
+    if baseline is not None:
+        raise ConfigError(
+            "baseline: this model compares a person with recordings of all states together, not with a baseline of "
+            "one. Give calibration=[...], recordings of each state."
+        )
+    return _by_recordings(recording, source, calibration, fit)
 
 
 def _by_baseline(
@@ -82,14 +92,8 @@ def _by_baseline(
     recording: EEGRecording,
     source: Any,
     baseline: Any,
-    calibration: Calibration,
-    read: Callable[[Any], EEGRecording],
+    fit: Callable[[Any], Whitening],
 ) -> OwnLevel:
-    if calibration is not None:
-        raise ConfigError(
-            f"calibration: this model compares a person with a baseline of {state}, not with recordings of all states. "
-            f"Give baseline=, a recording of {state} or the seconds of this one that hold it."
-        )
     if baseline is None:
         return OwnLevel(
             Whitening.fit(recording),
@@ -116,27 +120,22 @@ def _by_baseline(
                 "seconds of this one that hold it: baseline=(0, 60).",
             ),
         )
-    whitening = Whitening.fit(read(baseline))
+    whitening = fit([baseline])
     return OwnLevel(whitening, "baseline", notes=_short(whitening.seconds))
 
 
 def _by_recordings(
     recording: EEGRecording,
     source: Any,
-    baseline: Any,
     calibration: Calibration,
-    read: Callable[[Any], EEGRecording],
+    fit: Callable[[Any], Whitening],
 ) -> OwnLevel:
-    if baseline is not None:
-        raise ConfigError(
-            "baseline: this model compares a person with recordings of all states together, not with a baseline of "
-            "one. Give calibration=[...], recordings of each state."
-        )
     if isinstance(calibration, Whitening):
         return OwnLevel(calibration, "recordings")
-    several = list(calibration) if calibration is not None else []
-    if calibration is not None and (len(several) != 1 or not _same(source, several[0])):
-        return OwnLevel(Whitening.fit([read(one) for one in several]), "recordings")
+    if calibration is not None:
+        whitening = fit(calibration)
+        if len(calibration) > 1 or not _same(source, calibration[0]):
+            return OwnLevel(whitening, "recordings")
     return OwnLevel(
         Whitening.fit(recording),
         "itself",

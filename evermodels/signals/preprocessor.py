@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,10 +17,9 @@ from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.signals.eeg import EEGRecording, MissingChannelsError, read_eeg
 from evermodels.signals.faces import FaceFinder, HaarFaceCrop
 from evermodels.signals.filters import band_pass, notch, recording_windows, resample
+from evermodels.signals.own_level import Against, Calibration, OwnLevel, own_level
 from evermodels.signals.video import read_clips, video_duration
 from evermodels.signals.whitening import Whitening
-
-Calibration: TypeAlias = Whitening | Sequence[Any] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +34,7 @@ class Inputs:
         dropped: Channels of the recording that the model does not take.
         quality: How well each window could be read, ``(windows,)`` by name, such as the share of frames with a face.
         notes: What the inputs cannot show, in whole sentences for people.
+        against: What the EEG is compared with: ``"baseline"``, ``"recordings"`` of all states, ``"itself"`` or ``""``.
 
     Example:
         >>> inputs = Inputs({"eeg": torch.zeros(3, 2, 200)}, torch.tensor([0.0, 1.0, 2.0]), 2.0)
@@ -48,6 +48,7 @@ class Inputs:
     dropped: tuple[str, ...] = field(default=())
     quality: dict[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
+    against: Against = ""
 
     def __len__(self) -> int:
         return int(self.starts.numel())
@@ -95,36 +96,39 @@ class Preprocessor:
         unit: str | None = None,
         sfreq: float | None = None,
     ) -> Whitening:
-        """Take a person's average spectrum, for a model whose input spec asks for it (``whiten``).
-
-        No labels are needed, but recordings of that person in the states which the model is to tell apart: over one
-        state alone, that state becomes the person's usual one. Each recording counts alike.
+        """Take a person's own spectrum once, for a model whose input spec asks for it (``whiten``).
 
         Args:
-            sources: Recordings of one person, each as in :func:`~evermodels.signals.read_eeg`.
+            sources: A person's baseline, a list of one recording in the state that ``input_spec.eeg.baseline`` names;
+                or for a model without one a recording of each state, each counting alike. Each as in
+                :func:`~evermodels.signals.read_eeg`.
             ch_names: Names of the arrays' rows.
             unit: Unit of the arrays.
             sfreq: Sampling rate of the arrays in Hz.
 
         Returns:
-            The filters; give them as ``calibration`` with each recording of this person.
+            The filters; give them as ``baseline`` (or ``calibration``) with each recording of this person.
 
         Raises:
-            ConfigError: If the model is not calibrated to people, or there is no recording.
+            ConfigError: If the model takes recordings as they are, or there is no recording.
             SignalError: If a recording is unusable, shorter than 10 s, or has a flat channel.
 
         Example:
-            >>> spec = InputSpec(eeg=EEGSpec(ch_names=("Cz",), sfreq=100.0, window_seconds=2.0, whiten=True))
-            >>> preprocessor = Preprocessor(spec)
+            >>> eeg = EEGSpec(ch_names=("Cz",), sfreq=100.0, window_seconds=2.0, whiten=True, baseline="rest")
+            >>> preprocessor = Preprocessor(InputSpec(eeg=eeg))
             >>> rest, task = 1e-5 * np.random.default_rng(0).standard_normal((2, 1, 3000))
             >>> form = {"ch_names": ["Cz"], "unit": "V", "sfreq": 100.0}
-            >>> whitening = preprocessor.calibrate([rest, task], **form)
+            >>> whitening = preprocessor.calibrate([rest], **form)
             >>> whitening
-            Whitening(1 channels, 100 Hz, from 60.0 s)
-            >>> preprocessor.eeg(task, calibration=whitening, **form).shape
+            Whitening(1 channels, 100 Hz, from 30.0 s)
+            >>> preprocessor.eeg(task, baseline=whitening, **form).shape
             torch.Size([15, 1, 200])
         """
-        self._check_whitens()
+        if not self._eeg_spec().whiten:
+            raise ConfigError(
+                "calibration: the model's input spec has whiten=False, so it takes recordings as they are. "
+                "Leave it out."
+            )
         if isinstance(sources, str | os.PathLike) or not isinstance(sources, Sequence):
             raise ConfigError(
                 f"calibration: expected a list of recordings or a Whitening, got {type(sources).__name__}. Put a "
@@ -140,6 +144,7 @@ class Preprocessor:
         unit: str | None = None,
         sfreq: float | None = None,
         overlap: float = 0.0,
+        baseline: Any = None,
         calibration: Calibration = None,
     ) -> Tensor:
         """Return a recording's windows as the model takes them.
@@ -154,8 +159,12 @@ class Preprocessor:
             unit: Unit of an array.
             sfreq: Sampling rate of an array in Hz.
             overlap: Part of a window that it shares with the next, ``0 <= overlap < 1``.
-            calibration: Where the spec asks for whitening, what it is fitted to: a list of this person's recordings of
-                the same form, or what :meth:`calibrate` returned (default: the recording itself).
+            baseline: For a model that compares a person with a baseline (``input_spec.eeg.baseline``, such as
+                ``"rest"``): a recording of this person in that state, of the same form; ``(start, stop)`` in seconds of
+                the recording itself, which are then not read; or what :meth:`calibrate` returned. A minute is good,
+                10 s are the least.
+            calibration: For a model that compares a person with recordings of all states: a list of them, of the same
+                form, or what :meth:`calibrate` returned.
 
         Returns:
             ``(windows, channels, time)`` float32 in µV (or whitened or standardised, where the spec says so).
@@ -165,11 +174,13 @@ class Preprocessor:
             SignalError: If a channel is missing, or the recording is unusable or shorter than a window.
 
         Warns:
-            UserWarning: If the spec asks for whitening and no ``calibration`` is given.
+            UserWarning: If the model compares a person with something and it is not given: the recording then stands in
+                for it, and what it holds decides the answer.
         """
         recording, _ = self._read(source, ch_names, unit, sfreq)
-        recording = self._whitened(recording, calibration, ch_names, unit, sfreq)
-        return self._windows(recording, overlap)[0]
+        form = {"ch_names": ch_names, "unit": unit, "sfreq": sfreq}
+        level = self._own_level(recording, source, form, baseline=baseline, calibration=calibration)
+        return self._windows(recording, level, overlap)[0]
 
     def video(
         self,
@@ -213,6 +224,7 @@ class Preprocessor:
         fps: float | None = None,
         video_start: float = 0.0,
         window_seconds: float | None = None,
+        baseline: Any = None,
         calibration: Calibration = None,
     ) -> Inputs:
         """Return all inputs of a model, window by window.
@@ -227,6 +239,7 @@ class Preprocessor:
             fps: Pictures per second of a picture sequence.
             video_start: When the first frame was taken, in seconds of the EEG recording (default 0).
             window_seconds: Window length for video without EEG; the EEG spec's, or the whole video, by default.
+            baseline: As in :meth:`eeg`.
             calibration: As in :meth:`eeg`.
 
         Returns:
@@ -237,23 +250,24 @@ class Preprocessor:
             SignalError: If a recording is unusable, or the two have no window in common.
 
         Warns:
-            UserWarning: If windows of the EEG are left out because the video does not cover them, or the spec asks for
-                whitening and no ``calibration`` is given.
+            UserWarning: If windows of the EEG are left out because the video does not cover them, or as :meth:`eeg`.
         """
         if eeg is None and video is None:
             raise ConfigError(f"inputs: give at least one of {', '.join(self.input_spec.modalities)}; got none.")
         if video is not None:
             self._video_spec()
         if eeg is None:
-            if calibration is not None:
-                raise ConfigError("calibration: it is for EEG, and there is none. Leave it out, or give eeg.")
+            for name, value in (("baseline", baseline), ("calibration", calibration)):
+                if value is not None:
+                    raise ConfigError(f"{name}: it is for EEG, and there is none. Leave it out, or give eeg.")
             return self._video_only(video, overlap, fps, window_seconds)
         length = self._eeg_spec().window_seconds
         if window_seconds is not None and window_seconds != length:
             raise ConfigError(f"window_seconds: the model's EEG window is {length:g} s, got {window_seconds!r}.")
         recording, dropped = self._read(eeg, ch_names, unit, sfreq)
-        recording = self._whitened(recording, calibration, ch_names, unit, sfreq)
-        tensor, starts = self._windows(recording, overlap)
+        form = {"ch_names": ch_names, "unit": unit, "sfreq": sfreq}
+        level = self._own_level(recording, eeg, form, baseline=baseline, calibration=calibration)
+        tensor, starts = self._windows(recording, level, overlap)
         tensors = {"eeg": tensor}
         if video is not None:
             end = video_duration(video, fps=fps)
@@ -274,7 +288,7 @@ class Preprocessor:
             tensors["eeg"], starts = tensor[torch.from_numpy(covered)], starts[covered]
             clips = [(float(max(a, 0.0)), float(min(max(a, 0.0) + length, end))) for a in begins[covered]]
             tensors["video"] = self.video(video, windows=clips, fps=fps)
-        return Inputs(tensors, torch.from_numpy(starts), length, dropped)
+        return Inputs(tensors, torch.from_numpy(starts), length, dropped, notes=level.notes, against=level.against)
 
     def _video_only(self, video: Any, overlap: float, fps: float | None, window_seconds: float | None) -> Inputs:
         end = video_duration(video, fps=fps)
@@ -334,42 +348,33 @@ class Preprocessor:
             recording = replace(recording, data=centred)
         return resample(recording, spec.sfreq), dropped
 
-    def _check_whitens(self) -> None:
-        if not self._eeg_spec().whiten:
-            raise ConfigError(
-                "calibration: the model's input spec has whiten=False, so it takes recordings as they are. Leave it "
-                "out."
-            )
+    def _own_level(
+        self, recording: EEGRecording, source: Any, form: Mapping[str, Any], *, baseline: Any, calibration: Calibration
+    ) -> OwnLevel:
+        def fit(sources: Any) -> Whitening:
+            return self.calibrate(sources, **form)
 
-    def _whitened(
-        self,
-        recording: EEGRecording,
-        calibration: Calibration,
-        ch_names: Sequence[str] | None,
-        unit: str | None,
-        sfreq: float | None,
-    ) -> EEGRecording:
-        if calibration is not None:
-            self._check_whitens()
-        elif not self._eeg_spec().whiten:
-            return recording
-        if calibration is None:
-            warnings.warn(
-                "eeg: the model is calibrated to the person, here by this recording alone. If it holds only one of the "
-                "states that the model tells apart, give calibration=[...], recordings of all of them (no labels are "
-                "needed; --calibrate on the command line); if it holds them all, calibration=[this recording] says so.",
-                stacklevel=3,
-            )
-            whitening = Whitening.fit(recording)
-        elif isinstance(calibration, Whitening):
-            whitening = calibration
-        else:
-            whitening = self.calibrate(calibration, ch_names=ch_names, unit=unit, sfreq=sfreq)
-        return whitening(recording)
+        spec = self._eeg_spec()
+        level = own_level(spec, recording, source, baseline=baseline, calibration=calibration, fit=fit)
+        for note in level.notes:
+            warnings.warn(f"eeg: {note}", stacklevel=3)
+        return level
 
-    def _windows(self, recording: EEGRecording, overlap: float) -> tuple[Tensor, np.ndarray]:
+    def _windows(self, recording: EEGRecording, level: OwnLevel, overlap: float) -> tuple[Tensor, np.ndarray]:
+        if level.whitening is not None:
+            recording = level.whitening(recording)
         spec = self._eeg_spec()
         windows, starts = recording_windows(recording, spec.window_seconds, overlap)
+        if level.left_out is not None:
+            first, last = level.left_out
+            kept = (starts + spec.window_seconds <= first + 1e-9) | (starts >= last - 1e-9)
+            if not kept.any():
+                raise SignalError(
+                    f"eeg: nothing is left to read beside the baseline, {first:g} to {last:g} s of "
+                    f"{recording.duration:.1f} s; one window needs {spec.window_seconds:g} s. Give a longer recording "
+                    "or a shorter baseline."
+                )
+            windows, starts = windows[kept], starts[kept]
         if spec.scale == "zscore":
             spread = windows.std(axis=-1, keepdims=True)
             windows = (windows - windows.mean(axis=-1, keepdims=True)) / np.where(spread > 0, spread, 1)

@@ -124,12 +124,13 @@ def test_the_preprocessor_follows_the_spec() -> None:
     fitted = preprocessor.calibrate([rest.data, task.data], **ARRAY)
     torch.testing.assert_close(preprocessor.eeg(task.data, calibration=fitted, **ARRAY), expected)
     alone = torch.from_numpy(Whitening.fit(task)(task).data.reshape(3, 10, 200).swapaxes(0, 1).copy())
-    torch.testing.assert_close(preprocessor.eeg(task.data, calibration=[task.data], **ARRAY), alone)
-    with pytest.warns(UserWarning, match="by this recording alone") as told:
+    with pytest.warns(UserWarning, match="has this recording alone"):  # naming it does not make it more
+        torch.testing.assert_close(preprocessor.eeg(task.data, calibration=[task.data], **ARRAY), alone)
+    with pytest.warns(UserWarning, match="has this recording alone") as told:
         torch.testing.assert_close(preprocessor.eeg(task.data, **ARRAY), alone)
     assert told[0].filename == __file__
-    with pytest.warns(UserWarning, match="by this recording alone") as told:
-        preprocessor(task.data, **ARRAY)
+    with pytest.warns(UserWarning, match="has this recording alone") as told:
+        assert preprocessor(task.data, **ARRAY).against == "itself"
     assert told[0].filename == __file__
 
 
@@ -153,23 +154,23 @@ def test_equals_the_reader_of_eegmat(real_data) -> None:
         np.testing.assert_array_equal(windows.numpy(), eegmat.windows("33", state))
     assert not eegmat.recording("33", "rest").flags.writeable
     alone = EEGMAT(real_data / "eegmat", subjects=["33"], sfreq=SFREQ, whiten=True, task="arithmetic")
-    np.testing.assert_array_equal(
-        Preprocessor(spec).eeg(paths[1], calibration=paths[1:]).numpy(), alone.windows("33", "arithmetic")
-    )
+    with pytest.warns(UserWarning, match="has this recording alone"):
+        found = Preprocessor(spec).eeg(paths[1], calibration=paths[1:])
+    np.testing.assert_array_equal(found.numpy(), alone.windows("33", "arithmetic"))
 
 
 @pytest.mark.parametrize(
     ("recordings", "error", "message"),
     [
         ([], ConfigError, "recordings: expected at least one"),
-        (coloured(9.9), SignalError, "9.9 s are too short .* at least 10 s .* as calibration"),
+        (coloured(9.9), SignalError, "9.9 s are too short .* at least 10 s .* longer baseline"),
         ([coloured(), coloured(5)], SignalError, "5.0 s are too short"),
         ([coloured(), coloured().pick(NAMES[:2])], SignalError, "same channels and rate .* Fz, Cz at 100 Hz"),
         ([coloured(), resample(coloured(), 50.0)], SignalError, "same channels and rate .* at 50 Hz"),
         (
             EEGRecording(coloured().data, NAMES, SFREQ, tuple((a, a + 150) for a in range(0, 6000, 150))),
             SignalError,
-            "uninterrupted stretch is 1.500 s.* continuous recordings",
+            "uninterrupted stretch is 1.500 s.* continuous baseline",
         ),
         (EEGRecording(coloured().data * [[1], [0], [1]] + 5, NAMES, SFREQ), SignalError, "channel Cz is flat"),
     ],
