@@ -7,6 +7,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -102,12 +103,18 @@ def build_parser() -> argparse.ArgumentParser:
         "interpolated",
     )
     sub.add_argument(
+        "--baseline",
+        type=_baseline,
+        metavar="FILE|START-STOP",
+        help="a minute of this person at rest (or in the state that the model names), recorded first: a file, or the "
+        "seconds of --eeg that hold it, such as 0-60",
+    )
+    sub.add_argument(
         "--calibrate",
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="this person's EEG in the states that the model tells apart, for a model that is calibrated to people "
-        "(the file of --eeg); no labels are needed",
+        help="this person's EEG in all states that the model tells apart, for a model that compares a person with them",
     )
     sub.add_argument("--video", type=Path, metavar="FILE", help="face video, or a folder of pictures")
     sub.add_argument("--fps", type=float, help="pictures per second of a folder of pictures")
@@ -184,6 +191,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _channels(text: str) -> tuple[str, ...]:
     return evermodels.montage.MONTAGES.get(text.strip().lower(), _names(text))
+
+
+def _baseline(text: str) -> Path | tuple[float, float]:
+    seconds = re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", text.strip())
+    return (float(seconds[1]), float(seconds[2])) if seconds else Path(text)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -296,7 +308,13 @@ def _predict(args: argparse.Namespace) -> int:
     if args.calibrate:
         calibration = recognizer.preprocessor.calibrate(args.calibrate)
     result = recognizer.predict(
-        args.eeg, args.video, overlap=args.overlap, fps=args.fps, progress=True, calibration=calibration
+        args.eeg,
+        args.video,
+        overlap=args.overlap,
+        fps=args.fps,
+        progress=True,
+        baseline=args.baseline,
+        calibration=calibration,
     )
     print(result.summary())
     if "interpolated" in result.facts:

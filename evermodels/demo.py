@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,9 @@ class Part(NamedTuple):
     truth: str
 
 
+BASELINE = "eegmat_subject33_baseline.edf"
+"""The EEG sample that was recorded first."""
+
 PARTS = (
     Part("Rest, with a neutral face", "eegmat_subject33_rest.edf", "neutral", "rest & neutral"),
     Part(
@@ -48,8 +51,8 @@ PARTS = (
 _INTRO = (
     "A small EVER model reads 30 seconds of real EEG of one person at rest and 30 seconds of the same person "
     "subtracting numbers, each beside a neutral or a smiling face of somebody else. It tells four classes apart: rest "
-    "or arithmetic from the EEG, neutral or smiling from the face. Nobody shown here was in its training data; the EEG "
-    "is calibrated to the person by the spectrum of both stretches together, without their labels."
+    "or arithmetic from the EEG, neutral or smiling from the face. Nobody shown here was in its training data. The EEG "
+    "is compared with a minute of rest that the person recorded first; nothing else is known of the person."
 )
 _FRAMES = (
     "The frames of one window as the video encoder receives them. There is no openly licensed video that fits, so each "
@@ -90,15 +93,18 @@ def run(out: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = N
             f"{', '.join(known) or 'none by name'}. Use evermodels predict for it."
         )
     print(f"{recognizer.name}: {sum(p.numel() for p in recognizer.model.parameters()):,} parameters")
-    calibration = None
-    if recognizer.input_spec.eeg is not None and recognizer.input_spec.eeg.whiten:
-        calibration = recognizer.preprocessor.calibrate([samples.path(part.eeg) for part in PARTS])
-        print(f"calibrated to this person, without labels: {calibration}")
+    compared: dict[str, Any] = {}
+    eeg = recognizer.input_spec.eeg
+    if eeg is not None and eeg.baseline:
+        compared["baseline"] = recognizer.preprocessor.calibrate([samples.path(BASELINE)])
+        print(f"compared with a minute of this person's {eeg.baseline}: {compared['baseline']}")
+    elif eeg is not None and eeg.whiten:
+        compared["calibration"] = recognizer.preprocessor.calibrate([samples.path(part.eeg) for part in PARTS])
     results: dict[str, Recognition] = {}
     for number, part in enumerate(PARTS):
         frames, fps = face_frames(part.expression, recognizer.input_spec, seed=number)
         print(f"\n{part.title}")
-        result = recognizer.predict(samples.path(part.eeg), frames, fps=fps, progress=progress, calibration=calibration)
+        result = recognizer.predict(samples.path(part.eeg), frames, fps=fps, progress=progress, **compared)
         print(result.summary())
         results[part.title] = result
     page = write_report(

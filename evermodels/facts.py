@@ -7,7 +7,7 @@ from typing import Any
 
 from evermodels.checkpoints.card import CardInfo
 from evermodels.checkpoints.scores import read_scores
-from evermodels.core.specs import InputSpec
+from evermodels.core.specs import EEGSpec, InputSpec
 from evermodels.core.text import one_line
 
 __all__ = ["describe"]
@@ -60,13 +60,20 @@ def describe(model: Any) -> dict[str, Any]:
     return facts
 
 
+def _compared(spec: EEGSpec) -> str:
+    if not spec.whiten:
+        return ""
+    if spec.baseline:
+        return f"; compared with a minute of the person's {spec.baseline}, recorded first"
+    return "; compared with recordings of the person in all states"
+
+
 def _inputs(spec: InputSpec | None) -> dict[str, str]:
     rows = {}
     if spec is not None and spec.eeg is not None:
         rows["EEG"] = (
             f"{len(spec.eeg.ch_names)} channels, {' '.join(spec.eeg.ch_names)}; {spec.eeg.sfreq:g} Hz; "
-            f"windows of {spec.eeg.window_seconds:g} s"
-            + ("; calibrated to the person, each channel's spectrum made flat" if spec.eeg.whiten else "")
+            f"windows of {spec.eeg.window_seconds:g} s" + _compared(spec.eeg)
         )
     if spec is not None and spec.video is not None:
         height, width = spec.video.size

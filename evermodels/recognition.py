@@ -48,6 +48,8 @@ class Recognition:
         facts: What is known about the model, ready for a page: name, parameters, data, licence, scores.
         quality: How well each window could be read, ``(windows,)`` by name, such as the share of frames with a face.
         notes: What this result cannot know, in whole sentences.
+        against: What the EEG was compared with: ``"baseline"``, ``"recordings"`` of all states, ``"itself"`` (nothing
+            was given), or ``""`` for a model that compares with nothing.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Recognition:
     facts: Mapping[str, Any] = field(default_factory=dict)
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    against: str = ""
 
     def __post_init__(self) -> None:
         """Take the channels of the input spec where none are given."""

@@ -169,6 +169,7 @@ class Recognizer:
             facts=describe(self.model),
             quality={name: _numpy(value) for name, value in prepared.quality.items()},
             notes=prepared.notes + self._measured(prepared.against),
+            against=prepared.against,
         )
 
     def _measured(self, against: str) -> tuple[str, ...]:

@@ -35,7 +35,17 @@ LIMITS = (
 )
 """What every page says it is not."""
 
-_CALIBRATED = " Each channel was divided by the person's usual spectrum first: bright is more than usual, dark is less."
+_WHITENED = (
+    " Each channel was divided by the person's own spectrum first, that of {}: bright is more than there, dark is less."
+)
+
+
+def _whitened(result: Recognition) -> str:
+    eeg = result.input_spec.eeg
+    if eeg is None or not result.against:
+        return ""
+    against = {"itself": "this very recording", "baseline": f"a baseline of {eeg.baseline}"}
+    return _WHITENED.format(against.get(result.against, "recordings in all states"))
 
 
 def write_report(
@@ -158,7 +168,7 @@ def render_report(
             notes.get("spectrogram")
             or "Log spectrogram in windows of one second, the mean over channels; the EEG encoder receives one of each "
             "channel. Below 4 Hz lies delta, from 4 to 8 theta, from 8 to 13 alpha, above that beta."
-            + (_CALIBRATED if first.input_spec.eeg is not None and first.input_spec.eeg.whiten else ""),
+            + _whitened(first),
             _spectrograms(parts),
         ),
         _pictures(

@@ -5,8 +5,9 @@ Run from the project's root, with the folder that holds ``eegmat/`` and ``faces/
     python examples/make_demo_sample.py ../shared/data
 
 EEG: one test person of EEGMAT (Subject30-Subject35), chosen by data quality alone: the person whose larger peak over
-both recordings is the smallest (Subject33). The middle 30 s of each recording, the 19 scalp channels and A2-A1, the
-16-bit samples untouched. Faces: the first two test people by sorted id (129, 130), a square around the face, no resize.
+both recordings is the smallest (Subject33). The first 60 s of the rest as baseline, and the middle 30 s of each
+recording; the 19 scalp channels and A2-A1, the 16-bit samples untouched.
+Faces: the first two test people by sorted id (129, 130), a square around the face, no resize.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 SECONDS = 30
+BASELINE = 60
 SUBJECT = "Subject33"
 FACES = ("129", "130")
 SIDE = 2.0  # side of the kept square, in sides of the detected face
@@ -23,8 +25,8 @@ SIGNAL_FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)  # widths of an EDF signal he
 SAMPLES_FIELD = 8
 
 
-def cut_edf(source: Path, target: Path, seconds: int) -> None:
-    """Copy the middle ``seconds`` of an EDF file with one-second records, without its annotation signal."""
+def cut_edf(source: Path, target: Path, seconds: int, *, at_the_beginning: bool = False) -> None:
+    """Copy the middle (or first) ``seconds`` of an EDF file with one-second records, without its annotation signal."""
     raw = source.read_bytes()
     header = raw[:256]
     records, signals = int(header[236:244]), int(header[252:256])
@@ -37,7 +39,7 @@ def cut_edf(source: Path, target: Path, seconds: int) -> None:
     sizes = [2 * int(field) for field in columns[SAMPLES_FIELD]]
     keep = [i for i, label in enumerate(columns[0]) if label.strip() != b"EDF Annotations"]
 
-    first = (records - seconds) // 2
+    first = 0 if at_the_beginning else (records - seconds) // 2
     began = datetime.strptime(header[168:184].decode("ascii"), "%d.%m.%y%H.%M.%S") + timedelta(seconds=first)
     header_bytes = 256 * (1 + len(keep))
     new = header[:168] + began.strftime("%d.%m.%y%H.%M.%S").encode("ascii")
@@ -76,14 +78,15 @@ def cut_faces(folder: Path, person: str, out: Path) -> None:
 
 
 def main() -> None:
-    """Write the four pictures and the two recordings."""
+    """Write the four pictures and the three recordings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with eegmat/ and faces/")
     parser.add_argument("--out", type=Path, default=Path("evermodels/samples"))
     args = parser.parse_args()
-    for number, state in ((1, "rest"), (2, "arithmetic")):
-        target = args.out / f"eegmat_{SUBJECT.lower()}_{state}.edf"
-        cut_edf(args.data / "eegmat" / f"{SUBJECT}_{number}.edf", target, SECONDS)
+    for number, name, seconds in ((1, "baseline", BASELINE), (1, "rest", SECONDS), (2, "arithmetic", SECONDS)):
+        target = args.out / f"eegmat_{SUBJECT.lower()}_{name}.edf"
+        source = args.data / "eegmat" / f"{SUBJECT}_{number}.edf"
+        cut_edf(source, target, seconds, at_the_beginning=name == "baseline")
         print(f"{target}  {target.stat().st_size} bytes")
     for person in FACES:
         cut_faces(args.data / "faces", person, args.out)

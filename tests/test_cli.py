@@ -91,7 +91,25 @@ def test_predict_for_the_channels_that_there_are(capsys, checkpoint, tmp_path):
     assert code == 0 and own == run(capsys, *predict)[1] and "interpolated" not in own
 
 
-def test_predict_calibrates_to_the_person(capsys, tmp_path):
+def test_predict_compares_with_a_baseline(capsys, tmp_path):
+    torch.manual_seed(0)
+    model = em.create_model("ever_tiny", whiten=True, baseline="rest")
+    model.classes = CLASSES
+    minute = samples.path("eegmat_subject33_baseline.edf")
+    predict = ("predict", "--model", model.save_pretrained(tmp_path / "mine"), "--eeg")
+    code, out, err = run(capsys, *predict, REST, "--baseline", minute)
+    assert code == 0 and "warning" not in err and " 0.0- 5.0" in out
+    code, alone, err = run(capsys, *predict, REST)
+    assert code == 0 and alone != out and "a minute of rest" in err and "--baseline" in err
+    code, out, err = run(capsys, *predict, minute, "--baseline", "0-45.5")
+    assert code == 0 and "50.0-55.0" in out and "45.0-50.0" not in out
+    code, _, err = run(capsys, *predict, REST, "--baseline", tmp_path / "nothing.edf")
+    assert code == 2 and "nothing.edf" in err
+    code, _, err = run(capsys, *predict, REST, "--calibrate", REST, minute)
+    assert code == 2 and "a baseline of rest, not with recordings of all states" in err
+
+
+def test_predict_compares_with_recordings_of_all_states(capsys, tmp_path):
     torch.manual_seed(0)
     model = em.create_model("ever_tiny", whiten=True)
     model.classes = CLASSES
@@ -103,7 +121,7 @@ def test_predict_calibrates_to_the_person(capsys, tmp_path):
     assert (
         code == 0
         and alone != out
-        and "evermodels: warning: eeg: the model is calibrated" in err
+        and "evermodels: warning: eeg: The model compares EEG with recordings of this person" in err
         and "--calibrate" in err
     )
     code, itself, _ = run(capsys, *predict, "--calibrate", REST)

@@ -111,10 +111,15 @@ def test_a_page_that_stands_alone(whole):
         assert said in page.text
 
 
-def test_a_page_says_that_the_eeg_was_calibrated(whole):
-    spec = SPEC.replace(eeg=SPEC.eeg.replace(whiten=True))
-    calibrated = Page(render_report(recognition(input_spec=spec)))
-    assert "the person's usual spectrum" in calibrated.text and "usual spectrum" not in Page(whole).text
+def test_a_page_says_what_the_eeg_was_compared_with(whole):
+    spec = SPEC.replace(eeg=SPEC.eeg.replace(whiten=True, baseline="rest"))
+    for against, words in (
+        ("baseline", "own spectrum first, that of a baseline of rest"),
+        ("recordings", "that of recordings in all states"),
+        ("itself", "that of this very recording"),
+    ):
+        assert words in Page(render_report(recognition(input_spec=spec, against=against))).text
+    assert "own spectrum" not in Page(whole).text
 
 
 def test_every_picture_decodes(whole):

@@ -216,11 +216,17 @@ def _inputs(config: CheckpointConfig) -> str:
             f"- EEG in µV: {len(eeg.ch_names)} channels ({names}), {eeg.sfreq:g} Hz, windows of "
             f"{eeg.window_seconds:g} s{band}, reference {eeg.reference}, scaling {eeg.scale}."
         )
-        if eeg.whiten:
+        if eeg.whiten and eeg.baseline:
             lines.append(
-                "- Calibrated to the person: each channel's spectrum is made flat over that person's recordings before "
-                "they are cut into windows (`evermodels.signals.Whitening`). It takes no labels, but recordings of the "
-                "states to be told apart; scores measured so have seen the test people's unlabelled EEG."
+                f"- Compared with a baseline: a minute of the person's {markdown_text(eeg.baseline)} is recorded "
+                "first, and each channel's spectrum divided by that minute's (`evermodels.signals.Whitening`). It "
+                "needs no label and nothing of what is to be recognised."
+            )
+        elif eeg.whiten:
+            lines.append(
+                "- Compared with the person's recordings in all states: each channel's spectrum is divided by the mean "
+                "over them, each counting alike (`evermodels.signals.Whitening`). It takes no labels, but knows where "
+                "the states begin and weighs them equally; scores measured so are transductive."
             )
     if spec.video is not None:
         video = spec.video

@@ -32,7 +32,7 @@ ATTRIBUTION: dict[str, Source] = {
         "Zyma et al., Electroencephalograms during Mental Arithmetic Task Performance, Data 4(1):14, 2019; "
         "Goldberger et al., PhysioNet, 2000",
         "ODC-By 1.0",
-        "resampled to 250 Hz, without the ECG channel, the middle 30 s of each recording",
+        "resampled to 250 Hz, without the ECG channel; the first 60 s of the rest, the middle 30 s of each recording",
     ),
     "faces": Source(
         "Face Research Lab London Set, people 129 and 130",
@@ -49,7 +49,7 @@ def names() -> list[str]:
 
     Example:
         >>> names()[:2]
-        ['eegmat_subject33_arithmetic.edf', 'eegmat_subject33_rest.edf']
+        ['eegmat_subject33_arithmetic.edf', 'eegmat_subject33_baseline.edf']
     """
     root = Path(__file__).parent
     return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix in (".edf", ".jpg"))

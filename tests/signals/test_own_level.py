@@ -116,7 +116,7 @@ def test_a_model_of_another_kind_says_so() -> None:
     with pytest.raises(ConfigError, match="recordings of all states together"):
         both(noise(60), baseline=noise(60, 1), **FORM)
     plain = Preprocessor(SPEC.replace(eeg=SPEC.eeg.replace(baseline="", whiten=False)))
-    with pytest.raises(ConfigError, match="baseline: .*whiten=False"):
+    with pytest.raises(ConfigError, match=r"baseline: .*whiten=False"):
         plain(noise(60), baseline=noise(60, 1), **FORM)
     with pytest.raises(ConfigError, match="baseline"):
         SPEC.eeg.replace(whiten=False)
@@ -139,7 +139,6 @@ def test_equals_the_reader_of_eegmat(real_data) -> None:
     )
     eeg = EEGSpec(ch_names=eegmat.ch_names, sfreq=SFREQ, window_seconds=5.0, whiten=True, baseline="rest")
     preprocessor = Preprocessor(InputSpec(eeg=eeg))
-    rest, work = (eegmat.path("33", state) for state in ("rest", "arithmetic"))
-    found = preprocessor(rest, baseline=(0, 60))
+    found = preprocessor(eegmat.path("33", "rest"), baseline=(0, 60))
     np.testing.assert_array_equal(found.tensors["eeg"].numpy(), eegmat.windows("33", "rest"))
     assert found.starts[0] == 60.0
