@@ -79,6 +79,7 @@ def face_clip(  # noqa: PLR0917 - photographs, label, shape and generator in the
     flip: bool = False,
     motion: float = 1.0,
     light: float = 1.0,
+    box: NDArray[np.float64] | None = None,
 ) -> NDArray[np.uint8]:
     """Make a short clip of one face from a neutral and a smiling photograph.
 
@@ -99,6 +100,8 @@ def face_clip(  # noqa: PLR0917 - photographs, label, shape and generator in the
         flip: Whether half of the clips are mirrored (for training).
         motion: Factor on the amplitudes of shift, size and rotation.
         light: Factor on the amplitudes of gain, offset and gamma.
+        box: How the frames' box lies off, ``(num_frames, 3)``: right and down as parts of the visible side, logarithm
+            of its size (:func:`~evermodels.datasets.degrade.box_walk`).
 
     Returns:
         Frames, ``(num_frames, height, width, 3)`` uint8, RGB.
@@ -126,6 +129,8 @@ def face_clip(  # noqa: PLR0917 - photographs, label, shape and generator in the
     source_h, source_w = own.shape[:2]
     scale_x, scale_y = view * source_w / width, view * source_h / height
     magnify = np.exp(-motion * _SCALES["zoom"] * zoom)
+    if box is not None:
+        magnify = magnify * np.exp(box[:, 2])
     turn = np.deg2rad(motion * _SCALES["angle"] * angle)
     cos, sin = np.cos(turn) * magnify, np.sin(turn) * magnify
     mirror = -1.0 if mirrored else 1.0
@@ -135,6 +140,8 @@ def face_clip(  # noqa: PLR0917 - photographs, label, shape and generator in the
     maps[:, 1, 0], maps[:, 1, 1] = mirror * scale_x * sin, scale_y * cos
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     place = np.stack([shift_x * source_w, shift_y * source_h], axis=1) * motion * _SCALES["shift"] * view
+    if box is not None:
+        place = place + box[:, :2] * (view * source_w, view * source_h)
     maps[:, :, 2] = np.array([(source_w - 1) / 2, (source_h - 1) / 2]) + place - maps[:, :, :2] @ centre
 
     level = np.linspace(0.0, 1.0, 256)

@@ -18,6 +18,7 @@ from evermodels.core.factors import Factor, product_classes
 from evermodels.core.specs import VideoSpec
 from evermodels.datasets.augment import EEGTransform
 from evermodels.datasets.clips import EXPRESSIONS, Expression, face_clip
+from evermodels.datasets.degrade import box_walk, recorded
 from evermodels.datasets.eegmat import BASELINE, EEGMAT, STATES, Stretch
 from evermodels.datasets.faces import LondonFaces
 from evermodels.datasets.splits import PARTS, PairSplit, protocol4_split
@@ -133,6 +134,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         blend: How many of the training items are blended from two people.
         baselines: Shortest and longest baseline in seconds that training draws, of random length and place, for EEG
             whitened by a baseline; the four matched items share one. ``None``: the data set's own for everybody.
+        box_noise: How far the box of a training clip lies off, standard deviation as a part of its side.
+        codec: How many of the training clips are changed as by another codec
+            (:func:`~evermodels.datasets.degrade.recorded`).
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
 
@@ -174,6 +178,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         strength: float = 1.0,
         blend: float = 0.0,
         baselines: tuple[int, int] | None = None,
+        box_noise: float = 0.0,
+        codec: float = 0.0,
         mean: tuple[float, float, float] = VideoSpec.mean,
         std: tuple[float, float, float] = VideoSpec.std,
     ) -> None:
@@ -195,12 +201,15 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         self.flip, self.crossfade, self.eeg_transform = flip and train, crossfade, eeg_transform
         if not 0 <= blend <= 1:
             raise ConfigError(f"blend: expected a probability, got {blend}.")
+        if not 0 <= box_noise < 1 or not 0 <= codec <= 1:
+            raise ConfigError(f"box_noise, codec: expected a part of 1 and a probability, got {box_noise} and {codec}.")
         self.strength, self.blend = (strength, blend) if train else (1.0, 0.0)
         if baselines is not None and not eegmat.baseline:
             raise ConfigError('baselines: expected None, as the EEG is not whitened by a baseline (baseline="rest").')
         if baselines is not None and not SHORTEST <= baselines[0] <= baselines[1]:
             raise ConfigError(f"baselines: expected at least {SHORTEST:g} s, shortest first, got {baselines}.")
         self.baselines = baselines if train else None
+        self.box_noise, self.codec = (box_noise, codec) if train else (0.0, 0.0)
         self.subjects = _present(split.eeg.part(part), eegmat.subjects, f"EEG of the part {part!r}")
         self.people = _present(split.faces.part(part), faces.people, f"faces of the part {part!r}")
         self._offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
@@ -373,7 +382,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     def _clip(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.uint8]:
         side = (round(self.size[0] / VIEW), round(self.size[1] / VIEW))
         neutral, smiling = (self._photo(pair, expression, side) for expression in EXPRESSIONS)
-        return face_clip(
+        # A generator of their own: what the reading does to a clip must not change its motion, light and timing.
+        reading = np.random.default_rng((*pair.key, 1)) if self.box_noise or self.codec else None
+        clip = face_clip(
             neutral,
             smiling,
             EXPRESSIONS[pair.valence],
@@ -385,7 +396,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             flip=self.flip,
             motion=self.strength,
             light=self.strength,
+            box=box_walk(self.num_frames, reading, self.box_noise) if reading else None,
         )
+        return recorded(clip, reading, self.codec) if reading else clip
 
     def _photo(self, pair: Pair, expression: Expression, side: tuple[int, int]) -> NDArray[np.uint8]:
         photo = self.faces.photo(pair.face_id, expression, size=side)

@@ -17,6 +17,7 @@ there is no face, or the cropped picture itself."""
 
 _LONGEST_SIDE = 480
 _LEAST_PART = 0.25
+_AGREES = 0.25  # of a box's side, and in the logarithm of its size
 
 
 class HaarFaceCrop:
@@ -95,8 +96,9 @@ def crop_faces(
 ) -> list[np.ndarray]:
     """Cut the face out of each frame of a clip, with one box for the whole clip.
 
-    The box is the median of the boxes found, so it neither jitters nor follows one wrong hit. At least a quarter of
-    the frames must show a face (a choice).
+    The box is the mean of the boxes found that agree with the most central one to a quarter of its side: so it neither
+    jitters nor follows one wrong hit, nor steps as a median does where another codec moves single boxes. At least a
+    quarter of the frames must show a face (a choice).
 
     Args:
         frames: Pictures of one size, each ``(height, width, 3)`` uint8 RGB.
@@ -136,7 +138,9 @@ def crop_faces(
                 "face: the finder must give a box (x, y, width, height), None, or a picture (height, width, 3); "
                 f"got {type(kept[0]).__name__}."
             ) from None
-        crops = [_cut(frame, np.median(boxes, axis=0)) for frame in frames]
+        x, y, w, h = (float(v) for v in boxes[_agreeing(boxes)].mean(axis=0))
+        box = (x, y, w, h)
+        return [_cut(frame, box) if size is None else resize(frame, size, box) for frame in frames]
     if size is not None:
         return [resize(crop, size) for crop in crops]
     if len({crop.shape for crop in crops}) > 1:
@@ -167,14 +171,17 @@ def haar_face_crop(image: np.ndarray, *, margin: float = 0.1, size: tuple[int, i
     return crop_faces([image], HaarFaceCrop(margin), size=size)[0]
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the picture at another size, by area where it shrinks (no aliasing) and linearly where it grows.
+def resize(image: np.ndarray, size: tuple[int, int], box: Box | None = None) -> np.ndarray:
+    """Return the picture, or a box of it, at another size: linearly, over all pixels that fall together (no aliasing).
 
-    The largest centred part that has the new size's proportions is taken, so nothing is stretched.
+    The largest centred part that has the new size's proportions is taken, so nothing is stretched; a box over the edge
+    is moved inside, which keeps its proportions. Boxes count to a fraction of a pixel: one that lies off by a tenth of
+    a pixel gives nearly the same picture.
 
     Args:
         image: ``(height, width, 3)`` uint8.
         size: New height and width.
+        box: ``(x, y, width, height)`` in pixels; ``None`` for the whole picture.
 
     Raises:
         ConfigError: If the size is not positive.
@@ -186,26 +193,32 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = (int(v) for v in size)
     if height < 1 or width < 1:
         raise ConfigError(f"size: expected a positive height and width, got {size!r}.")
-    cv2 = require("cv2", extra="video", purpose="resize pictures")
-    have_h, have_w = image.shape[:2]
-    part_h, part_w = have_h, have_w
-    if have_w * height > have_h * width:
-        part_w = max(1, round(have_h * width / height))
-    else:
-        part_h = max(1, round(have_w * height / width))
-    top, left = (have_h - part_h) // 2, (have_w - part_w) // 2
-    part = image[top : top + part_h, left : left + part_w]
-    if part.shape[:2] == (height, width):
-        return np.ascontiguousarray(part)
-    shrinks = height <= part_h and width <= part_w
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(part), (width, height), interpolation=how)
+    pillow = require("PIL.Image", extra="video", purpose="resize pictures")
+    x, y, have_w, have_h = _inside(image, box) if box is not None else (0.0, 0.0, image.shape[1], image.shape[0])
+    part_w, part_h = min(have_w, have_h * width / height), min(have_h, have_w * height / width)
+    left, top = x + (have_w - part_w) / 2, y + (have_h - part_h) / 2
+    whole = (left, top, min(left + part_w, image.shape[1]), min(top + part_h, image.shape[0]))
+    resized = pillow.fromarray(image).resize((width, height), pillow.Resampling.BILINEAR, box=whole)
+    return np.asarray(resized)
 
 
-def _cut(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
-    height, width = frame.shape[:2]
+def _inside(image: np.ndarray, box: Box) -> Box:
+    height, width = image.shape[:2]
+    w, h = min(max(box[2], 1.0), width), min(max(box[3], 1.0), height)
+    return min(max(box[0], 0.0), width - w), min(max(box[1], 0.0), height - h), w, h
+
+
+def _cut(image: np.ndarray, box: Box) -> np.ndarray:
+    """Cut a box at whole pixels."""
     x, y, w, h = box
-    w, h = min(max(round(w), 1), width), min(max(round(h), 1), height)
-    # A box over the edge is moved inside, which keeps its proportions.
-    left, top = min(max(round(x), 0), width - w), min(max(round(y), 0), height - h)
-    return frame[top : top + h, left : left + w]
+    x, y, w, h = _inside(image, (round(x), round(y), round(w), round(h)))
+    return image[int(y) : int(y + h), int(x) : int(x + w)]
+
+
+def _agreeing(boxes: np.ndarray) -> np.ndarray:
+    """Return which boxes, ``(n, 4)``, lie where the most central one lies, and are about as large: ``(n,)`` bool."""
+    places = np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, np.log(np.maximum(boxes[:, 2:], 1e-9))], axis=1)
+    side = np.maximum(boxes[:, 2:], 1e-9)
+    apart = np.abs(places[:, None] - places[None]) / np.concatenate([side, np.ones_like(side)], axis=1)
+    far = apart.max(axis=2)
+    return np.asarray(far[:, int(far.sum(axis=0).argmin())] <= _AGREES)

@@ -166,6 +166,8 @@ def quadrant_parts(
             blend=settings.augment.blend,
             # Rows of other EEG have no baseline to vary.
             baselines=settings.augment.baselines if eegmat.baseline else None,
+            box_noise=settings.augment.box_noise,
+            codec=settings.augment.codec,
             **shared,
         ),
         validation=QuadrantPairs(eegmat, faces, "validation", **shared),

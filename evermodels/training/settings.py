@@ -24,6 +24,8 @@ class Augmentation(Config):
         blend: Probability that a training item is blended from two people of its class.
         baselines: Shortest and longest baseline in seconds, drawn with a random place, for EEG that is whitened by a
             baseline; ``None``: the data set's own.
+        box_noise: How far the box of a training clip lies off, standard deviation as a part of its side.
+        codec: Probability that a training clip is changed as by another codec, resolution or range of levels.
     """
 
     amplitude_scale: float = 0.0
@@ -35,13 +37,17 @@ class Augmentation(Config):
     clip_strength: float = 1.0
     blend: float = 0.0
     baselines: tuple[int, int] | None = None
+    box_noise: float = 0.0
+    codec: float = 0.0
 
     def check(self) -> None:
         """Refuse negative strengths and impossible probabilities."""
         for key in ("amplitude_scale", "channel_gain", "gaussian_noise", "band_noise", "clip_strength"):
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")
-        for key in ("time_flip", "polarity_flip", "blend"):
+        if not 0 <= self.box_noise < 1:
+            raise self.refuse("box_noise", "a part of the box's side in [0, 1)")
+        for key in ("time_flip", "polarity_flip", "blend", "codec"):
             if not 0 <= getattr(self, key) <= 1:
                 raise self.refuse(key, "a probability")
 

@@ -263,3 +263,18 @@ def test_blended_people(make, eegmat):
     assert make("test", blend=0.25).digest == make("test").digest
     with pytest.raises(ConfigError, match="blend: expected a probability, got 2"):
         make("train", train=True, blend=2.0)
+
+
+def test_codec_and_box_noise_change_training_clips_alone(make):
+    plain = make("train", train=True)
+    for options in ({"codec": 1.0}, {"box_noise": 0.05}):
+        changed = make("train", train=True, **options)
+        assert plain.digest == changed.digest
+        assert torch.equal(plain[1]["eeg"], changed[1]["eeg"])
+        assert not torch.equal(plain[1]["video"], changed[1]["video"])
+        assert _same(changed[1], make("train", train=True, **options)[1])
+        np.testing.assert_array_equal(changed.frames(1), make("train", train=True, **options).frames(1))
+        assert _same(make("test")[3], make("test", **options)[3])
+    for options in ({"codec": 1.5}, {"box_noise": -0.1}, {"box_noise": 1.0}):
+        with pytest.raises(ConfigError, match="box_noise, codec: expected"):
+            make("train", train=True, **options)

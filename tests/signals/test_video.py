@@ -79,10 +79,12 @@ def test_size_keeps_proportions() -> None:
     picture = np.zeros((4, 12, 3), dtype=np.uint8)
     picture[:, 4:8] = 200
     np.testing.assert_array_equal(resize(picture, (4, 4)), np.full((4, 4, 3), 200))
-    np.testing.assert_array_equal(resize(picture, (2, 2)), np.full((2, 2, 3), 200))
     assert resize(picture, (8, 24)).shape == (8, 24, 3)
-    squares = (np.arange(16, dtype=np.uint8).reshape(4, 4) * 2)[..., None].repeat(3, -1)
-    np.testing.assert_array_equal(resize(squares, (2, 2))[..., 0], [[5, 9], [21, 25]])  # the mean of each 2x2
+    stripes = np.zeros((64, 64, 3), dtype=np.uint8)
+    stripes[:, ::2] = 200
+    np.testing.assert_allclose(resize(stripes, (8, 8)), 100, atol=4)  # no aliasing
+    ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None] * 3, (64, 1, 3))
+    np.testing.assert_allclose(resize(ramp, (8, 8))[4, 1:-1, 0], 3 * (8 * np.arange(1, 7) + 3.5), atol=1)
     with pytest.raises(ConfigError, match="size: expected"):
         resize(picture, (0, 4))
 
@@ -226,14 +228,21 @@ def test_real_portraits(real_data: Path) -> None:
     assert haar_face_crop(image, size=(48, 40)).shape == (48, 40, 3)
 
 
-def test_crop_uses_the_median_box() -> None:
+def test_crop_uses_the_mean_of_the_boxes_that_agree() -> None:
     rng = np.random.default_rng(0)
     frames = list(rng.integers(0, 255, (5, 20, 30, 3), dtype=np.uint8))
-    boxes = iter([(3, 4, 6, 6), (3, 4, 6, 6), None, (4, 5, 6, 6), (20, 0, 10, 10)])
+    boxes = iter([(3, 4, 6, 6), (3, 4, 6, 6), None, (4.5, 5.5, 6, 6), (20, 0, 10, 10)])
     crops = crop_faces(frames, lambda image: next(boxes))
-    # medians of x (3, 3, 4, 20) and y (4, 4, 5, 0): 3.5 -> 4 and 4
+    # means of x (3, 3, 4.5) and y (4, 4, 5.5): 3.5 -> 4 and 4.5 -> 4; the last box is another thing
     for frame, crop in zip(frames, crops, strict=True):
         np.testing.assert_array_equal(crop, frame[4:10, 4:10])
+
+
+def test_a_box_counts_to_a_fraction_of_a_pixel() -> None:
+    """A step of a whole pixel, as rounding makes it, would show which codec a clip had."""
+    ramp = np.tile(np.arange(0, 240, 4, dtype=np.uint8)[None, :, None], (60, 1, 3))
+    means = [crop_faces([ramp], lambda image, x=x: (x, 9, 20, 20), size=(8, 8))[0].mean() for x in (9, 9.25, 9.5, 10)]
+    np.testing.assert_allclose(np.subtract(means, means[0]), [0, 1, 2, 4], atol=0.5)
 
 
 def test_box_over_the_edge_is_moved_inside() -> None:
