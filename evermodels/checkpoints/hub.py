@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import sys
@@ -13,12 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evermodels.checkpoints.config_file import CONFIG_NAME, WEIGHTS_NAME
-from evermodels.checkpoints.verify import FileDigest
-from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError, EvermodelsError
+from evermodels.checkpoints.verify import BlobName
+from evermodels.core.errors import CheckpointError, ConfigError, EvermodelsError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+_MOST_STEPS = 5  # links from a file of the cache to its content; the client makes two at the most
 LIBRARY = __name__.partition(".")[0]
 
 
@@ -28,12 +28,12 @@ class Snapshot(NamedTuple):
     Args:
         folder: Folder of the cache that holds them.
         commit: The commit, 40 hexadecimal digits.
-        digests: Size and sha256 by file name, where the Hub told them.
+        blobs: Names of the blobs that its files lead to, which are their digests; none where the cache has no links.
     """
 
     folder: Path
     commit: str
-    digests: dict[str, FileDigest]
+    blobs: dict[str, BlobName]
 
 
 def client_arguments() -> dict[str, Any]:
@@ -75,40 +75,68 @@ def fetch(
         local_files_only: Whether only the cache may be read.
 
     Raises:
-        CheckpointError: If a file cannot be had.
-        ChecksumError: If what arrived is not what the Hub names.
+        CheckpointError: If a file cannot be had, or the cache has links where it has folders of its own.
         ConfigError: If the revision cannot be one.
     """
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise ConfigError(f"revision: expected a branch, a tag or a commit, got {revision!r}.")
     arguments: dict[str, Any] = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
     config = _file(repo_id, CONFIG_NAME, revision, **arguments)
-    commit = config.parent.name
-    weights = _file(repo_id, WEIGHTS_NAME, commit, **arguments)
-    digests = {}
-    for path in (config, weights):
-        etag = _etag(path)
-        if re.fullmatch("[0-9a-f]{64}", etag):
-            digests[path.name] = FileDigest(path.stat().st_size, etag)
-        elif COMMIT.fullmatch(etag) and etag not in _sha1(path):
-            raise ChecksumError(f"{path}: this is not the file that the Hub names ({etag}). {forget(config.parent)}")
-    return Snapshot(config.parent, commit, digests)
+    folder, commit = config.parent, config.parent.name
+    pinned = revision if revision is not None and COMMIT.fullmatch(revision) else commit
+    if not COMMIT.fullmatch(commit) or commit != pinned:
+        raise CheckpointError(
+            f"{config}: the cache leads to {commit!r} for {revision or 'the main branch'}, which is not its commit. "
+            f"Remove {folder.parents[1]} and load it again."
+        )
+    if link := _link_out(folder):
+        raise CheckpointError(
+            f"{link}: a link to {os.path.realpath(link)}, where the Hub's cache has a folder of its own. "
+            "Give the folder that holds the files itself, or another cache with cache_dir=."
+        )
+    paths = (config, _file(repo_id, WEIGHTS_NAME, commit, **arguments))
+    return Snapshot(folder, commit, {path.name: path.readlink().name for path in paths if path.is_symlink()})
 
 
 def forget(folder: Path) -> str:
     """Remove a commit's two files from the cache, so that they are fetched again, and say so for an error's message.
 
+    Nothing is removed that does not truly lie in the repository's own folders.
+
     Args:
         folder: The commit's folder in the cache.
     """
+    repository = folder.parents[1]
+    steps = [step for name in (CONFIG_NAME, WEIGHTS_NAME) for step in _steps(folder / name)]
+    allowed = allowed_folders(Path(os.path.realpath(folder)))
+    if _link_out(folder) or any(Path(os.path.realpath(step.parent)) not in allowed for step in steps):
+        return f"Remove {repository} by hand, as it leads out of the cache, and load it again."
     try:
-        for path in (folder / CONFIG_NAME, folder / WEIGHTS_NAME):
-            blob = path.parent / path.readlink() if path.is_symlink() else path
-            path.unlink(missing_ok=True)
-            blob.unlink(missing_ok=True)
+        for step in steps:
+            step.unlink(missing_ok=True)
     except OSError as error:
-        return f"Remove {folder.parents[1]} ({error.strerror or error}) and load it again."
+        return f"Remove {repository} ({error.strerror or error}) and load it again."
     return "Its cached copy was removed: load it again. If it fails again, the repository itself is damaged."
+
+
+def _steps(path: Path) -> list[Path]:
+    """Return a file and what it leads to: a repository's blob, which may be a link to one that repositories share."""
+    steps = [path]
+    while path.is_symlink() and len(steps) < _MOST_STEPS:
+        path = path.parent / path.readlink()
+        steps.append(path)
+    return steps
+
+
+def _link_out(folder: Path) -> Path | None:
+    """Return the first of the repository's own folders in a cache that is a link: only the cache itself may be one."""
+    repository = folder.parents[1]
+    for place in (repository, repository / "blobs", folder.parent, folder):
+        if Path(os.path.realpath(place)) != Path(os.path.realpath(repository.parent)) / place.relative_to(
+            repository.parent
+        ):
+            return place
+    return None
 
 
 def allowed_folders(folder: Path) -> tuple[Path, ...]:
@@ -179,22 +207,6 @@ def _file(
             if getattr(error, "response", None) is not None or (path := cached()) is None:
                 raise
             return path
-
-
-def _etag(path: Path) -> str:
-    """Return the Hub's digest of a cached file: the blob's name, or nothing where the cache has no links."""
-    return path.readlink().name if path.is_symlink() else ""
-
-
-def _sha1(path: Path) -> tuple[str, str]:
-    """Return the digests that files go by which are not large: git's, which the Hub names, and that of some mirrors."""
-    git = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    plain = hashlib.sha1(usedforsecurity=False)
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            git.update(chunk)
-            plain.update(chunk)
-    return git.hexdigest(), plain.hexdigest()
 
 
 def _explain(error: Exception) -> str:

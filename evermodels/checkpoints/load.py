@@ -20,9 +20,10 @@ from evermodels.checkpoints.config_file import (
     class_of,
     parse_config,
 )
-from evermodels.checkpoints.read import PICKLES, WHAT_BELONGS_THERE, assign, read_bytes, read_tensors, refuse_pickle
+from evermodels.checkpoints.opened import WHAT_BELONGS_THERE
+from evermodels.checkpoints.read import PICKLES, assign, read_bytes, read_tensors, refuse_pickle
 from evermodels.checkpoints.table import BUNDLED, TableEntry, load_table, what_exists
-from evermodels.checkpoints.verify import FileDigest
+from evermodels.checkpoints.verify import BlobName, FileDigest
 from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError, EvermodelsError, did_you_mean
 from evermodels.core.specs import InputSpec
 
@@ -37,7 +38,7 @@ class Source:
     Args:
         name: Name, folder, or repository with its commit, for messages and the report.
         folder: Folder that holds the files.
-        digests: Size and sha256 of each file, by name, where declared.
+        digests: Size and sha256 of each file, or the name of its blob in the Hub's cache, by name, where declared.
         declared_by: Who declared them.
         way_out: What to do when a file is not the declared one.
         cached: Whether the folder is the Hub's cache, whose damaged files are removed to be fetched again.
@@ -45,10 +46,18 @@ class Source:
 
     name: str
     folder: Path
-    digests: Mapping[str, FileDigest] = field(default_factory=dict)
+    digests: Mapping[str, FileDigest | BlobName] = field(default_factory=dict)
     declared_by: str = ""
     way_out: str = "Get the folder again from where it came."
     cached: bool = False
+
+    def declared(self, name: str) -> dict[str, FileDigest | BlobName]:
+        """Return what a file must be, by who says so.
+
+        Args:
+            name: The file's name.
+        """
+        return {self.declared_by: self.digests[name]} if name in self.digests else {}
 
     def path(self, name: str) -> Path:
         """Return the path of a file, and refuse a link that leads out of the checkpoint, and a pipe or a device.
@@ -142,7 +151,7 @@ def locate(
         return _of_folder(path) if entry is None else _of_entry(text, entry, arguments)
     if isinstance(name_or_dir_or_repo, str) and hub.is_repo_id(text):
         found = hub.fetch(text, revision=revision, **arguments)
-        return Source(f"{text}@{found.commit}", found.folder, found.digests, "the Hub", "", cached=True)
+        return Source(f"{text}@{found.commit}", found.folder, found.blobs, "the Hub", "", cached=True)
     raise CheckpointError(
         f"{text}: neither a pretrained name, nor a folder, nor a Hub repository 'organisation/name'."
         f"{did_you_mean(text, table)} {what_exists()}"
@@ -174,9 +183,8 @@ def _exists(path: Path) -> bool:
 
 def _load(source: Source, expected_class: type[PretrainedModel] | None) -> tuple[PretrainedModel, torch.dtype]:
     config_path, path = source.path(CONFIG_NAME), source.path(WEIGHTS_NAME)
-    content = parse_config(
-        read_bytes(config_path, source.digests.get(CONFIG_NAME), source.way_out), where=str(config_path)
-    )
+    data = read_bytes(config_path, source.declared(CONFIG_NAME), source.way_out)
+    content = parse_config(data, where=str(config_path))
     cls = class_of(content.architecture, str(config_path))
     if expected_class is not None and not issubclass(cls, expected_class):
         raise CheckpointError(
@@ -188,14 +196,12 @@ def _load(source: Source, expected_class: type[PretrainedModel] | None) -> tuple
             if other.suffix.lower() in PICKLES:
                 refuse_pickle(other)
     model = _empty(cls, content, config_path)
-    declared = {
-        by: digests[WEIGHTS_NAME]
-        for by, digests in ((source.declared_by, source.digests), (CONFIG_NAME, content.files))
-        if WEIGHTS_NAME in digests
-    }
+    declared = source.declared(WEIGHTS_NAME)
     way_out = source.way_out
-    if list(declared) == [CONFIG_NAME]:
-        way_out += f" If the weights were changed on purpose, take 'files' out of {CONFIG_NAME}."
+    if WEIGHTS_NAME in content.files:
+        if not declared:
+            way_out += f" If the weights were changed on purpose, take 'files' out of {CONFIG_NAME}."
+        declared = {**declared, CONFIG_NAME: content.files[WEIGHTS_NAME]}
     tensors, report = read_tensors(path, model.state_dict(), source=source.name, declared=declared, way_out=way_out)
     assign(model, tensors)
     model.load_report = report

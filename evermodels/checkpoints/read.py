@@ -1,64 +1,43 @@
-"""Reading weights: digest, header, names, shapes, types and finite values, in this order, before a model sees them."""
+"""Reading weights: size, header, names, shapes, types, digest and finite values, before a model sees them."""
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from evermodels.checkpoints.header import DTYPES, Row, read_header
+from evermodels.checkpoints.opened import WHAT_BELONGS_THERE, OpenFile, open_file
 from evermodels.checkpoints.report import LoadReport
-from evermodels.checkpoints.verify import FileDigest, verify
+from evermodels.checkpoints.verify import BlobName, FileDigest
 from evermodels.core.errors import CheckpointError
 
-WHAT_BELONGS_THERE = (
-    "A checkpoint is a folder with config.json and model.safetensors, as model.save_pretrained writes it."
-)
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar")
 
 _LARGEST_TEXT = 1 << 24
 
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 
-
-def read_bytes(path: Path, declared: FileDigest | None = None, way_out: str = "") -> bytes:
-    """Read a small file and verify its digest.
+def read_bytes(path: Path, declared: Mapping[str, FileDigest | BlobName] | None = None, way_out: str = "") -> bytes:
+    """Read a small file; its digest is that of the bytes that are returned.
 
     Args:
         path: The file.
-        declared: Its size and digest, where known.
+        declared: What it must be, by who says so.
         way_out: What to do on a mismatch, for the message.
 
     Raises:
         CheckpointError: If it cannot be read.
         ChecksumError: If it is not the declared file.
     """
-    try:
-        if (size := path.stat().st_size) > _LARGEST_TEXT:
-            raise CheckpointError(f"{path}: {size:,} bytes, expected a small text file. {WHAT_BELONGS_THERE}")
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}). {WHAT_BELONGS_THERE}") from error
-    if declared is not None:
-        verify(FileDigest.of_bytes(data), declared, path, way_out)
+    with open_file(path, declared, way_out) as file:
+        if file.size > _LARGEST_TEXT:
+            raise CheckpointError(f"{path}: {file.size:,} bytes, expected a small text file. {WHAT_BELONGS_THERE}")
+        data = file.read(file.size)
+        file.verify()
     return data
 
 
@@ -82,19 +61,20 @@ def read_tensors(
     expected: Mapping[str, Tensor],
     *,
     source: str,
-    declared: Mapping[str, FileDigest] | None = None,
+    declared: Mapping[str, FileDigest | BlobName] | None = None,
     way_out: str = "",
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """Read a safetensors file whose names, shapes and types must be exactly the expected ones.
 
-    Each tensor is read straight into its own memory: nothing is mapped, so that the file may be replaced while the
-    model lives, and the peak is the size of the weights.
+    The file is opened once and each byte of it read once, the tensors' straight into their own memory, from which the
+    digest is taken: what was verified is what is returned, whoever writes to the file meanwhile. Nothing is mapped, so
+    that the file may be replaced while the model lives, and the peak is the size of the weights.
 
     Args:
         path: The file.
         expected: Tensors by name (``meta`` ones will do) whose shapes and types are required.
         source: What is loaded, for the report.
-        declared: Size and digest of the file by who declares them; the first goes into the report.
+        declared: What the file must be, by who says so; the first sha256 goes into the report.
         way_out: What to do on a mismatch of the digest, for the message.
 
     Returns:
@@ -105,20 +85,20 @@ def read_tensors(
         CheckpointError: If it is not a whole safetensors file, or a tensor is missing, left over, of another shape or
             type, or not finite.
     """
-    verified = next(iter(declared)) if declared else None
-    try:
-        with path.open("rb") as stream:
-            if declared:
-                found = FileDigest.of_stream(stream)
-                for digest in declared.values():
-                    verify(found, digest, path, way_out)
-                stream.seek(0)
-            sniff(stream.read(64), path)
-            header = _header(stream, path)
+    declared = declared or {}
+    long = (who for who, what in declared.items() if isinstance(what, FileDigest) or len(what) == 64)
+    verified = next(long, None)
+    with open_file(path, declared, way_out) as file:
+        try:
+            header = _header(file, expected, path)
             LoadReport(source, faults=_compare(header, expected), verified=verified).raise_faults()
-            tensors = _values(stream, header, path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}). {WHAT_BELONGS_THERE}") from error
+            tensors = _empty(header, path)
+        except CheckpointError:
+            file.verify()  # that it is another file says more than how it differs
+            raise
+        # Each tensor shares its memory with what is filled here.
+        file.fill(tensor.reshape(-1).view(torch.uint8).numpy().data for tensor in tensors.values() if tensor.numel())
+        file.verify()
     if bad := {name: why for name, tensor in tensors.items() if (why := not_finite(tensor))}:
         LoadReport(source, faults={"not finite": bad}, verified=verified).raise_faults()
     return tensors, LoadReport(source, tuple(expected), verified=verified)
@@ -192,71 +172,45 @@ def sniff(start: bytes, path: Path) -> None:
         raise CheckpointError(f"{path}: a web page, not weights ({start[:30]!r}…). The download failed: repeat it.")
 
 
-def _header(stream: BinaryIO, path: Path) -> dict[str, dict[str, Any]]:
-    # safetensors' own parser checks lengths, offsets, overlaps and that the file ends where it must.
+def _header(file: OpenFile, expected: Mapping[str, Tensor], path: Path) -> dict[str, Row]:
     try:
-        with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-        stream.seek(0)
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(length))
-        return {name: {**header[name], "start": 8 + length} for name in names}
-    except (SafetensorError, ValueError, RuntimeError, KeyError, struct.error) as error:
+        return read_header(file, expected)
+    except ValueError as error:
+        sniff(file.start(), path)
         raise CheckpointError(
             f"{path}: not a whole safetensors file ({error}). It is cut short or damaged: get the checkpoint again."
         ) from error
 
 
-def _compare(header: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
+def _compare(header: Mapping[str, Row], expected: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
     faults: dict[str, dict[str, str]] = {"missing": {}, "unexpected": {}, "shape": {}, "dtype": {}}
     for name, tensor in expected.items():
         if name not in header:
             faults["missing"][name] = "in the model, not in the file"
-        elif tuple(header[name]["shape"]) != tuple(tensor.shape):
-            faults["shape"][name] = f"{tuple(header[name]['shape'])} in the file, {tuple(tensor.shape)} in the model"
-        elif _DTYPES.get(header[name]["dtype"]) != tensor.dtype:
-            kind = _DTYPES.get(header[name]["dtype"], header[name]["dtype"])
+        elif header[name].shape != tuple(tensor.shape):
+            faults["shape"][name] = f"{header[name].shape} in the file, {tuple(tensor.shape)} in the model"
+        elif DTYPES.get(header[name].dtype) != tensor.dtype:
+            kind = DTYPES.get(header[name].dtype, header[name].dtype)
             faults["dtype"][name] = f"{kind} in the file, {tensor.dtype} expected"
     faults["unexpected"] = {name: "in the file, not in the model" for name in sorted(set(header) - set(expected))}
     return {kind: names for kind, names in faults.items() if names}
 
 
-def _values(stream: BinaryIO, header: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Tensor]:
-    tensors = {
-        name: torch.empty(row["shape"], dtype=_DTYPES[row["dtype"]], device="cpu") for name, row in header.items()
-    }
-
-    names = [name for name, tensor in tensors.items() if tensor.numel()]
-
-    def fill(first: int) -> None:
-        for name in names[first::_READERS]:
-            memory = tensors[name].reshape(-1).view(torch.uint8).numpy().data  # shares the tensor's memory
-            position = header[name]["start"] + header[name]["data_offsets"][0]
-            while memory:
-                if not (done := _read_at(stream, memory, position)):
-                    raise CheckpointError(
-                        f"{path}: ended inside {name!r}. It changed while it was read: load it again."
-                    )
-                memory, position = memory[done:], position + done
-
-    # Most of the time goes into fresh pages of memory, which the system hands out to each thread by itself.
-    with ThreadPoolExecutor(_READERS) as readers:
-        list(readers.map(fill, range(_READERS)))
-    return tensors
+def _empty(header: Mapping[str, Row], path: Path) -> dict[str, Tensor]:
+    """Return tensors without values, in the order of the file."""
+    size = sum(row.end - row.begin for row in header.values())
+    if size > (most := _physical_memory()):  # a file of holes costs nothing to make
+        raise CheckpointError(
+            f"{path}: {size:,} bytes of weights, and this machine has {most:,} of memory. Load it on a larger one."
+        )
+    return {name: torch.empty(row.shape, dtype=DTYPES[row.dtype], device="cpu") for name, row in header.items()}
 
 
-if hasattr(os, "preadv"):
-    _READERS = min(4, os.cpu_count() or 1)
-
-    def _read_at(stream: BinaryIO, memory: memoryview, position: int) -> int:
-        return os.preadv(stream.fileno(), [memory], position)
-
-else:  # Windows: the place in the file is the stream's, which one reader alone can have
-    _READERS = 1
-
-    def _read_at(stream: BinaryIO, memory: memoryview, position: int) -> int:
-        stream.seek(position)
-        return stream.readinto(memory)  # type: ignore[attr-defined]  # a real file has it
+def _physical_memory() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows does not tell
+        return float("inf")
 
 
 def not_finite(tensor: Tensor) -> str:

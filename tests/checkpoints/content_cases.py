@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import resource
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 import evermodels as em
 from evermodels.core import registry
 from evermodels.core.errors import CheckpointError, ConfigError
-from tests.checkpoints.local_cases import CONFIG, LocalCase, World, edit, rewrite
+from tests.checkpoints.conftest import Tiny
+from tests.checkpoints.local_cases import CONFIG, WEIGHTS, LocalCase, World, edit, parts, rewrite
 
 Tensors = dict[str, torch.Tensor]
 
@@ -213,6 +215,70 @@ def huge(w: World, architecture: str) -> int:
     return len(values)
 
 
+TOO_LONG = r"not a whole safetensors file \(its header is [\d,]+ bytes, and that of this model needs no more than"
+
+
+def many_names(w: World) -> int:
+    """A header of a million and a half names (in the tests, of 100,000) is not parsed, with digests and without."""
+    count = 1_500_000 if w.thorough else 100_000
+    for where in ("bare", "folder"):
+        path = w.folder(where) / WEIGHTS
+        with path.open("wb") as file:
+            row = '"%07d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+            file.write(struct.pack("<Q", count * (len(row % 0) + 1) + 1) + b"{")
+            for start in range(0, count, 1000):
+                file.write(",".join(row % i for i in range(start, start + 1000)).encode())
+                file.write(b"," if start + 1000 < count else b"}")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        w.refuses(where, TOO_LONG if where == "bare" else r"this is not the file that was declared")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+    return 2
+
+
+def claims(w: World) -> int:
+    """Sizes that the header claims, and a file of holes that has them: no such memory is asked for."""
+    path = w.folder("bare") / WEIGHTS
+    whole = path.read_bytes()
+    start = parts(whole)["header"].stop
+    header = json.loads(whole[8:start])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    count = 0
+    for size in (2**31, 2**62, 2**64, 10**30):
+        for change in (
+            {"shape": [size], "data_offsets": [0, size]},
+            {"shape": [size], "data_offsets": [0, 4 * size]},
+            {"shape": [1] * 5 + [size], "data_offsets": [size, size + 4]},
+            {"shape": [size, 0], "data_offsets": [0, 0]},
+        ):
+            rows = json.dumps({**header, "scale": {"dtype": "F32", **change}}).encode()
+            with path.open("wb") as file:
+                file.write(struct.pack("<Q", len(rows)) + rows)
+                file.truncate(min(file.tell() + 4 * size, 2**42))
+            w.refuses("bare", r"not a whole safetensors file|does not fit the model")
+            count += 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+    return count
+
+
+def full_of_holes(w: World) -> int:
+    """Config and header agree on a model of four terabytes, and the file has the size: it is made of holes."""
+    dim = 2**20
+    edit(w.folder("bare"), _config(dim=dim))
+    with torch.device("meta"):
+        state = Tiny(Tiny.presets["tiny_test"].replace(dim=dim)).state_dict()
+    rows, place = {}, 0
+    for name, tensor in state.items():
+        size = tensor.numel() * tensor.element_size()
+        kind = "F32" if tensor.is_floating_point() else "I64"
+        rows[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [place, place := place + size]}
+    header = json.dumps(rows).encode()
+    with (w.folder("bare") / WEIGHTS).open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(file.tell() + place)
+    w.refuses("bare", r"bytes of weights, and this machine has [\d,]+ of memory\. Load it on a larger one")
+    return 1
+
+
 def smallest() -> list[str]:
     """Return one preset of each class of the registry, a nano or tiny one where it has them."""
     order = sorted(registry.MODELS, key=lambda name: ("_nano" in name, "_tiny" in name), reverse=True)
@@ -236,6 +302,9 @@ CASES: list[LocalCase] = [
         LocalCase(f"not JSON {i}", "config.json that is not strict JSON", run)
         for i, run in enumerate(functools.partial(not_json, index=i) for i in range(len(NOT_JSON)))
     ),
+    LocalCase("many names", "huge size in a header", many_names),
+    LocalCase("claims", "huge size in a header", claims),
+    LocalCase("file of holes", "huge size in a header", full_of_holes),
     LocalCase("another value", "another value of the right type in config.json", another_value),
     *(
         LocalCase(f"huge numbers, {name}", "huge number in a config", functools.partial(huge, architecture=name))
