@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from evermodels.core.errors import ConfigError, EvermodelsError, require
+from evermodels.core.errors import CheckpointError, ConfigError, require
 from evermodels.functional import class_balanced_weights
 from evermodels.training import provenance
 from evermodels.training.batches import EpochSampler, Mixup, mix_seeds
@@ -27,13 +27,21 @@ from evermodels.training.metrics import Predictions, summarize
 from evermodels.training.objective import HalfLoss, half_counts
 from evermodels.training.optim import MovingAverage, make_optimizer
 from evermodels.training.recipe import Recipe
-from evermodels.training.state import clear, read_json, restore_state, save_state, write_json
+from evermodels.training.state import (
+    RESTART,
+    TrainingError,
+    check_folder,
+    clear,
+    found,
+    locked,
+    restore_state,
+    save_state,
+    write_sealed,
+    write_text,
+    writing,
+)
 
 EVAL_BATCH = 64
-
-
-class TrainingError(EvermodelsError, RuntimeError):
-    """A training cannot go on, or a folder holds another run."""
 
 
 def run_folder(run_root: str | os.PathLike[str], row: str, seed: int) -> Path:
@@ -92,7 +100,8 @@ def fit(
         row: The row to train (default: the recipe's full model).
         init_from: Checkpoint folders to take encoders from, by modality (default: the ``model`` folders of the row's
             sources at the same seed, beside this run as :func:`run_folder` lays them out).
-        resume: Whether an unfinished run goes on; ``False`` begins anew and removes what this run had written.
+        resume: Whether an unfinished run goes on; ``False`` begins anew and removes what this run had written, when
+            recipe, model and data have been found to be right.
         progress: Whether to show a bar.
         parts: The data, made beforehand (default: the recipe's).
 
@@ -100,7 +109,8 @@ def fit(
         The content of ``result.json``.
 
     Raises:
-        TrainingError: If the folder holds another run, or the loss is not finite.
+        TrainingError: If the folder holds another run, is damaged or cannot be written, another process trains there,
+            or the loss is not finite.
         ConfigError: If the recipe does not fit the model or the data.
         CheckpointError: If an encoder to start from is missing or does not fit.
         DataError: If the data is missing, or somebody is in two parts.
@@ -112,6 +122,8 @@ def fit(
             ...
         evermodels.core.errors.UnknownNameError: row: recipe 'ever_tiny_quadrant' has no 'evr'. Did you mean 'ever'? ...
     """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"seed: expected a whole number of at least 0, got {seed!r}.")
     run_dir = Path(run_dir)
     chosen = recipe.row(row)
     settled = recipe.for_row(row)
@@ -129,21 +141,15 @@ def fit(
         "init_from": dict(chosen.init_from) if chosen else {},
         "settings": {k: v for k, v in settled.to_dict().items() if k not in ("rows", "full")},
     }
-    run_dir.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        clear(run_dir, everything=True)
-    if (run_dir / "run.json").is_file():
-        before = read_json(run_dir / "run.json")
-        differs = [k for k in ("recipe", "row", "seed", "recipe_digest", "init_from") if before.get(k) != described[k]]
-        if differs:
-            raise TrainingError(
-                f"{str(run_dir)!r} holds another run: {', '.join(f'{k} was {before.get(k)!r}' for k in differs)}. "
-                "Give another folder, or begin anew with resume=False (which removes that run)."
-            )
-        if (run_dir / "result.json").is_file():
-            finished: dict[str, Any] = read_json(run_dir / "result.json")
+    if resume and (finished := found(run_dir, described)) is not None:
+        return finished
+    with writing(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+    with locked(run_dir), _threads(settled.optim.num_threads):
+        if not resume:
+            check_folder(run_dir)
+        elif (finished := found(run_dir, described)) is not None:
             return finished
-    with _threads(settled.optim.num_threads):
         return _Run(
             recipe=settled,
             run_dir=run_dir,
@@ -151,6 +157,7 @@ def fit(
             described=described,
             sources=sources,
             data_root=data_root,
+            resume=resume,
             progress=progress,
             parts=parts,
         ).go()
@@ -168,6 +175,7 @@ class _Run:
         described: dict[str, Any],
         sources: Mapping[str, Path],
         data_root: str | os.PathLike[str] | None,
+        resume: bool,
         progress: bool,
         parts: Parts | None,
     ) -> None:
@@ -175,7 +183,7 @@ class _Run:
         self.tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
         require("torchmetrics", extra="train", purpose="compute metrics")
         self.recipe, self.run_dir, self.seed, self.described, self.progress = recipe, run_dir, seed, described, progress
-        self.load_before = provenance.machine()
+        self.resume, self.load_before = resume, provenance.machine()
         optim = recipe.optim
         self.accelerator = accelerate.Accelerator(mixed_precision=optim.mixed_precision)
         self.set_seed = accelerate.utils.set_seed
@@ -250,12 +258,17 @@ class _Run:
     def go(self) -> dict[str, Any]:
         """Train, choose, test, write."""
         try:
-            state = restore_state(self.accelerator, self.run_dir, self.average)
+            if not self.resume and self.accelerator.is_main_process:
+                clear(self.run_dir, everything=True)
+            self.accelerator.wait_for_everyone()
+            state = restore_state(self.accelerator, self.run_dir, self.average, self._identity())
             done = 0
             if state is not None:
                 done, self.best, self.history = state["epochs_done"], state["best"], state["history"]
+                self._best_model()  # what is damaged shows before hours of training
             elif self.accelerator.is_main_process:
-                write_json(self.run_dir / "run.json", self.described)
+                with writing(self.run_dir):
+                    write_sealed(self.run_dir / "run.json", self.described)
             row = self.described["row"]
             title = f"{self.recipe.name}{f' {row}' if row else ''} seed {self.seed}"
             total = self.recipe.optim.epochs * len(self.loader)
@@ -304,13 +317,12 @@ class _Run:
             bar.set_postfix({"loss": f"{line['loss']['total']:.3f}", selection.metric: f"{abs(value):.3f}"})
         line["seconds"] = round(time.perf_counter() - start, 3)
         self.history.append(line)
-        save_state(
-            self.accelerator, self.run_dir, epoch + 1, {"best": self.best, "history": self.history}, self.average
-        )
+        kept = {"run": self._identity(), "best": self.best, "history": self.history}
+        save_state(self.accelerator, self.run_dir, epoch + 1, kept, self.average)
         if self.accelerator.is_main_process:
-            part = self.run_dir / "metrics.jsonl.part"
-            part.write_text("".join(json.dumps(entry, allow_nan=False) + "\n" for entry in self.history), "utf-8")
-            part.replace(self.run_dir / "metrics.jsonl")
+            with writing(self.run_dir):
+                lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in self.history)
+                write_text(self.run_dir / "metrics.jsonl", lines)
 
     def _step(self, batch: dict[str, Any]) -> dict[str, float]:
         optim, device = self.recipe.optim, self.accelerator.device
@@ -356,16 +368,28 @@ class _Run:
                 self.run_dir / "model", training={**training, "epoch": epoch, "validation": dict(metrics)}
             )
 
-    def _finish(self, title: str) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
+        """Which run this is; a state of another one is not gone on from."""
+        return {key: self.described[key] for key in ("recipe", "row", "seed", "recipe_digest", "init_from")}
+
+    def _best_model(self) -> Any:
         from evermodels.checkpoints.load import from_pretrained
 
+        if self.best["epoch"] is None:
+            return None
+        try:
+            return from_pretrained(self.run_dir / "model", device=self.accelerator.device)
+        except CheckpointError as error:
+            raise TrainingError(f"The best epoch's model is damaged. {error} {RESTART}") from error
+
+    def _finish(self, title: str) -> dict[str, Any]:
         self.accelerator.wait_for_everyone()
         start = time.perf_counter()
-        best = from_pretrained(self.run_dir / "model", device=self.accelerator.device)
+        best = self._best_model()
         validation = self._predict(best, self.parts.validation)
         test = self._predict(best, self.parts.test, f"{title} test", progress=self.progress, alone=True)
         result: dict[str, Any] = {
-            **{key: self.described[key] for key in ("recipe", "row", "seed", "recipe_digest", "init_from")},
+            **self._identity(),
             "classes": list(self.parts.classes),
             "parameters": sum(p.numel() for p in best.parameters()),
             "selection": {"part": "validation", "metric": self.recipe.selection.metric, **self.best},
@@ -381,9 +405,10 @@ class _Run:
         result["machine"] = {"start": self.load_before, "end": provenance.machine()}
         result["seconds"] = round(sum(line["seconds"] for line in self.history) + time.perf_counter() - start, 1)
         if self.accelerator.is_main_process:
-            validation.save(self.run_dir / "predictions_validation.npz")
-            test.save(self.run_dir / "predictions.npz")
-            write_json(self.run_dir / "result.json", result)
+            with writing(self.run_dir):
+                validation.save(self.run_dir / "predictions_validation.npz")
+                test.save(self.run_dir / "predictions.npz")
+                write_sealed(self.run_dir / "result.json", result)
             clear(self.run_dir)
         self.accelerator.wait_for_everyone()
         return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy.special
@@ -86,12 +86,19 @@ class Predictions:
         Args:
             path: The file.
         """
-        part = path.with_name(path.name + ".part")
+        from evermodels.training.state import write_predictions
+
+        write_predictions(path, self)
+
+    def write(self, stream: BinaryIO) -> None:
+        """Write the bytes of an ``.npz`` file.
+
+        Args:
+            stream: Where they go.
+        """
         arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {_ALONE + name: logits for name, logits in self.alone.items()}
-        with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        part.replace(path)
+        np.savez_compressed(stream, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
@@ -103,7 +110,7 @@ class Predictions:
         Raises:
             DataError: If an array is missing, or the file is damaged.
         """
-        way_out = "Make it again, by the run or with Predictions.save."
+        way_out = "Make it again: train that row with --restart (resume=False), or write it with Predictions.save."
         with boundary(DataError, f"{str(path)!r} cannot be read", way_out), np.load(path, allow_pickle=False) as file:
             missing = set(_ARRAYS) - set(file.files)
             if missing:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, UnknownNameError, did_you_mean
+from evermodels.core.errors import ConfigError, UnknownNameError, boundary, did_you_mean
 from evermodels.training.settings import (
     ComparisonSettings,
     DataSettings,
@@ -29,6 +29,15 @@ else:
 
 
 _SECTIONS = ("data", "model", "optim", "loss", "selection")
+_LONGEST_NAME, _LARGEST_FILE = 100, 1_000_000
+_TOML = "Write it in UTF-8, with sections and keys as in the recipes that come with the package."
+
+
+def _check_name(config: Config) -> None:
+    """Refuse names that cannot name a folder, or would name another one."""
+    name: str = getattr(config, "name", "")
+    if not 0 < len(name) <= _LONGEST_NAME or not all(c.isalnum() or c in "_-" for c in name):
+        raise config.refuse("name", f"1 to {_LONGEST_NAME} letters, digits, - and _")
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,9 @@ class Row(Config):
 
     def check(self) -> None:
         """Refuse names that cannot name a folder, and encoders that do not exist."""
-        if not self.name or not all(c.isalnum() or c in "_-" for c in self.name):
-            raise self.refuse("name", "letters, digits, - and _")
+        _check_name(self)
+        if self.table < 0:
+            raise self.refuse("table", "a table's number, or 0 for none")
         for modality in self.init_from:
             if modality not in ("eeg", "video"):
                 raise ConfigError(f"Row.init_from: unknown modality {modality!r}. Allowed: eeg, video.")
@@ -78,7 +88,7 @@ class Recipe(Config):
     """A whole training: data, model, optimiser, loss, selection of the epoch, and the rows of its tables.
 
     Args:
-        name: The recipe's name.
+        name: The recipe's name, also of its folder of runs: letters, digits, ``-`` and ``_``.
         description: What it trains and what its numbers mean.
         full: The row that is the full model, against which the others are compared; ``None`` without rows.
         data: What is trained on.
@@ -112,7 +122,8 @@ class Recipe(Config):
     changes: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuse doubled rows, rows that start from later ones, and rows whose overrides do not fit."""
+        """Refuse bad names, doubled rows, rows that start from later ones, and rows whose overrides do not fit."""
+        _check_name(self)
         seen: list[str] = []
         for row in self.rows:
             if row.name in seen:
@@ -225,10 +236,11 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
         raise ConfigError(f"override: expected key=value such as optim.epochs=3, got {text!r}.")
     if value.strip().lower() == "none":
         return path, None
-    try:
-        return path, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return path, value.strip()
+    with boundary(ConfigError, f"override {key.strip()!r}: the value cannot be read", "Give a plain TOML value."):
+        try:
+            return path, tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            return path, value.strip()
 
 
 def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -254,7 +266,10 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
         path = Path(name_or_path)
         if not path.is_file():
             raise UnknownNameError(f"recipe: there is no file {text!r}. Recipes by name: {', '.join(list_recipes())}.")
-        source = path.read_text(encoding="utf-8")
+        with boundary(ConfigError, f"recipe {text!r}: the file cannot be read", _TOML):
+            if path.stat().st_size > _LARGEST_FILE:
+                raise ConfigError(f"recipe {text!r}: larger than {_LARGEST_FILE:,} bytes. Give a recipe.")
+            source = path.read_text(encoding="utf-8")
     else:
         known = list_recipes()
         if text not in known:
@@ -263,18 +278,20 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
                 "or give the path of a .toml file."
             )
         source = (importlib.resources.files("evermodels.training") / "recipes" / f"{text}.toml").read_text("utf-8")
-    try:
+    with boundary(ConfigError, f"recipe {text!r}: not a TOML file", _TOML):
         plain: dict[str, Any] = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"recipe {text!r}: not a TOML file ({error}).") from error
-    overrides = tuple(overrides)
+    with boundary(ConfigError, f"recipe {text!r}: it or its overrides cannot be used", _TOML):
+        return Recipe.from_dict(_changed(plain, tuple(overrides)), where=f"recipe {text!r}")
+
+
+def _changed(plain: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
     for override in overrides:
-        keys, value = parse_override(override)
-        change: Any = value
+        keys, change = parse_override(override)
         for key in reversed(keys):
             change = {key: change}
         plain = _merge(plain, change)
-        for row in plain.get("rows", []):
-            _remove(row.get("overrides", {}), keys)
-    plain["changes"] = list(overrides)
-    return Recipe.from_dict(plain, where=f"recipe {text!r}")
+        rows = plain.get("rows")
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, dict) and isinstance(row.get("overrides"), dict):
+                _remove(row["overrides"], keys)
+    return {**plain, "changes": list(overrides)}

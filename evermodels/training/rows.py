@@ -11,7 +11,7 @@ from evermodels.core.errors import ConfigError
 from evermodels.training.build import build_model
 from evermodels.training.engine import fit, run_folder
 from evermodels.training.recipe import Recipe
-from evermodels.training.state import write_json, write_text
+from evermodels.training.state import write_json, write_text, writing
 from evermodels.training.tables import make_table
 
 
@@ -138,6 +138,7 @@ def run_rows(
         for name in order:
             fit(recipe, run_folder(root, name, seed), seed=seed, row=name, data_root=data_root, progress=progress)
     table = make_table(recipe, root, seeds=seeds, rows=order, resamples=resamples)
-    write_json(root / "table.json", table)
-    write_text(root / "table.md", table["markdown"])
+    with writing(root):
+        write_json(root / "table.json", table)
+        write_text(root / "table.md", table["markdown"])
     return table

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError
+
+_MOST_PROCESSES, _MOST_ITEMS = 1024, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,13 @@ class DataSettings(Config):
 
     def check(self) -> None:
         """Refuse impossible values."""
-        if self.num_workers < 0:
-            raise self.refuse("num_workers", "0 or more")
+        if not 0 <= self.num_workers <= _MOST_PROCESSES:
+            raise self.refuse("num_workers", f"0 to {_MOST_PROCESSES}")
+        if self.pairing_seed < 0:
+            raise self.refuse("pairing_seed", "0 or more")
         if not 0 <= self.crossfade <= 1:
             raise self.refuse("crossfade", "a probability")
-        if self.length is not None and (self.length < 4 or self.length % 4):
+        if self.length is not None and (not 4 <= self.length <= _MOST_ITEMS or self.length % 4):
             raise self.refuse("length", "a positive multiple of 4, or none")
 
 
@@ -101,7 +107,13 @@ class ModelSettings(Config):
     pretrained: str | None = None
 
     def check(self) -> None:
-        """Refuse a config on top of a checkpoint, which brings its own."""
+        """Refuse a config on top of a checkpoint, which brings its own, and values that are no plain JSON."""
+        try:
+            json.dumps(self.config, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(
+                f"ModelSettings.config: expected numbers, texts, lists and mappings ({error})."
+            ) from error
         if self.pretrained is not None and self.config:
             raise self.refuse("pretrained", "nothing beside model.config (a checkpoint brings its own config)")
 
@@ -187,8 +199,8 @@ class OptimSettings(Config):
             raise self.refuse("betas", "two numbers in [0, 1)")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise self.refuse("ema_decay", "a number between 0 and 1, or none")
-        if self.num_threads is not None and self.num_threads < 1:
-            raise self.refuse("num_threads", "at least 1, or none")
+        if self.num_threads is not None and not 1 <= self.num_threads <= _MOST_PROCESSES:
+            raise self.refuse("num_threads", f"1 to {_MOST_PROCESSES}, or none")
 
 
 @dataclass(frozen=True)

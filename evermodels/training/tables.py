@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evermodels.core.errors import DataError
+from evermodels.core.text import markdown_name, markdown_text
 from evermodels.training.bootstrap import METRICS, OF_HALVES, interval, metric_values, paired_difference, verdict
 from evermodels.training.engine import run_folder
 from evermodels.training.fusion import late_fusion, own_late_fusion
 from evermodels.training.metrics import Predictions, summarize
 from evermodels.training.recipe import Recipe
-from evermodels.training.state import read_json
+from evermodels.training.state import read_sealed
 
 _TITLES = {
     "accuracy": "accuracy",
@@ -199,7 +200,7 @@ def make_table(
             raise DataError(
                 f"table: {', '.join(unfinished)} not finished. Train them with run_rows or evermodels benchmark."
             )
-        results[name] = [read_json(folder / "result.json") for folder in folders]
+        results[name] = [read_sealed(folder / "result.json") for folder in folders]
         runs[name] = [Predictions.load(folder / "predictions.npz") for folder in folders]
     full, margin = recipe.full if recipe.full in names else None, recipe.comparison.margin
     entries: dict[str, dict[str, Any]] = {}
@@ -260,7 +261,7 @@ def _markdown(table: Mapping[str, Any]) -> str:
     lines = [
         f"# {table['recipe']}",
         "",
-        table["description"],
+        markdown_text(table["description"]),
         "",
         f"Seeds {', '.join(map(str, table['seeds']))}. Command: `{table['command']}`",
         "",
@@ -277,7 +278,7 @@ def _markdown(table: Mapping[str, Any]) -> str:
             row, ends = rows[name], rows[name]["uar"]["interval"]
             body.append(
                 [
-                    f"**{row['title']}**" if name == table["full"] else row["title"],
+                    f"**{markdown_name(row['title'])}**" if name == table["full"] else markdown_name(row["title"]),
                     *(_spread(row[m]) for m in metrics),
                     f"[{ends['low']:.3f}, {ends['high']:.3f}]",
                     _spread(row["per_subject"]),
@@ -291,7 +292,7 @@ def _markdown(table: Mapping[str, Any]) -> str:
         metrics += list(OF_HALVES[:1]) if parted else []
         head = ["row", *(f"{_TITLES.get(m, 'product of the halves')} minus full" for m in metrics)]
         body = [
-            [row["title"], *(_difference(row[m].get("minus_full")) for m in metrics)]
+            [markdown_name(row["title"]), *(_difference(row[m].get("minus_full")) for m in metrics)]
             for name, row in rows.items()
             if name != table["full"]
         ]

@@ -62,6 +62,7 @@ def test_the_folder_holds_what_it_promises(trained, fake):
         "predictions.npz",
         "predictions_validation.npz",
         "model",
+        ".lock",
     }
     model = from_pretrained(folder / "model")
     assert model.classes == ("a", "b", "c", "d")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import datetime
+import json
+
 import pytest
 
-from evermodels.core.errors import ConfigError, UnknownNameError
+from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameError
 from evermodels.models import EVER
 from evermodels.training import list_recipes, load_recipe
-from evermodels.training.recipe import Recipe, parse_override
+from evermodels.training.recipe import Recipe, Row, parse_override
 
 MINIMAL = 'name = "x"\n'
 
@@ -73,15 +77,95 @@ def test_the_rows_without_calibration_differ_in_nothing_else():
         ("[[rows]]\nname = 'a'\ntable = 3\n[[rows]]\nname = 'a'\ntable = 3", r"'a' occurs twice"),
         ("[[rows]]\nname = 'a'\ntable = 3\ninit_from = {eeg = 'b'}", r"'a' starts from 'b', which is not an earlier"),
         ("[[rows]]\nname = 'a'\ntable = 3\ninit_from = {ecg = 'b'}", r"unknown modality 'ecg'"),
-        ("[[rows]]\nname = '../a'\ntable = 3", r"Row.name: expected letters"),
+        ("[[rows]]\nname = '../a'\ntable = 3", r"Row.name: expected 1 to 100 letters"),
         ("[[rows]]\nname = 'a'\ntable = 3\noverrides.optm.epochs = 3", r"no section 'optm'. Did you mean 'optim'"),
         ("[[rows]]\nname = 'a'\ntable = 3\noverrides.optim.epoch = 3", r"unknown key 'epoch'"),
         ("[optim", r"not a TOML file"),
+        ("rows = 5", r"Recipe.rows: expected a list of Row, got 5"),
+        ("rows = [5]", r"Recipe.rows\[0\]: expected Row, got 5"),
+        ("[comparison]\nmargin = 0", r"ComparisonSettings.margin: expected a number between 0 and 1, got 0"),
+        ("[model.config]\nday = 2020-01-01", r"ModelSettings.config: expected numbers, texts"),
+        ("[data]\nnum_workers = 1000000", r"num_workers: expected 0 to 1024"),
+        ("optim = " + 3000 * "[" + 3000 * "]", r"not a TOML file \(RecursionError"),
+        ("optim = " + 5000 * "9", r"not a TOML file \(ValueError"),
+        ("[[rows]]\nname = 'a'\ntable = -1", r"Row.table: expected a table's number"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_a_wrong_recipe_is_refused_by_name(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         load_recipe(write(tmp_path, MINIMAL + text))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/tmp/x", "../x", "a/b", "a\0b", "a b", "a\n", "x" * 101, "C:x"])
+def test_a_name_that_is_no_folder_name_is_refused(name):
+    for make in (lambda: Recipe.from_dict({"name": name}), lambda: Row(name=name)):
+        with pytest.raises(ConfigError, match=r"name: expected 1 to 100 letters, digits, - and _"):
+            make()
+
+
+def test_a_file_that_is_not_utf8_or_no_recipe_at_all_is_refused(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_bytes('name = "x"\ndescription = "Gefühl"\n'.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"cannot be read \(UnicodeDecodeError.*Write it in UTF-8"):
+        load_recipe(path)
+    path.write_bytes(b"#" * 1_000_001)
+    with pytest.raises(ConfigError, match="larger than 1,000,000 bytes"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "rows=5",
+        "rows.a=3",
+        "optim=5",
+        "optim.lr=[]",
+        ".".join("a" * 3000) + "=1",
+        "optim.lr.rest=" + 5000 * "9",
+        "optim.epochs=" + 3000 * "[",
+        "name=..",
+        "model.config.x=2020-01-01",
+    ],
+    ids=lambda override: override[:20],
+)
+def test_no_override_gets_past_the_checks(override):
+    with pytest.raises(ConfigError):
+        load_recipe("ever_tiny_quadrant", [override]).digest()
+
+
+WRONG = [None, True, -1, 10**400, 1e308, float("nan"), "", "x\0", [], [[]], {}, {"a": 1}, datetime.date(2020, 1, 1)]
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    if isinstance(value, list):
+        for key, inner in enumerate(value):
+            yield from leaves(inner, (*path, key))
+    if path:
+        yield path
+
+
+def test_a_wrong_value_anywhere_is_ours_or_harmless():
+    row = {"name": "a", "table": 3, "init_from": {}, "overrides": {"optim": {"epochs": 2}, "model": {"config": {}}}}
+    plain = Recipe.from_dict({"name": "x", "full": "a", "rows": [row]}).to_dict()
+    refused = 0
+    for path in leaves(plain):
+        for wrong in WRONG:
+            changed = copy.deepcopy(plain)
+            inner = changed
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = wrong
+            try:
+                recipe = Recipe.from_dict(changed)
+                json.dumps(recipe.for_row("a").to_dict(), allow_nan=False)
+                assert recipe.digest() and recipe.for_row("a").digest()
+            except EvermodelsError:
+                refused += 1
+    assert refused > 400
 
 
 def test_unknown_recipes_and_rows_are_named():
