@@ -16,7 +16,7 @@ from evermodels.checkpoints.card import CardInfo
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import ChecksumError, ConfigError, did_you_mean, quoted
+from evermodels.core.errors import ChecksumError, ConfigError, did_you_mean, quoted, shorten
 from evermodels.core.factors import Factor, check_factors
 from evermodels.core.specs import InputSpec
 from evermodels.core.text import LABEL_RULE, doubled, is_label
@@ -139,10 +139,10 @@ def dump_json(value: Mapping[str, Any], where: str) -> bytes:
     """
     try:
         return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(
-            f"{where}: expected plain JSON values (numbers, strings, lists, mappings): {error}. "
-            "Convert tensors and arrays with .tolist() or float()."
+            f"{where}: expected plain JSON values (numbers, strings, lists, mappings; nested {_DEEPEST} deep at most): "
+            f"{shorten(str(error))}. Convert tensors and arrays with .tolist() or float()."
         ) from error
 
 
