@@ -18,6 +18,7 @@ from typing import Any
 
 import evermodels
 from evermodels.core.errors import ConfigError, EvermodelsError
+from evermodels.core.text import one_line, visible
 
 __all__ = ["build_parser", "main"]
 
@@ -57,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return OK
         except (EvermodelsError, OSError) as error:
-            print(f"evermodels: {str(error).strip()}", file=sys.stderr)
+            print(f"evermodels: {visible(str(error).strip())}", file=sys.stderr)
             return BAD_INPUT
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    print(f"evermodels: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"evermodels: warning: {one_line(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -158,7 +159,12 @@ def _add_convert(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("source", type=Path, metavar="SOURCE", help=".safetensors, .pth, .pt or .bin, or their folder")
     sub.add_argument("out", type=Path, metavar="OUT", help="folder to write, new or empty")
     sub.add_argument("--architecture", required=True, metavar="NAME", help="our architecture, such as videomae_base")
-    sub.add_argument("--licence", metavar="L", help="licence of the weights, such as cc-by-nc-4.0; stays with them")
+    sub.add_argument(
+        "--licence",
+        required=True,
+        metavar="L",
+        help="licence of the weights, such as cc-by-nc-4.0, as their source says; it stays with them",
+    )
     sub.add_argument("--format", metavar="F", help="layout of the file (the one that its names show)")
     sub.add_argument(
         "--num-classes", type=int, metavar="N", help="another number of classes, with a fresh head; 0: none"
@@ -240,7 +246,7 @@ def _print_checkpoints(names: Sequence[str]) -> None:
         }
         print(name)
         for key, value in facts.items():
-            print(textwrap.fill(f"  {key:<8}  {value}", width, subsequent_indent=" " * 12))
+            print(textwrap.fill(f"  {key:<8}  {one_line(value)}", width, subsequent_indent=" " * 12))
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -279,7 +285,7 @@ def _print_facts(rows: Sequence[tuple[str, Any]]) -> None:
     for key, value in rows:
         lines = [str(v) for v in value] if isinstance(value, list) else [str(value)]
         for number, line in enumerate(lines):
-            print(f"{key.replace('_', ' ') if number == 0 else '':<{width}}  {line}")
+            print(f"{key.replace('_', ' ') if number == 0 else '':<{width}}  {one_line(line)}")
 
 
 # ---------------------------------------------------------------------------------------------- demo, predict

@@ -16,10 +16,21 @@ from torch import Tensor
 from evermodels.checkpoints.config_file import CONFIG_NAME
 from evermodels.checkpoints.foreign import ForeignFile, ForeignFormat, Request, read_foreign
 from evermodels.checkpoints.read import not_finite
-from evermodels.checkpoints.report import count, merge_names, table_lines
+from evermodels.checkpoints.report import count, merge_names, short_name, table_lines
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError, did_you_mean
+from evermodels.core.errors import (
+    CheckpointError,
+    ConfigError,
+    EvermodelsError,
+    UnknownNameError,
+    boundary,
+    did_you_mean,
+    quoted,
+    reason,
+)
+from evermodels.core.memory import physical_memory
+from evermodels.core.text import one_line, visible
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.base import PretrainedModel
@@ -63,7 +74,8 @@ class ConversionReport:
         kinds = {"taken": self.taken, "fresh": self.fresh, "left": self.left, **self.faults}
         head = f"{self.source} -> {self.architecture} (format {self.format}): {count(kinds, 'taken')}"
         lines = table_lines({**kinds, "config": {}})
-        return "\n".join([head, *lines, *(f"  config  {key} = {value}" for key, value in self.config.items())])
+        said = (f"  config  {key} = {one_line(value)}" for key, value in self.config.items())
+        return visible("\n".join([one_line(head), *lines, *said]))
 
     def raise_faults(self) -> None:
         """Raise a :class:`CheckpointError` that shows the table, if anything does not fit.
@@ -100,7 +112,7 @@ def convert(
     out: str | os.PathLike[str],
     *,
     architecture: str,
-    licence: str | None,
+    licence: str,
     format: str | None = None,
     num_classes: int | None = None,
     origin: str | None = None,
@@ -131,16 +143,18 @@ def convert(
         UnknownNameError: If there is no such architecture or format.
     """
     folder = Path(out)
-    if not licence or not licence.strip():
+    if not isinstance(licence, str) or not licence.strip():
         known = "; ".join(f"{f.name}: {f.published}" for f in registry.model_class(architecture).foreign_formats)
         raise ConfigError(
             f"licence: expected the licence of the weights, got nothing. Look it up where they come from "
             f"(those published in a layout that {architecture} knows: {known or 'none'}), and give --licence."
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    with boundary(ConfigError, f"out: {folder} cannot be used", "Choose a folder that you may write."):
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if taken:
         raise ConfigError(f"out: {folder} is not an empty folder. Choose a new one, so that nothing is overwritten.")
     asked = {**(config or {}), **({} if num_classes is None else {"num_classes": num_classes})}
-    request = Request(asked, None if source_size is None else (source_size[0], source_size[1]), spread_channels)
+    request = Request(asked, _source_size(source_size), spread_channels)
     done = load_foreign(source, architecture, format=format, request=request)
     done.model.save_pretrained(folder, training=_provenance(done, licence.strip(), origin))
     return done.report
@@ -168,11 +182,18 @@ def load_foreign(
         raise ConfigError(f"source_size: {architecture} has no input_size that it could be about. Leave it out.")
     file = read_foreign(os.fspath(source))
     layout = _choose(cls, architecture, file, format)
+    what, way_out = f"{file.path}: it does not fit {architecture}", "Choose the architecture that the file holds."
+    with boundary(CheckpointError, what, way_out):
+        return _fill(cls, architecture, file, layout, request)
+
+
+def _fill(cls: Any, architecture: str, file: ForeignFile, layout: ForeignFormat, request: Request) -> Conversion:
     parts, left, faults = _map_names(layout, file.tensors)
     ours = {name: _join(pieces, name, file) for name, pieces in parts.items()}
     facts = layout.facts(ours, file.config or {}, request)
     classes = facts.pop("classes", None)
     config, said = _configure(cls, architecture, layout, facts, request)
+    _check_size(cls, config)
     ours, fresh, dropped = _head(cls, ours, config, facts, parts)
     taken = dict.fromkeys(ours, "")
     for name, fit in layout.fit.items():
@@ -198,6 +219,29 @@ def load_foreign(
     return Conversion(model.eval(), report, file, layout)
 
 
+def _check_size(cls: Any, config: Config) -> None:
+    """Refuse a configuration whose model the machine cannot hold, before any of its memory is asked for."""
+    try:
+        with torch.device("meta"):
+            size = sum(tensor.nbytes for tensor in cls(config).state_dict().values())
+        if size > (most := physical_memory()):
+            raise ConfigError(f"{size:,} bytes of weights, and this machine has {most:,.0f} of memory")
+    except (EvermodelsError, RuntimeError, ArithmeticError, TypeError, ValueError) as error:
+        values = {key: value for key, value in config.to_dict().items() if value is not None}
+        raise ConfigError(
+            f"config: {cls.__name__} cannot be built from {quoted(values, 600)} ({reason(error)}). Give other values "
+            "with --set KEY=VALUE or --num-classes N."
+        ) from error
+
+
+def _source_size(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    if not isinstance(size, Sequence) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+        raise ConfigError(f"source_size: expected [height, width] in whole numbers above 0, got {quoted(size)}.")
+    return size[0], size[1]
+
+
 def _choose(cls: Any, architecture: str, file: ForeignFile, name: str | None) -> ForeignFormat:
     formats = {layout.name: layout for layout in cls.foreign_formats}
     if not formats:
@@ -205,13 +249,14 @@ def _choose(cls: Any, architecture: str, file: ForeignFile, name: str | None) ->
     if name is not None:
         if name not in formats:
             raise UnknownNameError(
-                f"format: {architecture} has no {name!r}.{did_you_mean(name, formats)} It has: {', '.join(formats)}."
+                f"format: {architecture} has no {quoted(name)}.{did_you_mean(name, formats)} "
+                f"It has: {', '.join(formats)}."
             )
         chosen = formats[name]
     else:
         signed = [f for f in formats.values() if any(re.fullmatch(f.sign, key) for key in file.tensors)]
         if len(signed) != 1:
-            first = ", ".join(merge_names(file.tensors)[:8])
+            first = ", ".join(map(short_name, merge_names(file.tensors)[:8]))
             known = "; ".join(f"{f.name}: {f.summary}" for f in formats.values())
             raise CheckpointError(
                 f"{file.path}: in no layout that {architecture} knows ({known}). Its names begin with: {first}. "
@@ -239,7 +284,7 @@ def _map_names(
                 name, _, part = match.expand(target).partition("@")
                 other = parts.setdefault(name, {}).setdefault(int(part or 0), key)
                 if other != key:
-                    faults["doubled"][key] = f"the same tensor as {other}"
+                    faults["doubled"][key] = f"the same tensor as {short_name(other)}"
                 break
         else:
             why = next((w for pattern, w in layout.left.items() if re.fullmatch(pattern, key)), None)
@@ -255,7 +300,9 @@ def _join(parts: Mapping[int, str], name: str, file: ForeignFile) -> Tensor:
     if len(pieces) == 1:
         return pieces[0]
     if len({p.shape for p in pieces}) != 1 or not pieces[0].ndim:
-        raise CheckpointError(f"{name}: its parts {', '.join(parts.values())} differ in shape and cannot be joined.")
+        raise CheckpointError(
+            f"{name}: its parts {', '.join(map(short_name, parts.values()))} differ in shape and cannot be joined."
+        )
     return torch.cat(pieces)
 
 
@@ -273,7 +320,8 @@ def _configure(
             way_out = f"Choose {' or '.join(fits)}" if fits else "Choose the nearest architecture"
             given = " ".join(f"--set {k}={v}" for k, v in sizes.items())
             raise ConfigError(
-                f"architecture: {architecture} has {key} {own}, the file {facts[key]}. {way_out}, or give {given}."
+                f"architecture: {architecture} has {key} {own}, the file {quoted(facts[key])}. {way_out}, "
+                f"or give {given}."
             )
     config = preset.replace(**{**facts, **asked})
     for key, other in layout.unread.items():

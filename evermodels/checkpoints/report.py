@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evermodels.core.errors import CheckpointError
+from evermodels.core.errors import CheckpointError, shorten
+from evermodels.core.text import one_line, visible
+
+_MOST_PARTS = 40  # of a name that is merged with others; no model nests deeper
+_LONGEST_NUMBER = 9  # digits
 
 
 def _ranges(numbers: Iterable[int]) -> str:
@@ -36,11 +40,13 @@ def merge_names(names: Iterable[str]) -> list[str]:
         >>> merge_names(["layers.0.weight", "layers.1.weight", "layers.2.weight", "norm.bias"])
         ['layers.{0…2}.weight', 'norm.bias']
     """
-    rows: list[tuple[str, ...]] = [tuple(name.split(".")) for name in dict.fromkeys(names)]
+    rows: list[tuple[str, ...]] = [
+        tuple(name.split(".")) if name.count(".") < _MOST_PARTS else (name,) for name in dict.fromkeys(names)
+    ]
     for position in range(max((len(row) for row in rows), default=0)):
         groups: dict[tuple[tuple[str, ...], tuple[str, ...] | None], list[str]] = {}
         for row in rows:
-            if position < len(row) and row[position].isdecimal():
+            if position < len(row) and row[position].isdecimal() and len(row[position]) <= _LONGEST_NUMBER:
                 key: tuple[tuple[str, ...], tuple[str, ...] | None] = (row[:position], row[position + 1 :])
                 groups.setdefault(key, []).append(row[position])
             else:
@@ -50,6 +56,19 @@ def merge_names(names: Iterable[str]) -> list[str]:
             for (head, tail), numbers in groups.items()
         ]
     return [".".join(row) for row in rows]
+
+
+def short_name(name: str) -> str:
+    """Return a tensor's name for a message: one line, and its middle left out where it is too long.
+
+    Args:
+        name: The name, as a file gives it.
+
+    Example:
+        >>> short_name("layers.0.weight")
+        'layers.0.weight'
+    """
+    return one_line(shorten(name, 100))
 
 
 def count(kinds: Mapping[str, Mapping[str, str]], main: str) -> str:
@@ -84,7 +103,10 @@ def table_lines(kinds: Mapping[str, Mapping[str, str]]) -> list[str]:
         by_reason: dict[str, list[str]] = {}
         for name, why in names.items():
             by_reason.setdefault(why, []).append(name)
-        rows += [(kind, len(group), ", ".join(merge_names(group)), why) for why, group in by_reason.items()]
+        rows += [
+            (kind, len(group), ", ".join(map(short_name, merge_names(group))), one_line(shorten(why)))
+            for why, group in by_reason.items()
+        ]
     width = max((len(kind) for kind, *_ in rows), default=0)
     digits = max((len(str(n)) for _, n, *_ in rows), default=0)
     return [
@@ -136,7 +158,9 @@ class LoadReport:
             "channels reordered": dict.fromkeys(self.reordered, "by name"),
         }
         digest = f"sha256 checked against {self.verified}" if self.verified else "sha256 not declared"
-        return "\n".join([f"{self.source}: {count(kinds, 'loaded')} ({digest})", *table_lines(kinds)])
+        return visible(
+            "\n".join([one_line(f"{self.source}: {count(kinds, 'loaded')} ({digest})"), *table_lines(kinds)])
+        )
 
     def with_montage(self, adapter: Any) -> LoadReport:
         """Return a copy that says which EEG channels of the model the recording has elsewhere, or lacks.

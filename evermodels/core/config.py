@@ -177,7 +177,7 @@ class Config:
         """Return the configuration as plain JSON types."""
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, /, **changes: Any) -> Self:
         """Return a copy with some values changed, checked again.
 
         Args:

@@ -96,6 +96,20 @@ def quoted(value: object, limit: int = 200) -> str:
         return f"a value of type {type(value).__name__} that cannot be shown"
 
 
+def reason(error: BaseException) -> str:
+    """Return what a foreign error says, in one line, without the stack that torch writes into it.
+
+    Args:
+        error: The error.
+
+    Example:
+        >>> reason(KeyError("nchan")), reason(MemoryError())
+        ("KeyError: 'nchan'", 'MemoryError')
+    """
+    words = shorten(" ".join(str(error).partition("\nException raised from")[0].split()), 400)
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
 @contextlib.contextmanager
 def boundary(
     kind: type[EvermodelsError], what: str, way_out: str, *, passing: tuple[type[BaseException], ...] = ()
@@ -124,9 +138,7 @@ def boundary(
     except through:
         raise
     except Exception as error:  # foreign readers raise anything on a damaged file
-        words = shorten(" ".join(str(error).split()), 400)
-        cause = f"{type(error).__name__}: {words}" if words else type(error).__name__
-        raise kind(f"{what} ({cause}). {way_out}") from error
+        raise kind(f"{what} ({reason(error)}). {way_out}") from error
 
 
 def did_you_mean(name: object, allowed: Iterable[str], *, n: int = 3) -> str:

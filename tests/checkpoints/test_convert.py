@@ -319,7 +319,7 @@ def test_command_line(source, state, tmp_path, capsys):
     for key, value in ASKED.items():
         arguments += ["--set", f"{key}={list(value) if isinstance(value, tuple) else value}"]
     assert cli.main(arguments) == 2
-    assert "licence: expected" in capsys.readouterr().err
+    assert "required: --licence" in capsys.readouterr().err
     assert cli.main([*arguments, "--licence", "mit", "--set", "in_chans=1"]) == 2
     assert "--spread-channels" in capsys.readouterr().err and not (tmp_path / "out").exists()
     assert cli.main([*arguments, "--licence", "mit"]) == 0

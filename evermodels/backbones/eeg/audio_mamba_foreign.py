@@ -40,7 +40,9 @@ def _input_size(positions: int, patch: list[int], request: Request) -> tuple[int
     if request.source_size is not None:
         return request.source_size
     stride = request.config.get("stride")
-    steps = stride if isinstance(stride, (list, tuple)) and len(stride) == 2 and all(stride) else patch
+    steps = list(stride) if isinstance(stride, (list, tuple)) else []
+    if len(steps) != 2 or not all(type(n) is int and n > 0 for n in steps):
+        steps = patch  # what is no pair is refused with the configuration
     rows = (MEL_BINS - patch[0]) // steps[0] + 1
     if rows < 1 or positions % rows:
         raise ConfigError(

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from evermodels.checkpoints.foreign import ForeignFormat, Request, axes, spread_channels
-from evermodels.core.errors import CheckpointError
+from evermodels.core.errors import CheckpointError, quoted
+from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 _DECODER = "the decoder of the pre-training"
 _NORM = "norm of the pre-training's encoder; the fine-tuning form has one behind the pooling instead"
@@ -43,9 +44,11 @@ def _transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], requ
     del request
     try:
         if (kind := config["model_type"]) != "videomae":
-            raise CheckpointError(f"config.json: model_type: expected 'videomae', got {kind!r}.")
+            raise CheckpointError(f"config.json: model_type: expected 'videomae', got {quoted(kind)}.")
         if (act := config["hidden_act"]) != "gelu":
-            raise CheckpointError(f"config.json: hidden_act: expected 'gelu', got {act!r}, which our model has not.")
+            raise CheckpointError(
+                f"config.json: hidden_act: expected 'gelu', got {quoted(act)}, which our model has not."
+            )
         size = config["image_size"]
         facts = {
             **_sizes(tensors),
@@ -61,8 +64,14 @@ def _transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], requ
         ) from None
     labels = config.get("id2label")
     if isinstance(labels, Mapping) and labels.keys() == {str(k) for k in range(facts["num_classes"])}:
-        classes = [str(labels[str(k)]) for k in range(len(labels))]
-        if len(set(classes)) == len(classes) and classes[0] != "LABEL_0":  # which transformers puts for no name
+        classes = [labels[str(k)] for k in range(len(labels))]
+        if classes and classes[0] != "LABEL_0":  # which transformers puts for no name
+            wrong = [name for name in classes if not is_label(name)] or doubled(classes)
+            if wrong:
+                raise CheckpointError(
+                    f"config.json: id2label: expected {LABEL_RULE}, each once, got {quoted(wrong[0])}. Correct it "
+                    "there, or take id2label out."
+                )
             facts["classes"] = classes
     return facts
 
