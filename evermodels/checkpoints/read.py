@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from evermodels.checkpoints.opened import WHAT_BELONGS_THERE, OpenFile, open_fil
 from evermodels.checkpoints.report import LoadReport
 from evermodels.checkpoints.verify import BlobName, FileDigest
 from evermodels.core.errors import CheckpointError
+from evermodels.core.memory import physical_memory
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar")
 
@@ -199,18 +199,11 @@ def _compare(header: Mapping[str, Row], expected: Mapping[str, Tensor]) -> dict[
 def _empty(header: Mapping[str, Row], path: Path) -> dict[str, Tensor]:
     """Return tensors without values, in the order of the file."""
     size = sum(row.end - row.begin for row in header.values())
-    if size > (most := _physical_memory()):  # a file of holes costs nothing to make
+    if size > (most := physical_memory()):  # a file of holes costs nothing to make
         raise CheckpointError(
-            f"{path}: {size:,} bytes of weights, and this machine has {most:,} of memory. Load it on a larger one."
+            f"{path}: {size:,} bytes of weights, and this machine has {most:,.0f} of memory. Load it on a larger one."
         )
     return {name: torch.empty(row.shape, dtype=DTYPES[row.dtype], device="cpu") for name, row in header.items()}
-
-
-def _physical_memory() -> float:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows does not tell
-        return float("inf")
 
 
 def not_finite(tensor: Tensor) -> str:
