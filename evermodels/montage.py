@@ -40,6 +40,7 @@ _WITHOUT_REGION = (*_OFF_THE_SCALP, "M1", "M2", "CB1", "CBz", "CB2")
 # Oostenveld & Praamstra 2001 name the cerebellar Cb1, Cbz, Cb2 as synonyms of I1, Iz, I2.
 _SAME_PLACE = {"CB1": "I1", "CBz": "Iz", "CB2": "I2"}
 _PREFIX = re.compile(r"^(?:EEG|POL)[\s_:-]+", re.IGNORECASE)
+_CONNECTOR = re.compile(r"^([A-H])([1-9]|[12]\d|3[0-2])$")
 _REFERENCE = re.compile(r"\s*-\s*(?:REF|LE|AR|AVG|AVE|CAR|AA|A1\+?A2|M1\+?M2|A1|A2|M1|M2)$", re.IGNORECASE)
 
 MONTAGES: dict[str, tuple[str, ...]] = {
@@ -65,6 +66,8 @@ MONTAGES: dict[str, tuple[str, ...]] = {
     ),
 }
 """Channel orders of known data sets and headsets, canonical names."""
+
+_SAME_HEADSET = {"epoc+": "epoc", "epoc x": "epoc"}
 
 
 @functools.cache
@@ -113,8 +116,43 @@ def canonical(name: str) -> str:
             return known[spelling.upper()]
     near = re.sub(r"(?<=\D)Z(?=h?$)", "z", bare.upper().replace("FP", "Fp"))
     raise UnknownNameError(
-        f"channel name: {name!r} is not a name of the 10-05 system.{did_you_mean(near, known.values())} "
+        f"channel name: {name[:80]!r} is not a name of the 10-05 system.{did_you_mean(near, known.values())} "
         "Rename the channel, or leave it out if it is not EEG (ECG, EOG, trigger)."
+    )
+
+
+def by_connector(ch_names: Sequence[str]) -> str | None:
+    """Return what to do about names of BioSemi's connectors (A1 to A32, B1, …), or ``None`` for other names.
+
+    Where A3 and the like stand beside A1 and A2, these are no earlobes, and the cap says where they sit on the head.
+
+    Args:
+        ch_names: Names in any spelling.
+
+    Example:
+        >>> by_connector(["A1", "A2", "Cz"]) is None
+        True
+        >>> by_connector([f"A{k}" for k in range(1, 33)])
+        "the channels A1, A2, A3 … (32) are named by BioSemi's connectors ...biosemi32..."
+    """
+    bare = [_PREFIX.sub("", str(name).strip()).strip().upper() for name in ch_names]
+    found = [name for name in bare if _CONNECTOR.match(name)]
+    if sum(name not in _known() for name in found) < 3 or not {"A1", "A3"} <= set(found):
+        return None
+    size = next((n for n in (16, 32, 64) if len(found) <= n), None)
+    start = (
+        f"the channels {', '.join(found[:3])} … ({len(found)}) are named by BioSemi's connectors or are contacts of "
+        "depth electrodes, and the names do not say where they sit; A1 and A2 are no earlobes here."
+    )
+    if size is None:
+        return (
+            f"{start} Caps of 128 and more have no places of the 10-05 system: interpolate those that you need in MNE "
+            "(the montages biosemi128, biosemi160, biosemi256 have their positions) and give the MNE object."
+        )
+    return (
+        f"{start} If it is BioSemi's cap of {size} in the usual order, rename them in MNE and give the MNE object: "
+        f"names = mne.channels.make_standard_montage('biosemi{size}').ch_names; "
+        "raw.rename_channels(dict(zip(raw.ch_names, names)))."
     )
 
 
@@ -122,17 +160,19 @@ def canonical_all(ch_names: Sequence[str]) -> tuple[str, ...]:
     """Return the canonical names of all channels, each of which may stand only once.
 
     Args:
-        ch_names: Names in any spelling.
+        ch_names: Names in any spelling, or the name of a :func:`preset` such as ``"epoc"``.
 
     Raises:
         UnknownNameError: If a name is unknown, or two names mean the same electrode.
 
     Example:
-        >>> canonical_all(["EEG Fz", "T3"])
-        ('Fz', 'T7')
+        >>> canonical_all(["EEG Fz", "T3"]), canonical_all("muse")
+        (('Fz', 'T7'), ('TP9', 'AF7', 'AF8', 'TP10'))
     """
     if isinstance(ch_names, str):
-        raise UnknownNameError(f"ch_names: expected a list of names, got the single string {ch_names!r}.")
+        return preset(ch_names)
+    if connectors := by_connector([name for name in ch_names if isinstance(name, str)]):
+        raise UnknownNameError(f"ch_names: {connectors}")
     seen: dict[str, str] = {}
     for name in ch_names:
         found = canonical(name)
@@ -322,7 +362,8 @@ def preset(name: str) -> tuple[str, ...]:
     ``A2-A1``), EEGMMIDB (PhysioNet ``eegmmidb``).
 
     Args:
-        name: ``"deap"``, ``"seed"``, ``"eav"``, ``"muse"``, ``"epoc"``, ``"eegmat"`` or ``"eegmmidb"``, any case.
+        name: ``"deap"``, ``"seed"``, ``"eav"``, ``"muse"``, ``"epoc"`` (EPOC+ and EPOC X are the same), ``"eegmat"`` or
+            ``"eegmmidb"``, any case.
 
     Raises:
         UnknownNameError: If there is no such preset.
@@ -331,10 +372,11 @@ def preset(name: str) -> tuple[str, ...]:
         >>> preset("muse")
         ('TP9', 'AF7', 'AF8', 'TP10')
     """
-    key = str(name).lower()
+    key = " ".join(str(name).lower().split())
+    key = _SAME_HEADSET.get(key, key)
     if key not in MONTAGES:
         raise UnknownNameError(
-            f"montage preset: {name!r} does not exist.{did_you_mean(key, MONTAGES)} "
-            f"It is one of: {', '.join(MONTAGES)}."
+            f"montage preset: {str(name)[:80]!r} does not exist.{did_you_mean(key, MONTAGES)} "
+            f"It is one of: {', '.join(MONTAGES)}. Names of channels are a list: ['Fz', 'Cz']."
         )
     return MONTAGES[key]

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
 
 from evermodels.core.errors import ConfigError, ShapeError, SignalError, require
-from evermodels.signals.eeg import EEGRecording
+from evermodels.signals.formats import passing_warnings
+from evermodels.signals.recording import EEGRecording
+
+SAME_RATE = 1e-6
+"""Relative difference of two rates that are equal: 4 ms in an hour, less than two amplifiers' clocks differ by."""
 
 _MOST_FACTOR = 1000
+_MOST_RAISED = 16
+_BLOCK = 2**20  # samples that are filtered at once, in float64
+_MOST_WINDOWS = 2**30  # values of windows beyond which overlap may not multiply the recording
 
 
 def resample(recording: EEGRecording, sfreq: float) -> EEGRecording:
     """Return the recording at another rate.
 
     Polyphase filtering (``mne.filter.resample``) where the two rates have a small common ratio, Fourier otherwise.
+    Rates that differ by less than a millionth are equal.
 
     Args:
         recording: The recording.
@@ -28,6 +36,7 @@ def resample(recording: EEGRecording, sfreq: float) -> EEGRecording:
 
     Raises:
         ConfigError: If the rate is not positive.
+        SignalError: If the new rate is more than 16 times the old one.
 
     Warns:
         UserWarning: If the new rate is higher, since nothing above the old half rate can appear.
@@ -39,8 +48,14 @@ def resample(recording: EEGRecording, sfreq: float) -> EEGRecording:
     """
     if not (np.isfinite(sfreq) and sfreq > 0):
         raise ConfigError(f"sfreq: expected a positive rate in Hz, got {sfreq!r}.")
-    if sfreq == recording.sfreq:
-        return recording
+    if abs(recording.sfreq / sfreq - 1) <= SAME_RATE:
+        return recording if sfreq == recording.sfreq else replace(recording, sfreq=float(sfreq))
+    if sfreq > _MOST_RAISED * recording.sfreq:
+        raise SignalError(
+            f"sfreq: the recording has {recording.sfreq:g} Hz and the model needs {sfreq:g} Hz, more than "
+            f"{_MOST_RAISED} times as much, which would be nearly all invented. Give a recording of a higher rate, or "
+            "the true rate of this one."
+        )
     if sfreq > recording.sfreq:
         warnings.warn(
             f"sfreq: the recording's {recording.sfreq:g} Hz is raised to {sfreq:g} Hz; it holds nothing above "
@@ -48,16 +63,18 @@ def resample(recording: EEGRecording, sfreq: float) -> EEGRecording:
             stacklevel=2,
         )
     ratio = Fraction(sfreq / recording.sfreq).limit_denominator(_MOST_FACTOR)
-    exact = abs(float(ratio) * recording.sfreq / sfreq - 1) < 1e-9 and ratio.numerator <= _MOST_FACTOR
+    exact = abs(float(ratio) * recording.sfreq / sfreq - 1) <= SAME_RATE and ratio.numerator <= _MOST_FACTOR
+    up, down = (ratio.numerator, ratio.denominator) if exact else (sfreq, recording.sfreq)
+    method = "polyphase" if exact else "fft"
 
-    def function(x: np.ndarray) -> np.ndarray:
-        if exact:
-            return _filters().resample(
-                x, up=ratio.numerator, down=ratio.denominator, method="polyphase", verbose="ERROR"
-            )
-        return _filters().resample(x, up=sfreq, down=recording.sfreq, method="fft", verbose="ERROR")
+    def function(x: np.ndarray, _: slice) -> np.ndarray:
+        return _filters().resample(x, up=up, down=down, method=method, verbose="WARNING")
 
-    return replace(by_segment(recording, function), sfreq=float(sfreq))
+    def length(samples: int) -> int:
+        return max(round(up / down * samples), 1)  # as MNE counts
+
+    with passing_warnings("sfreq"):
+        return by_channel(recording, function, length=length, sfreq=float(sfreq))
 
 
 def band_pass(recording: EEGRecording, l_freq: float | None, h_freq: float | None) -> EEGRecording:
@@ -92,7 +109,12 @@ def band_pass(recording: EEGRecording, l_freq: float | None, h_freq: float | Non
         )
     if l_freq is None and h_freq is None:
         return recording
-    return by_segment(recording, lambda x: _filters().filter_data(x, recording.sfreq, l_freq, h_freq, verbose="ERROR"))
+
+    def function(x: np.ndarray, _: slice) -> np.ndarray:
+        return _filters().filter_data(x, recording.sfreq, l_freq, h_freq, verbose="WARNING")
+
+    with passing_warnings("l_freq, h_freq"):
+        return by_channel(recording, function)
 
 
 def notch(recording: EEGRecording, freq: float) -> EEGRecording:
@@ -120,7 +142,12 @@ def notch(recording: EEGRecording, freq: float) -> EEGRecording:
     freqs = np.arange(freq, recording.sfreq / 2 / 1.01 - 1.0, freq)
     if freqs.size == 0:
         return recording
-    return by_segment(recording, lambda x: _filters().notch_filter(x, recording.sfreq, freqs, verbose="ERROR"))
+
+    def function(x: np.ndarray, _: slice) -> np.ndarray:
+        return _filters().notch_filter(x, recording.sfreq, freqs, verbose="WARNING")
+
+    with passing_warnings("notch"):
+        return by_channel(recording, function)
 
 
 def sliding_windows(
@@ -141,7 +168,8 @@ def sliding_windows(
     Raises:
         ShapeError: If ``data`` is not ``(channels, time)``.
         ConfigError: If ``seconds`` or ``overlap`` is impossible.
-        SignalError: If the signal is shorter than one window.
+        SignalError: If the signal is shorter than one window, or an overlap makes so many that they take more than 4
+        GB.
 
     Example:
         >>> windows, starts = sliding_windows(np.arange(10.0)[None], 1.0, 4.0, overlap=0.5)
@@ -163,9 +191,16 @@ def sliding_windows(
             f"{seconds:g} s ({length} samples). Give a longer recording, or a model with a shorter window."
         )
     step = max(1, round(length * (1 - overlap)))
+    count = (data.shape[1] - length) // step + 1
+    values = count * length * data.shape[0]
+    if overlap > 0 and values > _MOST_WINDOWS:
+        raise SignalError(
+            f"overlap: {overlap!r} makes {count:,} windows of {seconds:g} s, {4 * values / 1e9:.1f} GB. Choose a "
+            "smaller one, or cut the recording into pieces."
+        )
     windows = np.lib.stride_tricks.sliding_window_view(data, length, axis=1)[:, ::step]
     starts = np.arange(windows.shape[1]) * step / sfreq
-    return np.ascontiguousarray(windows.transpose(1, 0, 2)), starts
+    return windows.transpose(1, 0, 2).copy(order="C"), starts
 
 
 def recording_windows(recording: EEGRecording, seconds: float, overlap: float) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +212,7 @@ def recording_windows(recording: EEGRecording, seconds: float, overlap: float) -
         overlap: Part of a window that it shares with the next.
 
     Returns:
-        As :func:`sliding_windows`; starts count from the beginning of the recording.
+        As :func:`sliding_windows`; starts are in seconds of the recording's own clock, pauses counted.
 
     Raises:
         ConfigError: If ``seconds`` or ``overlap`` is impossible.
@@ -187,9 +222,27 @@ def recording_windows(recording: EEGRecording, seconds: float, overlap: float) -
     long_enough = [s for s in recording.segments if s[1] - s[0] >= length]
     # With none, the longest one makes the message.
     chosen = long_enough or [max(recording.segments, key=lambda s: s[1] - s[0])]
+    onsets = dict(zip(recording.segments, recording.onsets, strict=True))
+    if len(chosen) == 1:
+        (a, b) = chosen[0]
+        windows, times = sliding_windows(recording.data[:, a:b], recording.sfreq, seconds, overlap)
+        return windows, onsets[a, b] + times
     parts = [sliding_windows(recording.data[:, a:b], recording.sfreq, seconds, overlap) for a, b in chosen]
-    starts = [first / recording.sfreq + times for (first, _), (_, times) in zip(chosen, parts, strict=True)]
+    starts = [onsets[segment] + times for segment, (_, times) in zip(chosen, parts, strict=True)]
     return np.concatenate([windows for windows, _ in parts]), np.concatenate(starts)
+
+
+def window_events(recording: EEGRecording, starts: np.ndarray) -> tuple[str, ...]:
+    """Return the event of the segment in which each window lies; empty where the recording has no events.
+
+    Args:
+        recording: The recording.
+        starts: Starts of windows in seconds, as :func:`recording_windows` gives them.
+    """
+    if not recording.events:
+        return ()
+    segments = np.searchsorted(np.asarray(recording.onsets), np.asarray(starts) + 1e-9, side="right") - 1
+    return tuple(recording.events[k] for k in segments)
 
 
 def _filters() -> ModuleType:
@@ -197,13 +250,64 @@ def _filters() -> ModuleType:
 
 
 def by_segment(recording: EEGRecording, function: Callable[[np.ndarray], np.ndarray]) -> EEGRecording:
-    """Apply a function to each uninterrupted stretch of a recording.
+    """Apply a function to each uninterrupted stretch of a recording, all channels at once.
 
     Args:
         recording: The recording.
-        function: Takes and returns ``(channels, time)`` float64; may change the length.
+        function: Takes ``(channels, time)`` float64 and returns the same shape.
     """
-    parts = [function(recording.data[:, a:b].astype(np.float64)) for a, b in recording.segments]
-    ends = np.cumsum([0, *(part.shape[1] for part in parts)])
-    segments = tuple((int(a), int(b)) for a, b in pairwise(ends))
-    return replace(recording, data=np.concatenate(parts, axis=1).astype(np.float32), segments=segments)
+    data = np.empty((len(recording.ch_names), sum(b - a for a, b in recording.segments)), dtype=np.float32)
+    ends = np.cumsum([0, *(b - a for a, b in recording.segments)]).tolist()
+    for (a, b), first, last in zip(recording.segments, ends, ends[1:], strict=False):
+        data[:, first:last] = function(recording.data[:, a:b].astype(np.float64))
+    return replace(recording, data=data, segments=tuple(itertools.pairwise(ends)))
+
+
+def by_channel(
+    recording: EEGRecording,
+    function: Callable[[np.ndarray, slice], np.ndarray],
+    *,
+    length: Callable[[int], int] = lambda samples: samples,
+    sfreq: float | None = None,
+) -> EEGRecording:
+    """Apply a function to each uninterrupted stretch of each channel, a few at a time to save memory.
+
+    Args:
+        recording: The recording.
+        function: Takes ``(channels, stretches, time)`` float64, stretches of one length, and the rows that these
+            channels are; returns the same with ``length(time)`` samples.
+        length: How many samples come out of how many.
+        sfreq: Rate of what comes out, in Hz (default: as it was).
+
+    Returns:
+        The recording with float32 data, its segments one after the other, with the onsets that they had.
+    """
+    ends = np.cumsum([0, *(length(stop - start) for start, stop in recording.segments)])
+    data = np.empty((len(recording.ch_names), int(ends[-1])), dtype=np.float32)
+    for first, last in _equal_runs(recording.segments):
+        start, samples = recording.segments[first][0], np.diff(recording.segments[first])[0]
+        count, new = last - first, int(ends[first + 1] - ends[first])
+        rows_at_once = max(1, _BLOCK // (samples * count))
+        at_once = max(1, _BLOCK // samples) if rows_at_once == 1 else count
+        for row in range(0, len(data), rows_at_once):
+            rows = slice(row, min(row + rows_at_once, len(data)))
+            for k in range(0, count, at_once):
+                n = min(at_once, count - k)
+                x = recording.data[rows, start + k * samples : start + (k + n) * samples].astype(np.float64)
+                y = function(x.reshape(len(x), n, samples), rows)
+                data[rows, ends[first + k] : ends[first + k + n]] = y.reshape(len(x), n * new)
+    segments = tuple((int(a), int(b)) for a, b in itertools.pairwise(ends))
+    return replace(recording, data=data, segments=segments, sfreq=recording.sfreq if sfreq is None else sfreq)
+
+
+def _equal_runs(segments: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield which segments, first and one after the last, adjoin and have one length."""
+    first = 0
+    for k in range(1, len(segments) + 1):
+        here = segments[first]
+        same = k < len(segments) and (
+            segments[k][1] - segments[k][0] == here[1] - here[0] and segments[k][0] == segments[k - 1][1]
+        )
+        if not same:
+            yield first, k
+            first = k

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -156,20 +155,17 @@ def _is_stretch(baseline: Any) -> bool:
 
 
 def _cut(recording: EEGRecording, start: float, stop: float) -> EEGRecording:
-    first, last = round(start * recording.sfreq), round(stop * recording.sfreq)
-    if last > recording.data.shape[1]:
+    if stop > recording.end + 0.5 / recording.sfreq:
         raise SignalError(
-            f"baseline: {start:g} to {stop:g} s goes past the end of the recording, which is {recording.duration:.1f} "
-            "s long. Give seconds that it holds."
+            f"baseline: {start:g} to {stop:g} s goes past the end of the recording, which is {recording.end:.1f} s long. "
+            "Give seconds that it holds."
         )
     if stop - start < SHORTEST:
         raise SignalError(
             f"baseline: {start:g} to {stop:g} s are {stop - start:g} s; at least {SHORTEST:g} s are needed, a minute "
             "is better."
         )
-    inside = ((max(a, first) - first, min(b, last) - first) for a, b in recording.segments)
-    segments = tuple((a, b) for a, b in inside if a < b)
-    return replace(recording, data=recording.data[:, first:last], segments=segments)
+    return recording.between(start, stop)
 
 
 def _same(source: Any, other: Any) -> bool:

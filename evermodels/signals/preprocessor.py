@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.signals.eeg import EEGRecording, MissingChannelsError, read_eeg
+from evermodels.signals.eeg import EEGRecording
+from evermodels.signals.eeg_input import prepare_eeg
 from evermodels.signals.faces import FaceFinder, HaarFaceCrop
-from evermodels.signals.filters import band_pass, notch, recording_windows, resample
+from evermodels.signals.filters import recording_windows, window_events
 from evermodels.signals.own_level import Against, Calibration, OwnLevel, own_level
 from evermodels.signals.video import read_clips, video_duration
 from evermodels.signals.whitening import Whitening
@@ -35,6 +36,7 @@ class Inputs:
         quality: How well each window could be read, ``(windows,)`` by name, such as the share of frames with a face.
         notes: What the inputs cannot show, in whole sentences for people.
         against: What the EEG is compared with: ``"baseline"``, ``"recordings"`` of all states, ``"itself"`` or ``""``.
+        events: What each window is a part of, such as the condition of its trial; empty where the recording has none.
 
     Example:
         >>> inputs = Inputs({"eeg": torch.zeros(3, 2, 200)}, torch.tensor([0.0, 1.0, 2.0]), 2.0)
@@ -49,6 +51,7 @@ class Inputs:
     quality: dict[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
     against: Against = ""
+    events: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
         return int(self.starts.numel())
@@ -288,7 +291,9 @@ class Preprocessor:
             tensors["eeg"], starts = tensor[torch.from_numpy(covered)], starts[covered]
             clips = [(float(max(a, 0.0)), float(min(max(a, 0.0) + length, end))) for a in begins[covered]]
             tensors["video"] = self.video(video, windows=clips, fps=fps)
-        return Inputs(tensors, torch.from_numpy(starts), length, dropped, notes=level.notes, against=level.against)
+        notes = tuple(dict.fromkeys((*recording.notes, *level.notes)))
+        events = window_events(recording, starts)
+        return Inputs(tensors, torch.from_numpy(starts), length, dropped, {}, notes, level.against, events)
 
     def _video_only(self, video: Any, overlap: float, fps: float | None, window_seconds: float | None) -> Inputs:
         end = video_duration(video, fps=fps)
@@ -327,26 +332,8 @@ class Preprocessor:
     def _read(
         self, source: Any, ch_names: Sequence[str] | None, unit: str | None, sfreq: float | None
     ) -> tuple[EEGRecording, tuple[str, ...]]:
-        spec = self._eeg_spec()
-        if ch_names is None and not isinstance(source, (np.ndarray, Tensor, list, tuple)):
-            ch_names = spec.ch_names  # what the model does not take is not even read
-        try:
-            whole = read_eeg(source, ch_names=ch_names, unit=unit, sfreq=sfreq)
-            recording = whole.pick(spec.ch_names)
-        except MissingChannelsError as error:
-            raise SignalError(
-                f"{error} Give a recording with the model's channels, or carry the model to these, which interpolates "
-                f"the missing ones: evermodels.from_pretrained(name, ch_names={list(error.present)}), or "
-                "model.adapt_montage(...); on the command line --ch-names."
-            ) from error
-        dropped = recording.dropped
-        if spec.notch is not None:
-            recording = notch(recording, spec.notch)
-        recording = band_pass(recording, spec.l_freq, spec.h_freq)
-        if spec.reference == "average":
-            centred = recording.data - recording.data.mean(axis=0, keepdims=True)
-            recording = replace(recording, data=centred)
-        return resample(recording, spec.sfreq), dropped
+        recording = prepare_eeg(self._eeg_spec(), source, ch_names=ch_names, unit=unit, sfreq=sfreq)
+        return recording, recording.dropped
 
     def _own_level(
         self, recording: EEGRecording, source: Any, form: Mapping[str, Any], *, baseline: Any, calibration: Calibration
@@ -371,7 +358,7 @@ class Preprocessor:
             if not kept.any():
                 raise SignalError(
                     f"eeg: nothing is left to read beside the baseline, {first:g} to {last:g} s of "
-                    f"{recording.duration:.1f} s; one window needs {spec.window_seconds:g} s. Give a longer recording "
+                    f"{recording.end:.1f} s; one window needs {spec.window_seconds:g} s. Give a longer recording "
                     "or a shorter baseline."
                 )
             windows, starts = windows[kept], starts[kept]

@@ -97,15 +97,28 @@ def test_a_recording_goes_through_unchanged() -> None:
 
 
 def test_volts_taken_for_microvolts() -> None:
-    with pytest.warns(UserWarning, match=r"unit: the array, given as 'uV', .* 2e-05 µV.*V taken for µV"):
+    with pytest.warns(UserWarning, match=r"unit: the array, given as 'uV', moves by 2\.\d+e-05 µV.*V taken for uV"):
         read_eeg(noise() * 1e-6, ch_names=["Fz", "Cz"], unit="uV", sfreq=250)
-    with pytest.warns(UserWarning, match=r"given as 'V', .* 2e\+07 µV.*µV taken for V"):
+    with (
+        pytest.warns(
+            UserWarning, match=r"given as 'V', moves by 2.*e\+07 µV.*1,000,000 times too large.*uV taken for V"
+        ),
+        pytest.raises(SignalError, match="values beyond 10 V, which no EEG amplifier delivers"),
+    ):
         read_eeg(noise(), ch_names=["Fz", "Cz"], unit="V", sfreq=250)
 
 
-def test_file_without_a_unit_is_noticed(write_edf) -> None:
-    with pytest.warns(UserWarning, match=r"a\.edf, whose values MNE gives in V.*header may lack or misstate the unit"):
-        read_eeg(write_edf(noise(2, 500), ["Fz", "Cz"], unit=""))
+@pytest.mark.parametrize("unit", ["", "xyz", "uv"])
+def test_a_file_without_a_unit_is_not_guessed(write_edf, unit: str) -> None:
+    data = noise(2, 500)
+    path = write_edf(data, ["Fz", "Cz"], unit=unit)
+    with pytest.raises(SignalError, match=rf"a\.edf: its header gives Fz, Cz the unit '{unit}'.*read_eeg\(path, unit="):
+        read_eeg(path)
+    np.testing.assert_allclose(read_eeg(path, unit="uV").data, data, atol=0.051)
+    with pytest.raises(SignalError, match="unit: expected one of"):
+        read_eeg(path, unit="µg")
+    with pytest.raises(SignalError, match="unit: 'uV' was given, but the recording's own unit counts"):
+        read_eeg(write_edf(data, ["Fz", "Cz"], name="b.edf"), unit="uV")
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -120,7 +133,7 @@ def test_file_without_a_unit_is_noticed(write_edf) -> None:
         ({"ch_names": ["Fz", "Cz"], "unit": "volt", "sfreq": 250}, "unit: expected one of .*'volt'"),
         ({"ch_names": ["Fz", "Cz"], "unit": "uV", "sfreq": -1}, "sfreq: expected a positive rate.*-1"),
         ({"ch_names": ["Fz", "Cz"], "unit": "uV", "sfreq": float("nan")}, "sfreq: expected a positive rate"),
-        ({"ch_names": ["Fz"], "unit": "uV", "sfreq": 250}, "one name for each of the 2 channels.*got 1.*transpose"),
+        ({"ch_names": ["Fz"], "unit": "uV", "sfreq": 250}, r"one name for each of the 2 channels.*got 1\. Name each"),
         ({"ch_names": ["Fz", "FZ"], "unit": "uV", "sfreq": 250}, "both the electrode Fz"),
         ({"ch_names": ["Fz", "Cx"], "unit": "uV", "sfreq": 250}, "'Cx' is not a name"),
     ],
@@ -134,9 +147,10 @@ def test_array_without_what_it_needs(given: dict, message: str) -> None:
     ("array", "error", "message"),
     [
         (np.zeros(100), ShapeError, r"expected \(channels, time\), got 1 axes of shape \(100,\).*None, :"),
-        (np.zeros((2, 2, 100)), ShapeError, "got 3 axes.*EpochsArray"),
-        (np.zeros((2, 0)), SignalError, "empty: 2 channels, 0 samples"),
-        (np.zeros((0, 100)), SignalError, "empty: 0 channels, 100 samples"),
+        (np.zeros((2, 2, 2, 100)), ShapeError, "got 4 axes"),
+        (np.zeros((2, 0)), SignalError, r"empty, of shape \(2, 0\)"),
+        (np.zeros((0, 2, 100)), SignalError, r"empty, of shape \(0, 2, 100\)"),
+        ([[1.0], [1.0, 2.0]], SignalError, "what was given is no array.*equal rows"),
         (np.zeros((2, 100), dtype=complex), SignalError, "real numbers, got dtype complex128"),
         (np.array([["a", "b"]]), SignalError, "real numbers"),
     ],
@@ -225,7 +239,9 @@ def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(SignalError, match=r"a\.fif: MNE could not read it"):
         read_eeg(tmp_path / "a.fif")
     (tmp_path / "a.xyz").write_bytes(b"1234")
-    with pytest.raises(SignalError, match=r"a\.xyz: MNE could not read it"):
+    with pytest.raises(
+        SignalError, match=r"a\.xyz: no reader of MNE takes files that end in '\.xyz'; it reads .*\.vhdr"
+    ):
         read_eeg(tmp_path / "a.xyz")
     with pytest.raises(SignalError, match="cannot read a dict"):
         read_eeg({})

@@ -53,7 +53,7 @@ def test_volts_and_microvolts_agree() -> None:
     one = Preprocessor(BOTH).eeg(data, **ARRAY)
     other = Preprocessor(BOTH).eeg(data * 1e-6, **{**ARRAY, "unit": "V"})
     torch.testing.assert_close(one, other)
-    with pytest.warns(UserWarning, match="V taken for µV"):
+    with pytest.warns(UserWarning, match="V taken for uV"):
         Preprocessor(BOTH).eeg(data * 1e-6, **ARRAY)
 
 
