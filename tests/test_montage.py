@@ -59,7 +59,7 @@ def test_unknown_name_has_a_suggestion() -> None:
 def test_doubled_channel() -> None:
     with pytest.raises(UnknownNameError, match="'EEG T3' and 'T7' are both the electrode T7"):
         montage.canonical_all(["EEG T3", "Cz", "T7"])
-    with pytest.raises(UnknownNameError, match="preset: 'Cz' does not exist.*one of: deap.*are a list"):
+    with pytest.raises(UnknownNameError, match=r"preset: 'Cz' does not exist.*one of: deap.*are a list"):
         montage.regions("Cz")
 
 

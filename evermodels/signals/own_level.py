@@ -157,8 +157,8 @@ def _is_stretch(baseline: Any) -> bool:
 def _cut(recording: EEGRecording, start: float, stop: float) -> EEGRecording:
     if stop > recording.end + 0.5 / recording.sfreq:
         raise SignalError(
-            f"baseline: {start:g} to {stop:g} s goes past the end of the recording, which is {recording.end:.1f} s long. "
-            "Give seconds that it holds."
+            f"baseline: {start:g} to {stop:g} s goes past the end of the recording, which is {recording.end:.1f} s "
+            "long. Give seconds that it holds."
         )
     if stop - start < SHORTEST:
         raise SignalError(

@@ -232,7 +232,7 @@ def test_events_that_do_not_fit(array: np.ndarray, events: object) -> None:
     "more", [{"segments": ((0, 50), (40, 100))}, {"segments": ((0, 200),)}, {"events": ("a", "b")}]
 )
 def test_segments_that_do_not_fit(more: dict) -> None:
-    with pytest.raises(SignalError, match="segments: expected|events: expected"):
+    with pytest.raises(SignalError, match=r"segments: expected|events: expected"):
         EEGRecording(noise(2, 100), tuple(NAMES), 100.0, **more)
 
 
