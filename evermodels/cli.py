@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
-import io
+import functools
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import evermodels
-from evermodels.core.errors import ConfigError, EvermodelsError
+from evermodels.core.errors import ConfigError, EvermodelsError, did_you_mean
 from evermodels.core.text import one_line, visible
 
 __all__ = ["build_parser", "main"]
@@ -41,12 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         0
     """
     try:
-        args = build_parser().parse_args(argv)
+        args, unknown = build_parser().parse_known_args(argv)
+        if unknown:  # said with the usage of the command, not of the program
+            hint = did_you_mean(unknown[0], args.parser.flags)
+            args.parser.error(f"unrecognized arguments: {' '.join(unknown)}.{hint}")
     except SystemExit as stop:
         return int(stop.code or 0)
     run: Callable[[argparse.Namespace], int] = args.run
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        args.warned = []
+        warnings.showwarning = functools.partial(_show_warning, args.warned)
         try:
             return run(args)
         except KeyboardInterrupt:
@@ -62,23 +65,54 @@ def main(argv: Sequence[str] | None = None) -> int:
             return BAD_INPUT
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    print(f"evermodels: warning: {one_line(' '.join(str(message).split()))}", file=sys.stderr)
+def _show_warning(warned: list[str], message: Warning | str, *_: Any, **__: Any) -> None:
+    text = one_line(" ".join(str(message).split()))
+    warned.append(text)
+    print(f"evermodels: warning: {text}", file=sys.stderr)
+
+
+class _Once(argparse.Action):
+    """Store a value, and refuse a second one: of two files only the last would be read."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        given = namespace.__dict__.setdefault("given", set())
+        if option is not None and self.dest in given:
+            parser.error(f"{option}: given twice. Give it once; several files need a call each.")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        self.flags: list[str] = []
+        super().__init__(**settings, allow_abbrev=False)
+        self.register("action", None, _Once)
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        action = super().add_argument(*names, **settings)
+        self.flags += action.option_strings
+        return action
+
+
+def _terminal() -> bool:
+    """Whether somebody watches: progress bars would only fill a log."""
+    return sys.stderr.isatty()
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="evermodels",
         description="Emotion recognition from EEG with face video: pretrained models, layers, recipes.",
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"evermodels {evermodels.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=f"{text}.", allow_abbrev=False)
-        sub.set_defaults(run=run)
+        sub = commands.add_parser(name, help=text, description=f"{text}.")
+        sub.set_defaults(run=run, parser=sub)
         return sub
 
     sub = command("list", _list, "List the models that exist")
@@ -118,7 +152,23 @@ def build_parser() -> argparse.ArgumentParser:
         help="this person's EEG in all states that the model tells apart, for a model that compares a person with them",
     )
     sub.add_argument("--video", type=Path, metavar="FILE", help="face video, or a folder of pictures")
-    sub.add_argument("--fps", type=float, help="pictures per second of a folder of pictures")
+    sub.add_argument("--fps", type=float, help="pictures per second of a folder of pictures, which has none of its own")
+    sub.add_argument(
+        "--video-start",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="when the first frame was taken, in seconds of the EEG (%(default)s)",
+    )
+    sub.add_argument(
+        "--window-seconds",
+        type=float,
+        metavar="S",
+        help="length of a window of video without EEG (the model's EEG window, or the whole video)",
+    )
+    sub.add_argument(
+        "--whole-picture", action="store_true", help="do not look for a face: the pictures show nothing else"
+    )
     sub.add_argument(
         "--overlap", type=float, default=0.0, help="part of a window that the next one repeats (%(default)s)"
     )
@@ -220,7 +270,10 @@ def _list(args: argparse.Namespace) -> int:
     names = evermodels.list_models(args.pattern, kind=args.kind, modality=args.modality, pretrained=args.pretrained)
     if not names:
         what = "pretrained checkpoint" if args.pretrained else "model"
-        print(f"evermodels: no {what} matches {args.pattern!r}", file=sys.stderr)
+        wider = f"*{args.pattern.strip('*')}*"
+        near = evermodels.list_models(wider, kind=args.kind, modality=args.modality, pretrained=args.pretrained)
+        hint = f"; {wider!r} matches {', '.join(near[:4])}{', …' if len(near) > 4 else ''}" if near else ""
+        print(f"evermodels: no {what} matches {args.pattern!r}{hint}", file=sys.stderr)
         return OK
     if args.pretrained:
         _print_checkpoints(names)
@@ -265,7 +318,7 @@ def _info(args: argparse.Namespace) -> int:
     else:
         model = evermodels.from_pretrained(name)
         head, tail = [("name", name), ("kind", "checkpoint")], []
-    from evermodels.recognizer import describe
+    from evermodels.facts import describe
 
     facts = describe(model)
     if name in registry.MODELS:
@@ -283,8 +336,7 @@ def _print_columns(rows: Sequence[Sequence[str]]) -> None:
 def _print_facts(rows: Sequence[tuple[str, Any]]) -> None:
     width = max(len(key) for key, _ in rows)
     for key, value in rows:
-        lines = [str(v) for v in value] if isinstance(value, list) else [str(value)]
-        for number, line in enumerate(lines):
+        for number, line in enumerate(value if isinstance(value, list) else [value]):
             print(f"{key.replace('_', ' ') if number == 0 else '':<{width}}  {one_line(line)}")
 
 
@@ -293,15 +345,16 @@ def _print_facts(rows: Sequence[tuple[str, Any]]) -> None:
 
 def _demo(args: argparse.Namespace) -> int:
     from evermodels import demo
-    from evermodels.report import check_target
+    from evermodels.core.files import check_target
 
-    demo.run(check_target(args.out, "--out"))
+    demo.run(check_target(args.out, "--out"), progress=_terminal())
     return OK
 
 
 def _predict(args: argparse.Namespace) -> int:
+    from evermodels.core.files import check_target
     from evermodels.recognizer import Recognizer
-    from evermodels.report import check_target, write_report, write_whole
+    from evermodels.report import write_report
 
     if args.eeg is None and args.video is None:
         raise ConfigError("predict: nothing to read. Give --eeg FILE, --video FILE, or both.")
@@ -309,7 +362,8 @@ def _predict(args: argparse.Namespace) -> int:
         if target is not None:
             check_target(target, flag)
     model = evermodels.from_pretrained(args.model, ch_names=args.ch_names)
-    recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size)
+    face = None if args.whole_picture else "spec"
+    recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size, face=face)
     calibration = None
     if args.calibrate:
         calibration = recognizer.preprocessor.calibrate(args.calibrate)
@@ -318,23 +372,25 @@ def _predict(args: argparse.Namespace) -> int:
         args.video,
         overlap=args.overlap,
         fps=args.fps,
-        progress=True,
         baseline=args.baseline,
+        video_start=args.video_start,
+        window_seconds=args.window_seconds,
+        progress=_terminal(),
         calibration=calibration,
     )
     print(result.summary())
+    for note in result.notes:
+        if not any(one_line(note) in said for said in args.warned):
+            print(f"note: {one_line(note)}")
     if "interpolated" in result.facts:
         print(f"interpolated: {result.facts['interpolated']}")
     if args.csv is not None:
-        stream = io.StringIO(newline="")
-        table = result.to_table()
-        writer = csv.DictWriter(stream, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
-        print(f"table: {write_whole(args.csv, stream.getvalue())}")
+        result.to_csv(args.csv)
+        print(f"table: {args.csv}")
     if args.out is not None:
         read = " and ".join(str(p.name) for p in (args.eeg, args.video) if p is not None)
-        print(f"page: {write_report(result, args.out, intro=f'What {result.model} says about {read}.')}")
+        page = write_report(result, args.out, intro=f"What {result.model} says about {read}.")
+        print(f"page: {page}")
     return OK
 
 
@@ -353,7 +409,13 @@ def _finetune(args: argparse.Namespace) -> int:
 
     recipe, run_dir = _recipe(args)
     result = training.finetune(
-        recipe, run_dir, seed=args.seed, row=args.row, data_root=args.data, resume=not args.restart
+        recipe,
+        run_dir,
+        seed=args.seed,
+        row=args.row,
+        data_root=args.data,
+        resume=not args.restart,
+        progress=_terminal(),
     )
     print(training.format_result(result))
     folder = training.run_folder(run_dir, result["row"] or recipe.name, args.seed)
@@ -366,7 +428,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     recipe, _ = _recipe(args)
     result = training.evaluate_checkpoint(
-        args.model, recipe, data_root=args.data, part=args.part, device=args.device, progress=True
+        args.model, recipe, data_root=args.data, part=args.part, device=args.device, progress=_terminal()
     )
     print(f"{args.model} on the {args.part} part of {recipe.name}, {result['samples']} samples")
     rows = [
@@ -383,7 +445,9 @@ def _benchmark(args: argparse.Namespace) -> int:
     from evermodels import training
 
     recipe, run_dir = _recipe(args)
-    table = training.run_rows(recipe, run_dir, seeds=args.seeds, rows=args.rows, data_root=args.data)
+    table = training.run_rows(
+        recipe, run_dir, seeds=args.seeds, rows=args.rows, data_root=args.data, progress=_terminal()
+    )
     print(table["markdown"])
     return OK
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from evermodels import samples
 from evermodels.core.errors import CheckpointError
+from evermodels.core.files import check_target
 from evermodels.core.specs import InputSpec
 from evermodels.datasets import LondonFaces
 from evermodels.datasets.clips import EXPRESSIONS, Expression, face_clip
 from evermodels.recognizer import Recognition, Recognizer
-from evermodels.report import check_target, write_report
+from evermodels.report import write_report
 
 __all__ = ["MODEL", "PARTS", "Part", "face_frames", "run"]
 

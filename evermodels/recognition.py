@@ -1,23 +1,37 @@
-"""What a model said about a recording: probabilities window by window, as a table, as text, as arrays."""
+"""What a model said about a recording: probabilities window by window, as a table, as text, as pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from evermodels.core.errors import ConfigError, ShapeError
+from evermodels.core.factors import JOIN, Factor, check_factors
+from evermodels.core.files import write_whole
 from evermodels.core.specs import InputSpec
+from evermodels.core.text import csv_row, one_line
+from evermodels.result_table import html_table, rows, text_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Recognition", "Top"]
+
+Picture = Literal["probabilities", "attention", "graph", "spectrogram", "frames"]
 
 
 class Top(NamedTuple):
     """The most probable class over all windows.
 
     Args:
-        label: Name of the class.
+        label: Name of the class; where a factor is not known, the values of those that are.
         probability: Its mean probability.
     """
 
@@ -28,6 +42,10 @@ class Top(NamedTuple):
 @dataclass(frozen=True, repr=False)
 class Recognition:
     """What a model said about one recording, window by window; NumPy arrays only, so that it is easy to keep.
+
+    Where the classes are combinations (``factors``) and a modality is absent, the result speaks of the factors that can
+    be known: :attr:`top`, :meth:`to_table`, :meth:`summary` and the page sum over the others. The model's own numbers
+    for all classes stay in ``probabilities``; in such a window they say nothing on the factor that is not known.
 
     Args:
         model: Name of the model.
@@ -50,6 +68,12 @@ class Recognition:
         notes: What this result cannot know, in whole sentences.
         against: What the EEG was compared with: ``"baseline"``, ``"recordings"`` of all states, ``"itself"`` (nothing
             was given), or ``""`` for a model that compares with nothing.
+        factors: What the classes are the product of, where they are combinations.
+        present: Whether each window has a modality, ``(windows,)`` bool by modality; one that is not named was there.
+
+    Raises:
+        ShapeError: If the numbers of windows or classes differ, or a probability is not finite.
+        ConfigError: If the classes are not the product of the factors, or none of these can be known in any window.
     """
 
     model: str
@@ -68,64 +92,248 @@ class Recognition:
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     against: str = ""
+    factors: tuple[Factor, ...] = ()
+    present: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Take the channels of the input spec where none are given."""
+        """Check lengths and values; take the channels of the input spec where none are given."""
         if not self.ch_names and self.input_spec.eeg is not None:
             object.__setattr__(self, "ch_names", self.input_spec.eeg.ch_names)
+        windows, shape = len(self.starts), np.shape(self.probabilities)
+        if not windows or shape != (windows, len(self.classes)):
+            raise ShapeError(
+                f"probabilities: expected ({windows}, {len(self.classes)}) for the starts and classes, at least one of "
+                f"each, got {shape}."
+            )
+        if not np.isfinite(self.probabilities).all():
+            raise ShapeError(
+                "probabilities: expected finite values, got NaN or infinities. No class follows from them."
+            )
+        for kind in ("quality", "present"):
+            for name, values in getattr(self, kind).items():
+                if np.shape(values) != (windows,):
+                    raise ShapeError(f"{kind}[{name!r}]: expected ({windows},), got {np.shape(values)}.")
+        check_factors(self.factors, self.classes)
+        every = np.ones(windows, dtype=bool)
+        named = [*self.input_spec.modalities, *(m for factor in self.factors for m in factor.modalities)]
+        present = {name: np.asarray(self.present.get(name, every), dtype=bool) for name in dict.fromkeys(named)}
+        object.__setattr__(self, "present", {**self.present, **present})
+        if self.factors and not any(known.any() for known in self.known.values()):
+            asked = "; ".join(f"{f.name} from {' or '.join(f.modalities)}" for f in self.factors)
+            raise ConfigError(f"present: with what is there nothing can be known. The model tells {asked}. Give that.")
 
     def __len__(self) -> int:
         """Return the number of windows."""
         return len(self.starts)
 
     def __repr__(self) -> str:
-        return f"Recognition({self.model!r}, {len(self)} windows, top={self.top.label!r} at {self.top.probability:.2f})"
+        top = self.top
+        unknown = "".join(f", {f.name} not known" for f in self.factors if not self.known[f.name].any())
+        return f"Recognition({self.model!r}, {len(self)} windows, top={top.label!r} at {top.probability:.2f}{unknown})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self)
+
+    @property
+    def known(self) -> dict[str, np.ndarray]:
+        """Whether each factor can be known in a window, ``(windows,)`` bool by name."""
+        return {f.name: np.broadcast_to(f.known(self.present), (len(self),)) for f in self.factors}
+
+    @property
+    def marginals(self) -> dict[str, np.ndarray]:
+        """Probability of each factor's values, ``(windows, values)`` by name; NaN in windows where it is not known.
+
+        Example:
+            >>> factors = (Factor("state", ("rest", "work"), ("eeg",)), Factor("face", ("calm", "glad"), ("video",)))
+            >>> classes = ("rest & calm", "rest & glad", "work & calm", "work & glad")
+            >>> joint = np.array([[0.125, 0.125, 0.25, 0.5]])
+            >>> absent = {"video": np.array([False])}
+            >>> result = Recognition("m", np.zeros(1), 5.0, joint, classes, factors=factors, present=absent)
+            >>> result.marginals["state"].tolist(), result.marginals["face"].tolist()
+            ([[0.25, 0.75]], [[nan, nan]])
+            >>> result.top
+            Top(label='work', probability=0.75)
+        """
+        return {
+            f.name: np.where(self.known[f.name][:, None], self._sum_over_others([k]), np.nan)
+            for k, f in enumerate(self.factors)
+        }
+
+    @property
+    def all_known(self) -> np.ndarray:
+        """Whether all that the classes say can be known, ``(windows,)`` bool."""
+        return np.logical_and.reduce([*self.known.values(), np.ones(len(self), dtype=bool)])
+
+    @property
+    def answers(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """What :attr:`top` chooses from: labels, and their probability in each window.
+
+        The classes; where a factor is known nowhere, what the others make together. ``(windows, labels)``, NaN in
+        windows where less is known than elsewhere.
+        """
+        sets = self._known_sets()
+        most = max(sets, key=lambda kept: (len(kept), len(sets[kept])))
+        labels, values = self._answers(most)
+        here = np.zeros((len(self), 1), dtype=bool)
+        here[sets[most]] = True
+        return tuple(labels), np.where(here, values, np.nan)
 
     @property
     def top(self) -> Top:
-        """The class with the largest mean probability, and that mean."""
-        mean = self.probabilities.mean(axis=0)
+        """The class with the largest mean probability, and that mean, over the windows in which most is known."""
+        labels, values = self.answers
+        mean = np.nanmean(values, axis=0)
         best = int(mean.argmax())
-        return Top(self.classes[best], float(mean[best]))
+        return Top(labels[best], float(mean[best]))
+
+    @property
+    def tops(self) -> tuple[str | None, ...]:
+        """The most probable class of each window, of what is known there; ``None`` where nothing is."""
+        tops: list[str | None] = [None] * len(self)
+        for kept, windows in self._known_sets().items():
+            labels, values = self._answers(kept)
+            for window in windows if labels else ():
+                tops[window] = labels[int(values[window].argmax())]
+        return tuple(tops)
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """What was absent, and what is therefore not known, a line each."""
+        lines = []
+        explained = set()
+        for factor in self.factors:
+            missing = ~self.known[factor.name]
+            if missing.any():
+                what = f"{factor.name} ({_either(factor.values)})"
+                where = "" if missing.all() else f" in {missing.sum()} of {len(self)} windows"
+                lines.append(f"{what}: not known{where}, {self._why(factor.modalities, bool(missing.all()))}")
+                explained |= set(factor.modalities)
+        for modality in self.input_spec.modalities:
+            missing = ~self.present[modality]
+            if modality not in explained and missing.any():
+                where = "" if missing.all() else f" in {missing.sum()} of {len(self)} windows"
+                lines.append(f"{modality}: absent{where}, the model answers from the rest")
+        return tuple(lines)
 
     def to_table(self) -> list[dict[str, Any]]:
-        """Return one row per window: ``start``, ``stop`` (seconds), ``top``, and the probability of every class.
+        """Return one row per window, with the same columns in each.
+
+        ``start`` and ``stop`` in seconds; ``top``, the most probable class of what is known; ``p(CLASS)``, the
+        probability of each class; ``FACTOR: VALUE``, the probability of each value of each factor, where the classes
+        are combinations; ``absent``, the modalities that a window lacks, where one does; ``quality: NAME``, how well
+        the window could be read. A cell is ``None`` where the window does not tell; a column of which no window tells
+        is left out.
 
         Example:
-            >>> import numpy as np
             >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "tense"))
             >>> result.to_table()
-            [{'start': 0.0, 'stop': 5.0, 'top': 'tense', 'calm': 0.25, 'tense': 0.75}]
+            [{'start': 0.0, 'stop': 5.0, 'top': 'tense', 'p(calm)': 0.25, 'p(tense)': 0.75}]
         """
-        return [
-            {
-                "start": float(start),
-                "stop": float(start) + self.window_seconds,
-                "top": self.classes[int(row.argmax())],
-                **{name: float(value) for name, value in zip(self.classes, row, strict=True)},
-            }
-            for start, row in zip(self.starts, self.probabilities, strict=True)
-        ]
+        return rows(self)
 
-    def summary(self) -> str:
-        """Return the table as text, one line per window and one for the mean.
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        r"""Return the table as CSV, and write it where a path is given.
+
+        The columns are those of :meth:`to_table`; what is not known is empty. A text that a spreadsheet would take for
+        a formula gets an apostrophe before it.
+
+        Args:
+            path: Where the file goes; it is complete or it is not there.
+
+        Raises:
+            ConfigError: If the file cannot be written.
 
         Example:
-            >>> import numpy as np
+            >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "=1+1"))
+            >>> print(result.to_csv().replace("\r", ""))
+            start,stop,top,p(calm),p(=1+1)
+            0.0,5.0,'=1+1,0.25,0.75
+            <BLANKLINE>
+        """
+        table = [csv_row(row) for row in self.to_table()]
+        stream = io.StringIO(newline="")
+        writer = csv.DictWriter(stream, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+        text = stream.getvalue()
+        if path is not None:
+            write_whole(Path(path), text)
+        return text
+
+    def summary(self) -> str:
+        """Return the table as text, one line per window, one for the mean, and what is not known.
+
+        Of more than eight classes the most probable ones are shown.
+
+        Example:
             >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "tense"))
             >>> print(result.summary())
               seconds  calm  tense
              0.0- 5.0  0.25   0.75  tense
                  mean  0.25   0.75  tense
         """
-        widths = [max(len(name), 4) for name in self.classes]
-        lines = ["  seconds  " + "  ".join(f"{n:>{w}}" for n, w in zip(self.classes, widths, strict=True))]
-        for row in [*self.to_table(), None]:
-            if row is None:
-                label, values, best = "mean", self.probabilities.mean(axis=0), self.top.label
-            else:
-                label = f"{row['start']:.1f}-{row['stop']:4.1f}"
-                values, best = np.array([row[name] for name in self.classes]), row["top"]
-            cells = "  ".join(f"{v:{w}.2f}" for v, w in zip(values, widths, strict=True))
-            lines.append(f"{label:>9}  {cells}  {best}")
-        return "\n".join(lines)
+        return "\n".join([text_table(self), *(one_line(gap) for gap in self.gaps)])
+
+    def plot(self, picture: Picture = "probabilities", /, **settings: Any) -> Figure:
+        """Draw a picture of the result.
+
+        Args:
+            picture: ``"probabilities"`` over time, ``"attention"`` on a head, the ``"graph"`` between regions,
+                the ``"spectrogram"`` or the ``"frames"`` that the model read.
+            **settings: Further arguments of the function of :mod:`evermodels.plots` that draws it.
+
+        Raises:
+            ConfigError: If there is no such picture, or the result holds nothing for it.
+            MissingExtraError: If matplotlib is absent.
+
+        Example:
+            >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "tense"))
+            >>> result.plot().axes[0].get_ylabel()
+            'probability'
+        """
+        from evermodels import plots
+
+        pictures: dict[str, Callable[..., Figure]] = {
+            "probabilities": plots.plot_probabilities,
+            "attention": plots.plot_region_attention,
+            "graph": plots.plot_adjacency,
+            "spectrogram": plots.plot_spectrogram,
+            "frames": plots.plot_frames,
+        }
+        if picture not in pictures:
+            raise ConfigError(f"picture: expected one of {', '.join(map(repr, pictures))}, got {picture!r}.")
+        return pictures[picture](self, **settings)
+
+    def _known_sets(self) -> dict[tuple[int, ...], np.ndarray]:
+        """Return the windows in which the same factors are known, by the factors' numbers."""
+        if not self.factors:
+            return {(): np.arange(len(self))}
+        table = np.stack([self.known[f.name] for f in self.factors], axis=1)
+        sets: dict[tuple[int, ...], list[int]] = {}
+        for window, row in enumerate(table):
+            sets.setdefault(tuple(np.flatnonzero(row).tolist()), []).append(window)
+        return {kept: np.array(windows) for kept, windows in sets.items()}
+
+    def _answers(self, kept: Sequence[int]) -> tuple[list[str], np.ndarray]:
+        """Return the labels that some factors make together, and their probabilities, ``(windows, labels)``."""
+        if not self.factors:
+            return list(self.classes), self.probabilities
+        labels = [""]
+        for k in kept:
+            labels = [JOIN.join(filter(None, (label, value))) for label in labels for value in self.factors[k].values]
+        return labels if kept else [], self._sum_over_others(kept)
+
+    def _sum_over_others(self, kept: Sequence[int]) -> np.ndarray:
+        sizes = [len(f.values) for f in self.factors]
+        others = tuple(1 + k for k in range(len(sizes)) if k not in kept)
+        return self.probabilities.reshape(len(self), *sizes).sum(axis=others).reshape(len(self), -1)
+
+    def _why(self, modalities: Sequence[str], nowhere: bool) -> str:
+        takes = self.input_spec.modalities
+        if takes and not set(modalities) & set(takes):
+            return f"the model takes no {_either(modalities)}"
+        return f"no {_either(modalities)} {'was given' if nowhere else 'there'}"
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(words)

@@ -58,7 +58,11 @@ def test_list_pretrained(capsys):
 
 def test_list_without_a_match_says_so(capsys):
     code, out, err = run(capsys, "list", "nothing*")
-    assert code == 0 and out == "" and "no model matches 'nothing*'" in err
+    assert code == 0 and out == "" and err == "evermodels: no model matches 'nothing*'\n"
+    code, out, err = run(capsys, "list", "ever")
+    assert code == 0 and out == "" and "'*ever*' matches ever_base, ever_paper" in err
+    code, out, err = run(capsys, "list", "quadrant", "--pretrained")
+    assert code == 0 and out == "" and "'*quadrant*' matches ever_tiny.quadrant" in err
 
 
 def test_info(capsys, checkpoint):
@@ -73,11 +77,13 @@ def test_info(capsys, checkpoint):
 def test_predict_writes_table_and_page(capsys, checkpoint, tmp_path):
     table, page = tmp_path / "table.csv", tmp_path / "page.html"
     code, out, err = run(capsys, "predict", "--model", checkpoint, "--eeg", REST, "--csv", table, "--out", page)
-    assert code == 0 and "mean" in out and str(page) in out and "window" in err
+    assert code == 0 and "mean" in out and str(page) in out
+    assert err == ""  # no bar where stderr is no terminal
     with table.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 6 and list(rows[0]) == ["start", "stop", "top", *CLASSES]
-    assert sum(float(rows[0][name]) for name in CLASSES) == pytest.approx(1, abs=1e-5)
+    assert len(rows) == 6 and list(rows[0]) == ["start", "stop", "top", *(f"p({c})" for c in CLASSES), "absent"]
+    assert sum(float(rows[0][f"p({name})"]) for name in CLASSES) == pytest.approx(1, abs=1e-5)
+    assert {row["absent"] for row in rows} == {"video"}
     assert "<h2>Result</h2>" in page.read_text("utf-8")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["page.html", "table.csv"]
 
@@ -141,8 +147,43 @@ def test_predict_reads_a_folder_of_pictures(capsys, checkpoint, tmp_path):
     code, out, err = run(
         capsys, "predict", "--model", checkpoint, "--eeg", REST, "--video", tmp_path, "--fps", 1, "--overlap", 0.5
     )
-    assert code == 0 and len(out.splitlines()) == 5  # head, three windows of 5 s in 10 s, mean
+    assert code == 0 and len(out.splitlines()) == 5 and "absent" not in out  # head, three windows of 5 s in 10 s, mean
     assert "evermodels: warning:" in err and "left out" in err
+
+
+VIDEO = {
+    "a window of another length": (["--window-seconds", 2], 3),
+    "windows that overlap": (["--window-seconds", 2, "--overlap", 0.5], 5),
+}
+
+
+@pytest.mark.parametrize("name", VIDEO)
+def test_predict_from_a_short_video(name, capsys, checkpoint, tmp_path):
+    arguments, windows = VIDEO[name]
+    for second in range(6):
+        shutil.copy(samples.folder("faces") / "129_smiling.jpg", tmp_path / f"{second:02d}.jpg")
+    predict = ("predict", "--model", checkpoint, "--video", tmp_path, "--fps", 1)
+    code, out, _ = run(capsys, *predict, *arguments)
+    lines = out.splitlines()
+    assert code == 0 and lines[1].startswith(" 0.0- 2.0") and len(lines) == windows + 3
+    assert lines[-1] == "eeg: absent, the model answers from the rest"
+
+
+def test_predict_from_whole_pictures_that_begin_later(capsys, checkpoint, tmp_path):
+    from PIL import Image
+
+    for second in range(20):
+        Image.new("RGB", (64, 64), (10 * second, 90, 90)).save(tmp_path / f"{second:02d}.png")
+    predict = ("predict", "--model", checkpoint, "--eeg", REST, "--video", tmp_path, "--fps", 1)
+    code, _, err = run(capsys, *predict)
+    assert code == 2 and "face" in err
+    code, out, _ = run(capsys, *predict, "--whole-picture", "--video-start", 5)
+    assert code == 0 and [line[:9] for line in out.splitlines()[1:-1]] == [
+        " 5.0-10.0",
+        "10.0-15.0",
+        "15.0-20.0",
+        "20.0-25.0",
+    ]
 
 
 def test_demo(capsys, checkpoint, tmp_path):
@@ -278,6 +319,29 @@ def test_bad_flags_show_the_usage(arguments, capsys):
     assert code == 2 and out == "" and err.startswith("usage: evermodels")
 
 
+def test_a_bad_flag_shows_the_usage_of_its_command(capsys):
+    code, _, err = run(capsys, "predict", "--model", "x", "--egg", "a.edf")
+    assert code == 2 and err.startswith("usage: evermodels predict ") and "Did you mean '--eeg'?" in err
+
+
+def test_an_option_that_is_given_twice_is_refused(capsys, checkpoint):
+    code, out, err = run(capsys, "predict", "--model", checkpoint, "--eeg", REST, "--eeg", REST)
+    assert code == 2 and out == "" and "--eeg: given twice" in err
+    # those that collect are not
+    code, _, err = run(capsys, *"finetune --recipe nothing --set a=1 --set b=2".split())
+    assert code == 2 and "given twice" not in err and "'nothing' does not exist" in err
+
+
+def test_foreign_text_cannot_act_on_the_terminal(capsys, monkeypatch):
+    from evermodels import facts
+
+    monkeypatch.setattr(facts, "describe", lambda _: {"scores": "a\x1b]0;title\x07", "not_this": ["b\x1b[2J\nc"]})
+    code, out, _ = run(capsys, "info", "ever_tiny")
+    assert code == 0 and "\x1b" not in out and "\x07" not in out and r"b\u001b[2J c" in out
+    monkeypatch.setattr(em, "list_models", lambda *_, **__: (_ for _ in ()).throw(SignalError("a\x1b[31m")))
+    assert run(capsys, "list") == (2, "", "evermodels: a\\u001b[31m\n")
+
+
 COMMANDS = ["list", "info", "demo", "predict", "finetune", "evaluate", "benchmark", "convert", "push"]
 
 
@@ -383,7 +447,7 @@ def test_a_reader_that_goes_away_is_no_error():
 
 def test_samples_are_small_and_attributed():
     files = [samples.path(name) for name in samples.names()]
-    assert len(files) == 6 and sum(f.stat().st_size for f in files) < 1_500_000
+    assert len(files) == 7 and sum(f.stat().st_size for f in files) < 1_500_000
     readme = (REST.parent / "README.md").read_text("utf-8")
     for name in samples.names():
         assert f"`{name}`" in readme

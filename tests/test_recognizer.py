@@ -154,8 +154,8 @@ def test_a_model_that_compares_a_person_with_all_states():
 def test_table_summary_and_top_by_hand():
     result = Recognition("m", np.array([0.0, 2.0]), 4.0, np.array([[0.9, 0.1], [0.3, 0.7]]), ("calm", "tense"))
     assert result.to_table() == [
-        {"start": 0.0, "stop": 4.0, "top": "calm", "calm": 0.9, "tense": 0.1},
-        {"start": 2.0, "stop": 6.0, "top": "tense", "calm": 0.3, "tense": 0.7},
+        {"start": 0.0, "stop": 4.0, "top": "calm", "p(calm)": 0.9, "p(tense)": 0.1},
+        {"start": 2.0, "stop": 6.0, "top": "tense", "p(calm)": 0.3, "p(tense)": 0.7},
     ]
     assert result.top.label == "calm" and result.top.probability == pytest.approx(0.6)
     assert result.summary().splitlines()[1:] == [

@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import io
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,8 @@ from evermodels import montage
 from evermodels.core.errors import ConfigError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.recognizer import Recognition
-from evermodels.report import LIMITS, MOST_ROWS, check_target, render_report, write_report, write_whole
+from evermodels.report import LIMITS, render_report, write_report
+from evermodels.report_result import MOST_ROWS
 from evermodels.samples import Source
 
 NAMES = montage.preset("muse")
@@ -191,32 +191,6 @@ def test_sources_are_named():
     assert page.headings[-1] == "Whose recordings these are" and "Who et al., 2019. Licence: ODC-By 1.0" in page.text
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
-    target = tmp_path / "page.html"
-    target.write_text("before")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(ConfigError, match="No space left"):
-        write_whole(target, "after")
-    assert target.read_text() == "before" and len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_whole_write_is_readable_by_others(tmp_path):
-    path = write_whole(tmp_path / "page.html", "text\n")
-    assert path.read_text() == "text\n" and path.stat().st_mode & 0o777 == 0o666 & ~_umask()
-
-
-def _umask() -> int:
-    import os
-
-    value = os.umask(0)
-    os.umask(value)
-    return value
-
-
-def test_bad_targets(tmp_path):
-    with pytest.raises(ConfigError, match=r"--out: the folder of .* does not exist"):
-        check_target(tmp_path / "no" / "page.html", "--out")
-    with pytest.raises(ConfigError, match="is a folder"):
-        write_whole(tmp_path, "x")
+def test_a_report_on_nothing():
     with pytest.raises(ConfigError, match="at least one"):
         render_report({})

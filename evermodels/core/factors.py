@@ -11,6 +11,7 @@ from typing import Any
 from evermodels.core import registry
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError
+from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 JOIN = " & "
 """What stands between the values in the name of a class."""
@@ -51,8 +52,8 @@ class Factor(Config):
             )
         for key in ("values", "modalities"):
             words = getattr(self, key)
-            if not words or len(set(words)) != len(words) or not all(words):
-                raise self.refuse(key, "at least one, each once, none empty")
+            if not words or doubled(words) or not all(map(is_label, words)):
+                raise self.refuse(key, f"at least one, each once, each {LABEL_RULE}")
         known = sorted({m for row in registry.MODELS.values() for m in row.modalities})
         if not set(self.modalities) <= set(known):
             raise self.refuse("modalities", f"some of {', '.join(known)}")

@@ -9,19 +9,21 @@ import numpy as np
 
 from evermodels import montage
 from evermodels.core.errors import ShapeError, require
+from evermodels.plots.results import Result, is_result, mean_attention, needed
 from evermodels.plots.style import CLASS_COLOURS, Ink, Theme, bare, canvas, colour_bar, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NEXT_TO_NOTHING = 0.05
+NEXT_TO_NOTHING = 0.05
+"""Below this part of what reaches the logits, regions carry next to nothing, whatever a map of them looks like."""
 
 
 def channel_shares(
     channel_attention: Any,
-    ch_names: Sequence[str],
-    regions: Mapping[str, Sequence[int]],
+    ch_names: Sequence[str] | None = None,
+    regions: Mapping[str, Sequence[int]] | None = None,
     region_weights: Any = None,
     *,
     relative: bool = True,
@@ -45,6 +47,9 @@ def channel_shares(
         >>> channel_shares([0.6, 0.4, 1.0], ["F3", "F4", "Pz"], {"frontal": [0, 1], "parietal": [2]}, [0.5, 0.5])
         (['F3', 'F4', 'Pz'], [1.2, 0.8, 1.0])
     """
+    if is_result(channel_attention):
+        channel_attention, ch_names, regions, region_weights = _of_result(channel_attention, region_weights)
+    ch_names, regions = needed("ch_names", ch_names), needed("regions", regions)
     attention = finite_array("channel_attention", channel_attention, "channels")
     if len(attention) != len(ch_names):
         raise ShapeError(f"channel_attention: expected one per name ({len(ch_names)}), got {len(attention)}.")
@@ -91,9 +96,19 @@ def describe_region_share(region_share: Any) -> str:
             'attention["region_share"]; attention["regions"] is scaled to sum to 1 and says nothing about size.'
         )
     total = float(shares.sum(axis=1).mean())
-    if total < _NEXT_TO_NOTHING:
+    if total < NEXT_TO_NOTHING:
         return f"regions carry {100 * total:.1f} % of what reaches the logits: next to nothing, whatever their colours"
     return f"regions carry {100 * total:.0f} % of what reaches the logits"
+
+
+def _of_result(
+    result: Result, region_weights: Any
+) -> tuple[np.ndarray, Sequence[str], Mapping[str, Sequence[int]], Any]:
+    """Return a result's mean attention, its channels, its regions and their weights."""
+    attention = mean_attention(result, "channels", "eeg")
+    if region_weights is None and "regions" in result.attention:
+        region_weights = mean_attention(result, "regions", "eeg")
+    return attention, result.ch_names, result.regions, region_weights
 
 
 def _span(values: np.ndarray, relative: bool) -> tuple[float, float]:
@@ -106,8 +121,8 @@ def _span(values: np.ndarray, relative: bool) -> tuple[float, float]:
 
 def plot_region_attention(
     channel_attention: Any,
-    ch_names: Sequence[str],
-    regions: Mapping[str, Sequence[int]],
+    ch_names: Sequence[str] | None = None,
+    regions: Mapping[str, Sequence[int]] | None = None,
     *,
     region_weights: Any = None,
     region_share: Any = None,
@@ -122,7 +137,8 @@ def plot_region_attention(
     Source: EVER, §3.2, eq. 10-11: the attention of a channel inside its region, times the region's weight when given.
 
     Args:
-        channel_attention: Attention of each channel, ``(channels,)``; one sum of 1 per region.
+        channel_attention: Attention of each channel, ``(channels,)``; one sum of 1 per region. Or a result: then the
+            mean over its windows with EEG is drawn, with weights and shares of the regions where the model tells them.
         ch_names: Channel names, ``(channels,)``; names without a place on the head are left out.
         regions: Channel indices by region name.
         region_weights: Weight of each region in the order of ``regions``, ``(regions,)``; ``None`` for equal weights.
@@ -142,12 +158,19 @@ def plot_region_attention(
 
     Raises:
         ShapeError: If lengths do not fit, or shares sum to more than 1.
+        ConfigError: If a result has no attention of channels, or no EEG.
 
     Example:
         >>> figure = plot_region_attention([0.6, 0.4], ["Fz", "Pz"], {"frontal": [0], "parietal": [1]})
         >>> figure.axes[0].get_title(loc="left")
         'region attention'
     """
+    if is_result(channel_attention):
+        result = channel_attention
+        channel_attention, ch_names, regions, region_weights = _of_result(result, region_weights)
+        if region_share is None and "region_share" in result.attention:
+            region_share = mean_attention(result, "region_share", "eeg")
+    ch_names, regions = needed("ch_names", ch_names), needed("regions", regions)
     names, shares = channel_shares(channel_attention, ch_names, regions, region_weights, relative=relative)
     weights = None if region_weights is None else finite_array("region_weights", region_weights, "regions")
     shown, heading = _legend(regions, weights, region_share)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evermodels.core.errors import ShapeError
+from evermodels.plots.results import is_result, mean_attention, needed
 from evermodels.plots.style import Theme, canvas, colour_bar, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def plot_adjacency(
     adjacency: Any,
-    names: Sequence[str],
+    names: Sequence[str] | None = None,
     *,
     reach: float | None = None,
     title: str = "graph between modalities and regions",
@@ -29,7 +30,8 @@ def plot_adjacency(
     Source: EVER, §3.2, eq. 12: stage 2 of BIH-GCN, with the nodes z_e, z_v and the brain regions.
 
     Args:
-        adjacency: Weight from each node (column) to each node (row), ``(nodes, nodes)``.
+        adjacency: Weight from each node (column) to each node (row), ``(nodes, nodes)``; or a result, of which the mean
+            over the windows is drawn.
         names: Node names, ``(nodes,)``.
         reach: Value at the ends of the colours, which are even around zero; ``None`` for the largest that occurs.
         title: Title of the picture.
@@ -41,12 +43,17 @@ def plot_adjacency(
 
     Raises:
         ShapeError: If the matrix is not square or has another number of names.
+        ConfigError: If a result holds no such graph.
 
     Example:
         >>> figure = plot_adjacency([[0.5, -0.5], [-0.5, 0.5]], ["z_e", "z_v"])
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['0.50', '−0.50', '−0.50', '0.50']
     """
+    if is_result(adjacency):
+        names = ["EEG z_e", "face z_v", *adjacency.regions] if names is None else names
+        adjacency = mean_attention(adjacency, "adjacency_region")
+    names = needed("names", names)
     matrix = finite_array("adjacency", adjacency, "nodes nodes")
     if matrix.shape[0] != matrix.shape[1] or len(names) != len(matrix):
         raise ShapeError(f"adjacency: expected square with {len(names)} names, got shape {matrix.shape}.")

@@ -10,6 +10,7 @@ import torch
 
 from evermodels import functional
 from evermodels.core.errors import ConfigError, ShapeError
+from evermodels.plots.results import is_result, kept_input, needed
 from evermodels.plots.style import Theme, bare, canvas, colour_bar, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ def stitch(windows: Any, starts: Sequence[float] | np.ndarray, sfreq: float) -> 
 
 def plot_spectrogram(
     eeg: Any,
-    sfreq: float,
+    sfreq: float | None = None,
     *,
     channel: int | None = None,
     ch_names: Sequence[str] | None = None,
     n_fft: int | None = None,
     max_hz: float = 45.0,
-    start: float = 0.0,
+    start: float | None = None,
     limits: tuple[float, float] | None = None,
     title: str | None = None,
     axes: Axes | None = None,
@@ -65,13 +66,13 @@ def plot_spectrogram(
     Source: EVER, §3.1, eq. 2-3; the values are those of :func:`evermodels.functional.log_spectrogram` before resizing.
 
     Args:
-        eeg: EEG in µV, ``(channels, time)``.
+        eeg: EEG in µV, ``(channels, time)``; or a result, of which all windows are drawn on one line.
         sfreq: Sampling rate in Hz.
         channel: Index of the channel to draw; ``None`` for the mean over channels.
         ch_names: Channel names, for the title.
         n_fft: Length of the Fourier window in samples; ``None`` for about one second.
         max_hz: Upper end of the frequency axis in Hz.
-        start: Time of the first sample in seconds.
+        start: Time of the first sample in seconds (default 0, or where the first window of a result begins).
         limits: Values at the two ends of the colours; ``None`` for those that occur below ``max_hz``.
         title: Title of the picture; ``None`` for the channel's name.
         axes: Where to draw; ``None`` makes a figure.
@@ -82,7 +83,7 @@ def plot_spectrogram(
 
     Raises:
         ShapeError: If ``eeg`` is not ``(channels, time)`` or not finite.
-        ConfigError: If ``channel`` does not exist.
+        ConfigError: If ``channel`` does not exist, or a result holds no EEG.
 
     Example:
         >>> import numpy as np
@@ -90,6 +91,13 @@ def plot_spectrogram(
         >>> figure.axes[0].get_xlabel()
         'time (s)'
     """
+    if is_result(eeg):
+        result, spec = eeg, eeg.input_spec.eeg
+        sfreq = sfreq if spec is None else spec.sfreq
+        start = float(result.starts.min()) if start is None else start
+        ch_names = ch_names if ch_names is not None or spec is None else spec.ch_names
+        eeg = stitch(kept_input(result, "eeg"), result.starts, needed("sfreq", sfreq))
+    sfreq, start = float(needed("sfreq", sfreq)), start or 0.0
     signal = finite_array("eeg", eeg, "channels time")
     if channel is not None and not 0 <= channel < len(signal):
         raise ConfigError(f"channel: expected 0..{len(signal) - 1}, got {channel!r}.")
@@ -129,17 +137,18 @@ def plot_frames(
     *,
     columns: int = 8,
     seconds: Sequence[float] | None = None,
-    title: str = "frames used",
+    title: str | None = None,
     axes: Axes | None = None,
     theme: Theme = "light",
 ) -> Figure:
     """Draw the frames of one clip in reading order.
 
     Args:
-        frames: Pictures with values in 0..1 (or 0..255 for whole numbers), ``(frames, 3, height, width)``.
+        frames: Pictures with values in 0..1 (or 0..255 for whole numbers), ``(frames, 3, height, width)``; or a result,
+            of which the frames of the window that the model was surest of are drawn.
         columns: Pictures per row.
         seconds: Time of each frame in seconds, written below it; ``None`` writes the frame's number.
-        title: Title of the picture.
+        title: Title of the picture; ``None`` for ``"frames used"``, or a result's window.
         axes: Where to draw; ``None`` makes a figure.
         theme: ``"light"`` or ``"dark"``.
 
@@ -147,6 +156,7 @@ def plot_frames(
         The figure.
 
     Raises:
+        ConfigError: If a result holds no frames.
         ShapeError: If ``frames`` is not ``(frames, 3, height, width)``, or ``seconds`` has another length.
 
     Example:
@@ -154,6 +164,11 @@ def plot_frames(
         >>> len(plot_frames(np.zeros((4, 3, 8, 8)), columns=2).axes[0].images)
         4
     """
+    if is_result(frames):
+        first = float(frames.starts[frames.shown])
+        title = f"window {first:.1f}\N{EN DASH}{first + frames.window_seconds:.1f} s" if title is None else title
+        frames = kept_input(frames, "video")[0]
+    title = "frames used" if title is None else title
     whole = np.issubdtype(np.asarray(frames).dtype, np.integer)
     pictures = finite_array("frames", frames, "frames colours height width")
     if pictures.shape[1] != 3:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from evermodels.core.errors import ConfigError, ShapeError
+from evermodels.plots.results import Result, is_result, needed
 from evermodels.plots.style import CLASS_COLOURS, Theme, canvas, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def plot_probabilities(
-    starts: Sequence[float] | np.ndarray,
-    probabilities: Any,
-    classes: Sequence[str],
+    starts: Sequence[float] | np.ndarray | Result,
+    probabilities: Any = None,
+    classes: Sequence[str] | None = None,
     *,
-    window_seconds: float,
+    window_seconds: float | None = None,
     kind: Literal["stacked", "lines"] = "stacked",
     legend: bool = True,
     title: str = "probability of each class over time",
@@ -30,7 +31,8 @@ def plot_probabilities(
     """Draw the class probabilities of each window over time.
 
     Args:
-        starts: Start of each window in seconds, ``(windows,)``.
+        starts: Start of each window in seconds, ``(windows,)``; or a result, of which the classes, or the factors that
+            are known, are drawn.
         probabilities: Probabilities, ``(windows, classes)``.
         classes: Class names, ``(classes,)``.
         window_seconds: Length of a window in seconds.
@@ -52,23 +54,27 @@ def plot_probabilities(
         >>> len(figure.axes[0].patches)
         4
     """
-    values = finite_array("probabilities", probabilities, "windows classes")
-    if values.shape != (len(starts), len(classes)):
+    if is_result(starts):
+        window_seconds = starts.window_seconds
+        starts, probabilities, classes = _of_result(starts)
+    times = finite_array("starts", starts, "windows")
+    classes, length = needed("classes", classes), needed("window_seconds", window_seconds)
+    values = finite_array("probabilities", needed("probabilities", probabilities), "windows classes")
+    if values.shape != (len(times), len(classes)):
         raise ShapeError(
-            f"probabilities: expected ({len(starts)}, {len(classes)}) for the starts and classes, got {values.shape}."
+            f"probabilities: expected ({len(times)}, {len(classes)}) for the starts and classes, got {values.shape}."
         )
     if kind not in ("stacked", "lines"):
         raise ConfigError(f"kind: expected 'stacked' or 'lines', got {kind!r}.")
     ink = ink_of(theme)
-    times = np.asarray(starts, dtype=np.float64)
-    step = float(np.diff(times).min()) if len(times) > 1 else window_seconds
-    width = min(step, window_seconds) if step > 0 else window_seconds
+    step = float(np.diff(times).min()) if len(times) > 1 else length
+    width = min(step, length) if step > 0 else length
     with styled(ink):
         figure, axes = canvas(axes, (6.4, 2.7))
         if kind == "stacked":
             below = np.zeros(len(times))
             # With overlap a bar stands around its window's centre, so that neighbours do not hide each other.
-            left = times + (window_seconds - width) / 2
+            left = times + (length - width) / 2
             for k, name in enumerate(classes):
                 axes.bar(
                     left,
@@ -84,8 +90,8 @@ def plot_probabilities(
         else:
             for k, name in enumerate(classes):
                 colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
-                axes.plot(times + window_seconds / 2, values[:, k], color=colour, marker="o", markersize=4, label=name)
-        axes.set_xlim(times.min(), times.max() + window_seconds)
+                axes.plot(times + length / 2, values[:, k], color=colour, marker="o", markersize=4, label=name)
+        axes.set_xlim(times.min(), times.max() + length)
         axes.set_ylim(0.0, 1.0)
         axes.set_xlabel("time (s)")
         axes.set_ylabel("probability")
@@ -95,3 +101,19 @@ def plot_probabilities(
         if legend:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=min(len(classes), 4), handlelength=1.0)
     return figure
+
+
+def _of_result(result: Result) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return starts, probabilities and labels, of many classes the most probable ones and the rest."""
+    labels, values = result.answers
+    values = np.nan_to_num(values)  # a window that does not know stays empty
+    most = len(CLASS_COLOURS)
+    if len(labels) <= most:
+        return result.starts, values, list(labels)
+    kept = np.sort(np.argsort(-values.mean(axis=0))[: most - 1])
+    rest = np.delete(values, kept, axis=1)
+    return (
+        result.starts,
+        np.column_stack([values[:, kept], rest.sum(axis=1)]),
+        [*(labels[k] for k in kept), f"{rest.shape[1]} others"],
+    )

@@ -37,6 +37,8 @@ class Inputs:
         notes: What the inputs cannot show, in whole sentences for people.
         against: What the EEG is compared with: ``"baseline"``, ``"recordings"`` of all states, ``"itself"`` or ``""``.
         events: What each window is a part of, such as the condition of its trial; empty where the recording has none.
+        present: Which windows have a modality, ``(windows,)`` bool by modality, where some windows lack it; the rows of
+            such windows hold anything.
 
     Example:
         >>> inputs = Inputs({"eeg": torch.zeros(3, 2, 200)}, torch.tensor([0.0, 1.0, 2.0]), 2.0)
@@ -52,6 +54,7 @@ class Inputs:
     notes: tuple[str, ...] = field(default=())
     against: Against = ""
     events: tuple[str, ...] = field(default=())
+    present: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.starts.numel())

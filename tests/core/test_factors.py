@@ -32,7 +32,7 @@ def test_known_where_one_of_its_modalities_is_there():
         ({"name": "quality"}, "none of absent, quality"),
         ({"values": ()}, "values: expected at least one"),
         ({"values": ("a", "a")}, "each once"),
-        ({"values": ("a", "")}, "none empty"),
+        ({"values": ("a", "")}, "a name of 1 to 200"),
         ({"values": "ab"}, "expected a list of str"),
         ({"modalities": ()}, "modalities: expected at least one"),
         ({"modalities": ("vidoe",)}, "modalities: expected some of .*eeg.*video"),

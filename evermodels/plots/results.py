@@ -1,0 +1,115 @@
+"""What the pictures take out of a result, so that they can be given the result itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeGuard
+
+import numpy as np
+
+from evermodels.core.errors import ConfigError, ShapeError
+from evermodels.core.specs import InputSpec
+
+
+class Result(Protocol):
+    """What a picture needs of a :class:`~evermodels.recognition.Recognition`."""
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Start of each window in seconds."""
+
+    @property
+    def window_seconds(self) -> float:
+        """Length of a window."""
+
+    @property
+    def attention(self) -> Mapping[str, np.ndarray]:
+        """What the model looked at, first axis the windows."""
+
+    @property
+    def inputs(self) -> Mapping[str, np.ndarray]:
+        """What the model read."""
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What the model asks for."""
+
+    @property
+    def shown(self) -> int:
+        """The window whose frames are kept."""
+
+    @property
+    def ch_names(self) -> tuple[str, ...]:
+        """Channels of the attention."""
+
+    @property
+    def regions(self) -> Mapping[str, Sequence[int]]:
+        """Indices of the channels by region."""
+
+    @property
+    def present(self) -> Mapping[str, np.ndarray]:
+        """Which windows have a modality."""
+
+    @property
+    def answers(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Labels and their probability in each window, ``(windows, labels)``, NaN where they are not known."""
+
+
+def is_result(value: Any) -> TypeGuard[Result]:
+    """Return whether a picture was given a result instead of arrays.
+
+    Args:
+        value: The first argument.
+    """
+    return hasattr(value, "answers") and hasattr(value, "attention")
+
+
+def mean_attention(result: Result, name: str, modality: str | None = None) -> np.ndarray:
+    """Return the mean of an attention over the windows.
+
+    Args:
+        result: The result.
+        name: Its name.
+        modality: What must be there for the attention to speak of the recording; ``None`` if nothing must.
+
+    Raises:
+        ConfigError: If the result has no such attention, or no window has the modality.
+    """
+    if name not in result.attention:
+        there = ", ".join(map(repr, result.attention)) or "none"
+        raise ConfigError(f"result: its model gives no attention {name!r}, only {there}. Draw another picture.")
+    here = np.asarray(result.present.get(modality or "", np.ones(len(result.starts), dtype=bool)))
+    if not here.any():
+        raise ConfigError(f"result: there was no {modality}, so attention {name!r} speaks of no recording.")
+    mean: np.ndarray = result.attention[name][here].mean(axis=0)
+    return mean
+
+
+def kept_input(result: Result, modality: str) -> np.ndarray:
+    """Return what the model read of a modality.
+
+    Args:
+        result: The result.
+        modality: ``"eeg"`` or ``"video"``.
+
+    Raises:
+        ConfigError: If the result holds none.
+    """
+    if modality not in result.inputs:
+        raise ConfigError(f"result: it holds no {modality}: none was given, or none was kept.")
+    return result.inputs[modality]
+
+
+def needed(name: str, value: Any) -> Any:
+    """Return an argument that only a result may leave out.
+
+    Args:
+        name: The argument's name.
+        value: What came.
+
+    Raises:
+        ShapeError: If it is missing.
+    """
+    if value is None:
+        raise ShapeError(f"{name}: it is needed beside arrays. Give it, or the result itself as the only argument.")
+    return value
