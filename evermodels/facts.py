@@ -31,7 +31,7 @@ def describe(model: Any) -> dict[str, Any]:
         '19 channels'
     """
     facts: dict[str, Any] = {
-        "architecture": getattr(model, "architecture", None) or type(model).__name__,
+        "architecture": one_line(getattr(model, "architecture", None) or type(model).__name__),
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
     }
     if getattr(model, "classes", None):

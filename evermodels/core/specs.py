@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evermodels.core.config import Config
+from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 _LONGEST = 10_000_000  # samples of a window; more is a mistake that would ask for all memory
 
@@ -46,8 +47,12 @@ class EEGSpec(Config):
         """Refuse empty or doubled channels and impossible rates."""
         if self.baseline and not self.whiten:
             raise self.refuse("baseline", 'the state of a baseline with whiten=True, else ""')
-        if not self.ch_names or len(set(self.ch_names)) != len(self.ch_names):
+        if self.baseline and not is_label(self.baseline):
+            raise self.refuse("baseline", LABEL_RULE)
+        if not self.ch_names or doubled(self.ch_names):
             raise self.refuse("ch_names", "at least one channel name, each once")
+        if not all(map(is_label, self.ch_names)):
+            raise self.refuse("ch_names", f"for each channel {LABEL_RULE}")
         if self.sfreq <= 0:
             raise self.refuse("sfreq", "a positive rate in Hz")
         if self.window_seconds <= 0:

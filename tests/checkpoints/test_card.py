@@ -8,6 +8,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 import evermodels as em
+from evermodels import cli
 from evermodels.checkpoints.card import CardInfo, check_card, model_card
 from evermodels.checkpoints.config_file import CheckpointConfig, parse_config
 from evermodels.checkpoints.scores import Score, read_scores
@@ -291,3 +292,42 @@ class TestClasses:
     def test_columns_of_the_table_and_formulas_are_names_like_others(self, model, tmp_path):
         folder = model.save_pretrained(tmp_path / "own", classes=["start", "top", '=HYPERLINK("x")'])
         assert em.from_pretrained(folder).classes == ("start", "top", '=HYPERLINK("x")')
+
+
+class TestTerminal:
+    """What a checkpoint says reaches the terminal as characters."""
+
+    def test_info(self, model, tmp_path, capsys):
+        texts = dict.fromkeys(("summary", "licence", "protocol", "recipe"), HOSTILE)
+        lists = {key: [HOSTILE] for key in ("datasets", "not_this", "attribution")}
+        folder = model.save_pretrained(tmp_path / "own\x1b[31m", training={**texts, **lists})
+        assert cli.main(["info", str(folder)]) == 0
+        out = capsys.readouterr().out
+        assert "\x1b" not in out and "\u202e" not in out and "\u2028" not in out and "\\u001b[2J\\u202e" in out
+        keys = [line.split("  ")[0] for line in out.splitlines() if not line.startswith(" ")]
+        expected = ["name", "kind", "architecture", "parameters", "EEG", "summary", "protocol", "recipe", "licence"]
+        assert keys == [*expected, "datasets", "weights", "not this", "attribution"]
+        assert "\x1b" not in str(em.from_pretrained(folder).load_report)
+
+    def test_errors(self, tmp_path, capsys):
+        assert cli.main(["info", str(tmp_path / "own\x1b[31m")]) == 2
+        assert (
+            cli.main(["convert", "a", str(tmp_path / "b\x1b[2J"), "--architecture", "x\x1b[2J", "--licence", "m"]) == 2
+        )
+        err = capsys.readouterr().err
+        assert "\x1b" not in err and "\\u001b[31m" in err
+
+    @pytest.mark.parametrize(
+        "said",
+        [{"licence": 3}, {"summary": [1]}, {"datasets": "x"}, {"scores": {"UAR": "x"}}, {"not_this": 3}],
+        ids=str,
+    )
+    def test_provenance_of_the_wrong_type_is_refused_where_it_is_read(self, model, tmp_path, said):
+        folder = model.save_pretrained(tmp_path / "own")
+        content = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**content, "training": said, "sha256": None}))
+        with pytest.raises(ConfigError, match=f"config.json: training: .*{next(iter(said))}|Score.value"):
+            em.from_pretrained(folder)
+        model.provenance = said
+        with pytest.raises(ConfigError, match=r"CardInfo|Score\.value"):
+            describe(model)

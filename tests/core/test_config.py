@@ -1,5 +1,6 @@
 """Configurations refuse unknown keys, wrong types and impossible values, and say which."""
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -178,6 +179,9 @@ def test_any_json_value_is_taken_or_refused(key, value):
     [
         ({"ch_names": []}, r"EEGSpec.ch_names: expected at least one channel name, each once, got \(\)"),
         ({"ch_names": ["Fz", "Fz"]}, "each once"),
+        ({"ch_names": ["Fz", "C\x1b[2J"]}, "for each channel a name of 1 to 200 visible characters in one line"),
+        ({"ch_names": ["Fz", ""]}, "for each channel a name"),
+        ({"whiten": True, "baseline": "rest\n## Scores"}, "EEGSpec.baseline: expected a name"),
         ({"ch_names": "Fz"}, r"EEGSpec.ch_names: expected a list of str, got 'Fz'"),
         ({"sfreq": 0}, "EEGSpec.sfreq: expected a positive rate in Hz, got 0"),
         ({"window_seconds": -1}, "a positive length in seconds"),
@@ -217,3 +221,22 @@ def test_input_spec_round_trip():
     assert InputSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
     assert spec.modalities == ("eeg", "video")
     assert InputSpec(video=VideoSpec(1, (2, 2))).modalities == ("video",)
+
+
+def test_messages_stay_short_and_show_the_way_out():
+    deep = [1]
+    for _ in range(3000):
+        deep = [deep]
+    huge = ("x" * 10_000_000, ["x" * 100_000] * 50, {"x" * 10_000_000: "y"}, deep, b"x" * 10_000_000)
+    for value, key in itertools.product(huge, ("width", "flag", "pair", "many", "inner", "maybe", "table", "items")):
+        with pytest.raises(ConfigError) as caught:
+            Outer.from_dict({"width": 1, key: value})
+        assert len(str(caught.value)) < 1500, (key, str(caught.value)[:100])
+    with pytest.raises(ConfigError, match="a value of type int that cannot be shown"):
+        Outer(1, name=10**5000)
+    with pytest.raises(ConfigError, match="Allowed: flag"):
+        Outer.from_dict({"width": 1, "w" * 10_000_000: 1})
+    with pytest.raises(ConfigError, match="expected at least 1, got -1"):
+        Outer(1).replace(width=-1)
+    with pytest.raises(ConfigError, match="unknown key 'self'"):
+        Outer(1).replace(self=1)
