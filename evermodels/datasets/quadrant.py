@@ -33,6 +33,18 @@ HALVES = dict(
 VIEW = 0.75
 
 
+class Rest(NamedTuple):
+    """A window of the same person's rest that is mixed into one of arithmetic, so that its effect is weaker.
+
+    Attributes:
+        start: Its first sample.
+        weight: Its part of the power, 0..1.
+    """
+
+    start: int
+    weight: float
+
+
 class Partner(NamedTuple):
     """Who else is blended into a training item; of the same class.
 
@@ -42,6 +54,7 @@ class Partner(NamedTuple):
         face_id: Id of the other person with the face.
         weight: The other's part, 0..1.
         baseline: Part of that person's rest to whiten by, or ``None`` for the data set's own.
+        rest: What weakens that person's arithmetic, or ``None``.
     """
 
     eeg_subject: str
@@ -49,6 +62,7 @@ class Partner(NamedTuple):
     face_id: str
     weight: float
     baseline: Stretch | None = None
+    rest: Rest | None = None
 
 
 class Pair(NamedTuple):
@@ -62,6 +76,7 @@ class Pair(NamedTuple):
         key: Seed of the clip and of the transforms.
         partner: Who else is blended in, or ``None``.
         baseline: Part of the person's rest to whiten by, or ``None`` for the data set's own.
+        rest: What weakens arithmetic, or ``None``.
 
     Example:
         >>> pair = Pair(label=2, eeg_subject="30", start=1000, face_id="140", key=(0, 1))
@@ -76,6 +91,7 @@ class Pair(NamedTuple):
     key: tuple[int, ...]
     partner: Partner | None = None
     baseline: Stretch | None = None
+    rest: Rest | None = None
 
     @property
     def arousal(self) -> int:
@@ -132,6 +148,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         eeg_transform: Called on each training window as ``eeg_transform(window, rng)``, ``(channels, time)`` float32.
         strength: Factor on motion and light of the training clips; evaluation clips have 1.
         blend: How many of the training items are blended from two people.
+        weaken: Largest part of the power of a training window of arithmetic that a window of the same person's rest
+            takes, drawn uniformly from 0: in some people the effect is as weak.
         baselines: Shortest and longest baseline in seconds that training draws, of random length and place, for EEG
             whitened by a baseline; the four matched items share one. ``None``: the data set's own for everybody.
         box_noise: How far the box of a training clip lies off, standard deviation as a part of its side.
@@ -177,6 +195,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         eeg_transform: EEGTransform | None = None,
         strength: float = 1.0,
         blend: float = 0.0,
+        weaken: float = 0.0,
         baselines: tuple[int, int] | None = None,
         box_noise: float = 0.0,
         codec: float = 0.0,
@@ -203,7 +222,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             raise ConfigError(f"blend: expected a probability, got {blend}.")
         if not 0 <= box_noise < 1 or not 0 <= codec <= 1:
             raise ConfigError(f"box_noise, codec: expected a part of 1 and a probability, got {box_noise} and {codec}.")
-        self.strength, self.blend = (strength, blend) if train else (1.0, 0.0)
+        if not 0 <= weaken < 1:
+            raise ConfigError(f"weaken: expected a part of the power in [0, 1), got {weaken}.")
+        self.strength, self.blend, self.weaken = (strength, blend, weaken) if train else (1.0, 0.0, 0.0)
         if baselines is not None and not eegmat.baseline:
             raise ConfigError('baselines: expected None, as the EEG is not whitened by a baseline (baseline="rest").')
         if baselines is not None and not SHORTEST <= baselines[0] <= baselines[1]:
@@ -305,7 +326,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         people, other_people = ([_deal(self.people, count, rng) for _ in STATES] for _ in range(2))
         weights = np.where(rng.random((2, count)) < self.blend, rng.random((2, count)), 0.0)
         places = rng.random((2, len(CLASSES), count))
-        draws = rng.spawn(1)[0].random((2, 2, count))
+        more = rng.spawn(1)[0]
+        draws, mixing = more.random((2, 2, count)), more.random((2, 2, len(CLASSES), count))
 
         def stretch(subject: str, length: float, place: float) -> Stretch | None:
             if self.baselines is None:
@@ -325,6 +347,11 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             chosen = int(place * (before + max(room + 1 - last, 0)))
             return chosen if chosen < before else last + chosen - before
 
+        def rest(subject: str, arousal: int, draw: np.ndarray, baseline: Stretch | None) -> Rest | None:
+            if not (self.weaken and arousal):
+                return None
+            return Rest(start(subject, 0, draw[0], baseline), float(self.weaken * draw[1]))
+
         pairs = []
         for i, (subject, other) in enumerate(zip(subjects, other_subjects, strict=True)):
             own, others = (stretch(who, *draws[k, :, i]) for k, who in enumerate((subject, other)))
@@ -333,11 +360,13 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
                 partner = None
                 if weights[a, i]:
                     place = start(other, a, places[1, label, i], others)
-                    partner = Partner(other, place, other_people[a][i], float(weights[a, i]), others)
+                    weak = rest(other, a, mixing[1, :, label, i], others)
+                    partner = Partner(other, place, other_people[a][i], float(weights[a, i]), others, weak)
                 # The key is without the expression, which must not show in motion, light and timing.
                 key = (self.seed, epoch, 2 * i + a)
                 place = start(subject, a, places[0, label, i], own)
-                pairs.append(Pair(label, subject, place, people[a][i], key, partner, own))
+                weak = rest(subject, a, mixing[0, :, label, i], own)
+                pairs.append(Pair(label, subject, place, people[a][i], key, partner, own, weak))
         return pairs
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -357,18 +386,21 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         }
 
     def _window(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.float32]:
-        state = STATES[pair.arousal]
-        window = self.eegmat.window(pair.eeg_subject, state, pair.start, baseline=pair.baseline).copy()
+        window = self._excerpt(pair, pair.arousal)
         if pair.partner is not None:
-            own, others = np.sqrt([1 - pair.partner.weight, pair.partner.weight]).astype(np.float32)
-            partner = pair.partner
-            other = self.eegmat.window(partner.eeg_subject, state, partner.start, baseline=partner.baseline)
-            window = own * window + others * other
+            window = _mixed(window, self._excerpt(pair.partner, pair.arousal), pair.partner.weight)
         if self.train and self.eeg_transform is not None:
             # A generator of its own: a transform that draws more must not change the clip.
             window = self.eeg_transform(window, rng.spawn(1)[0])
             window = np.ascontiguousarray(window, dtype=np.float32)
         return window
+
+    def _excerpt(self, of: Pair | Partner, arousal: int) -> NDArray[np.float32]:
+        window = self.eegmat.window(of.eeg_subject, STATES[arousal], of.start, baseline=of.baseline)
+        if of.rest is None:
+            return window.copy()
+        rest = self.eegmat.window(of.eeg_subject, STATES[0], of.rest.start, baseline=of.baseline)
+        return _mixed(window, rest, of.rest.weight)
 
     def frames(self, index: int) -> NDArray[np.uint8]:
         """Return one item's clip before normalisation, ``(frames, height, width, 3)`` uint8, RGB.
@@ -410,6 +442,12 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
 
     def _normalised(self, frames: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray((frames * self._factor - self._offset).transpose(0, 3, 1, 2)))
+
+
+def _mixed(window: NDArray[np.float32], other: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+    """Mix two uncorrelated windows so that their power is the weighted mean."""
+    own, others = np.sqrt([1 - weight, weight]).astype(np.float32)
+    return own * window + others * other
 
 
 def _present(wanted: tuple[str, ...], there: tuple[str, ...], what: str) -> tuple[str, ...]:

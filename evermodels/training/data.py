@@ -164,6 +164,7 @@ def quadrant_parts(
             eeg_transform=eeg_transform(settings.augment, eegmat.sfreq),
             strength=settings.augment.clip_strength,
             blend=settings.augment.blend,
+            weaken=settings.augment.weaken,
             # Rows of other EEG have no baseline to vary.
             baselines=settings.augment.baselines if eegmat.baseline else None,
             box_noise=settings.augment.box_noise,

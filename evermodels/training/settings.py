@@ -26,6 +26,7 @@ class Augmentation(Config):
         polarity_flip: Probability that its sign is changed.
         clip_strength: Factor on motion and light of the training clips.
         blend: Probability that a training item is blended from two people of its class.
+        weaken: Largest part of the power of a window of arithmetic that the person's rest takes.
         baselines: Shortest and longest baseline in seconds, drawn with a random place, for EEG that is whitened by a
             baseline; ``None``: the data set's own.
         box_noise: How far the box of a training clip lies off, standard deviation as a part of its side.
@@ -40,6 +41,7 @@ class Augmentation(Config):
     polarity_flip: float = 0.0
     clip_strength: float = 1.0
     blend: float = 0.0
+    weaken: float = 0.0
     baselines: tuple[int, int] | None = None
     box_noise: float = 0.0
     codec: float = 0.0
@@ -49,8 +51,9 @@ class Augmentation(Config):
         for key in ("amplitude_scale", "channel_gain", "gaussian_noise", "band_noise", "clip_strength"):
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")
-        if not 0 <= self.box_noise < 1:
-            raise self.refuse("box_noise", "a part of the box's side in [0, 1)")
+        for key, what in (("box_noise", "the box's side"), ("weaken", "the power")):
+            if not 0 <= getattr(self, key) < 1:
+                raise self.refuse(key, f"a part of {what} in [0, 1)")
         for key in ("time_flip", "polarity_flip", "blend", "codec"):
             if not 0 <= getattr(self, key) <= 1:
                 raise self.refuse(key, "a probability")

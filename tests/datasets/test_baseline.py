@@ -124,3 +124,21 @@ def test_a_rest_that_is_too_short_is_named(folder, by_baseline, faces) -> None:
         pairs(EEGMAT(folder), faces, baselines=(10, 20))
     with pytest.raises(ConfigError, match="baselines: expected at least 10 s, shortest first"):
         pairs(by_baseline, faces, baselines=(30, 20))
+
+
+def test_arithmetic_is_weakened_by_the_persons_own_rest(by_baseline, faces) -> None:
+    data = pairs(by_baseline, faces, baselines=(10, 30), weaken=0.6, blend=0.5, length=200)
+    weights = [pair.rest.weight for pair in data.pairs if pair.arousal]
+    assert len(weights) == 100 and 0 <= min(weights) < 0.05 and 0.55 < max(weights) < 0.6
+    assert all(pair.rest is None for pair in data.pairs if not pair.arousal)
+    assert all((pair.partner.rest is None) == (pair.arousal == 0) for pair in data.pairs if pair.partner)
+    index = next(i for i, pair in enumerate(data.pairs) if pair.arousal and not pair.partner)
+    pair = data.pairs[index]
+    own, rest = (
+        by_baseline.window(pair.eeg_subject, state, start, baseline=pair.baseline).astype(np.float64)
+        for state, start in (("arithmetic", pair.start), ("rest", pair.rest.start))
+    )
+    expected = (1 - pair.rest.weight) ** 0.5 * own + pair.rest.weight**0.5 * rest
+    np.testing.assert_allclose(data[index]["eeg"].numpy(), expected, atol=1e-4)
+    with pytest.raises(ConfigError, match="weaken: expected a part of the power"):
+        pairs(by_baseline, faces, weaken=1.0)
