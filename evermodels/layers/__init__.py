@@ -11,10 +11,19 @@ if TYPE_CHECKING:
     from evermodels.layers.mamba import MambaBlock
     from evermodels.layers.montage_adapter import MontageAdapter
     from evermodels.layers.spectrogram_norm import SpectrogramNorm
+    from evermodels.layers.squared_change import SquaredChange
     from evermodels.layers.stft_spectrogram import STFTSpectrogram
 
 
-__all__ = ["BIHGCN", "BIHGCNOutput", "MambaBlock", "MontageAdapter", "STFTSpectrogram", "SpectrogramNorm"]
+__all__ = [
+    "BIHGCN",
+    "BIHGCNOutput",
+    "MambaBlock",
+    "MontageAdapter",
+    "STFTSpectrogram",
+    "SpectrogramNorm",
+    "SquaredChange",
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -23,6 +32,7 @@ __getattr__, __dir__ = lazy_names(
         "mamba": ("MambaBlock",),
         "montage_adapter": ("MontageAdapter",),
         "spectrogram_norm": ("SpectrogramNorm",),
+        "squared_change": ("SquaredChange",),
         "stft_spectrogram": ("STFTSpectrogram",),
     },
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import collections
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +14,7 @@ from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.core.outputs import EmotionOutput
 from evermodels.functional import class_balanced_weights
-from evermodels.layers import BIHGCN, MontageAdapter, SpectrogramNorm, STFTSpectrogram
+from evermodels.layers import BIHGCN, MontageAdapter, SpectrogramNorm, SquaredChange, STFTSpectrogram
 from evermodels.losses import EmotionLoss
 from evermodels.models._ever_inputs import check_finite, check_inputs, presence_of
 from evermodels.models.ever_config import EVERConfig, Modality
@@ -111,10 +112,14 @@ class EVER(PretrainedModel):
             self.add_module(f"{modality}_encoder", encoder)
             self.add_module(f"{modality}_projection", _projection(width, config.dim))
             self._takes_spectrogram |= encoder.input == "spectrogram"
+        if config.squared_change and not self._takes_spectrogram:
+            raise config.refuse("squared_change", "False, as no encoder of this EVER takes a spectrogram")
         if "eeg" in config.modalities and (graph or self._takes_spectrogram):
             self.spectrogram = STFTSpectrogram(config.window_length, config.hop_length, config.spectrogram_size)
             if config.spectrogram_norm == "channel_frequency":
                 self.spectrogram_norm = SpectrogramNorm(len(config.ch_names), config.spectrogram_size[0])
+            if config.squared_change:
+                self.squared_change = SquaredChange(len(config.ch_names), config.spectrogram_size[0])
         if graph:
             self.fusion = BIHGCN(
                 config.spectrogram_size[0] * config.spectrogram_size[1],
@@ -240,7 +245,8 @@ class EVER(PretrainedModel):
     def fit_statistics(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
         """Take the spectrogram's statistics from training samples; does nothing unless the config asks for them.
 
-        With ``spectrogram_norm="channel_frequency"`` this must be done once before training. The numbers are saved with
+        With ``spectrogram_norm="channel_frequency"`` or ``squared_change`` this must be done once before training. The
+        numbers are saved with
         the weights, so that a loaded model needs no call.
 
         Args:
@@ -249,10 +255,24 @@ class EVER(PretrainedModel):
         Raises:
             ShapeError: If there is no batch, or one does not fit.
         """
-        if hasattr(self, "spectrogram_norm"):
-            device = self.spectrogram_norm.mean.device
+        if hasattr(self, "spectrogram_norm") or hasattr(self, "squared_change"):
+            device = next(self.parameters()).device
+            means: list[Tensor] = []
+
+            def spectrograms() -> Iterator[Tensor]:
+                for batch in batches:
+                    spectrogram = self._scaled(self._adapted(batch["eeg"].to(device)))
+                    if hasattr(self, "squared_change"):
+                        means.append(self.squared_change.means(spectrogram))
+                    yield spectrogram
+
             with torch.no_grad():
-                self.spectrogram_norm.fit(self._scaled(self._adapted(batch["eeg"].to(device))) for batch in batches)
+                if hasattr(self, "spectrogram_norm"):
+                    self.spectrogram_norm.fit(spectrograms())
+                else:
+                    collections.deque(spectrograms(), maxlen=0)
+                if hasattr(self, "squared_change"):
+                    self.squared_change.fit(means)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters by ``"video_encoder"``, ``"eeg_encoder"`` and ``"rest"``, for a learning rate each.
@@ -317,9 +337,10 @@ class EVER(PretrainedModel):
             if modality == "eeg":
                 x = self._adapted(x)
             if modality == "eeg" and hasattr(self, "spectrogram"):
-                spectrogram = self._standardised(x)
+                maps = self._standardised(x)
+                spectrogram = maps[:, : len(self.config.ch_names)]
             encoder = getattr(self, f"{modality}_encoder")
-            z = encoder(spectrogram if encoder.input == "spectrogram" else x.to(self._dtype))
+            z = encoder(maps if encoder.input == "spectrogram" else x.to(self._dtype))
             z = self.drop(getattr(self, f"{modality}_projection")(z))
             embeddings[modality] = z if here is None else torch.where(here[:, None], z, 0)
         return self._fuse(spectrogram, embeddings, self._hide(presence, embeddings))
@@ -355,13 +376,15 @@ class EVER(PretrainedModel):
         return eeg
 
     def _standardised(self, eeg: Tensor) -> Tensor:
+        """Return what the EEG encoder gets; the graph gets the first map of each channel."""
         config: EVERConfig = self.config
         spectrogram = self._scaled(eeg)
-        if hasattr(self, "spectrogram_norm"):
-            spectrogram = self.spectrogram_norm(spectrogram)
+        maps = self.spectrogram_norm(spectrogram) if hasattr(self, "spectrogram_norm") else spectrogram
+        if hasattr(self, "squared_change"):
+            maps = torch.cat([maps, self.squared_change(spectrogram)], dim=1)
         if config.channel_drop_rate > 0:
-            spectrogram = nn.functional.dropout2d(spectrogram, config.channel_drop_rate, self.training)
-        return spectrogram.to(self._dtype)
+            maps = nn.functional.dropout2d(maps, config.channel_drop_rate, self.training)
+        return maps.to(self._dtype)
 
     def _scaled(self, eeg: Tensor) -> Tensor:
         config: EVERConfig = self.config

@@ -41,6 +41,8 @@ class EVERConfig(Config):
         spectrogram_std: Divided by afterwards.
         spectrogram_norm: ``"scalar"`` (only the two numbers above) or ``"channel_frequency"``: afterwards each channel
             and frequency is standardised by its statistics over the training people (:meth:`EVER.fit_statistics`).
+        squared_change: Whether the EEG encoder also gets, as further channels of the spectrogram, how far each rhythm
+            lies from its mean, whichever way (:class:`~evermodels.layers.SquaredChange`).
         channel_drop_rate: Chance per channel, in training, that its standardised spectrogram is set to 0.
         num_frames: Frames per clip.
         img_size: Height and width of a frame.
@@ -97,6 +99,7 @@ class EVERConfig(Config):
     spectrogram_mean: float = 0.0
     spectrogram_std: float = 1.0
     spectrogram_norm: Literal["scalar", "channel_frequency"] = "scalar"
+    squared_change: bool = False
     channel_drop_rate: float = 0.0
     num_frames: int = 32
     img_size: tuple[int, int] = (224, 224)
@@ -211,8 +214,9 @@ class EVERConfig(Config):
         cls = registry.model_class(name)
         kind: str = getattr(cls, "input", "nothing that EVER knows")
         channels = len(self.ch_names)
+        maps = channels * (2 if self.squared_change else 1)
         sizes: dict[str, dict[str, Any]] = {
-            "spectrogram": {"in_chans": channels, "input_size": self.spectrogram_size},
+            "spectrogram": {"in_chans": maps, "input_size": self.spectrogram_size},
             "eeg": {"in_chans": channels, "num_samples": round(self.sfreq * self.window_seconds)},
             "video": {"num_frames": self.num_frames, "img_size": self.img_size},
         }

@@ -45,8 +45,15 @@ PEOPLE = tuple(f"{i:02d}" for i in range(36))
 BLOCKS = tuple(PEOPLE[k : k + 6] for k in range(0, 36, 6))
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 
-_ONE_TOKEN = 'model.config.eeg_config={"patch_size" = [32, 16], "depth" = 2}'
-CANDIDATES: dict[str, tuple[str, ...]] = {}
+_FIVE, _TEN = ((f"optim.epochs={n}", f"optim.restart_epochs={n}", f"selection.every={n}") for n in (5, 10))
+_CHANGE, _PLAIN = ("model.config.squared_change=true",), ("model.config.squared_change=false",)
+CANDIDATES: dict[str, tuple[str, ...]] = {
+    "plain, 5 epochs": (*_PLAIN, *_FIVE, "data.augment.weaken=0.0"),
+    "squared change, 5 epochs": (*_CHANGE, *_FIVE, "data.augment.weaken=0.0"),
+    "squared change, weakened, 5 epochs": (*_CHANGE, *_FIVE, "data.augment.weaken=0.5"),
+    "squared change, weakened, 10 epochs": (*_CHANGE, *_TEN, "data.augment.weaken=0.5"),
+}
+"""What the folds choose from; written after looks at inner folds of the people 00-29 (see the results page)."""
 
 Pair = dict[str, EEGRecording]
 Way = Callable[[Pair, str], Whitening | None]
