@@ -43,20 +43,28 @@ def test_the_rows_are_those_of_tables_3_and_4():
     assert (config["naive_align"]["fusion"], config["naive_align"]["alignment"]) == ("naive", "correlation")
     assert config["bih_gcn"].get("fusion", "bih_gcn") == "bih_gcn" and config["bih_gcn"]["alignment"] == "none"
     assert config["ever"]["alignment"] == "correlation"
-    assert {row.name for row in recipe.rows if not row.table} == {"eeg_raw", "ever_raw"}
+    assert {row.name for row in recipe.rows if not row.table} == {
+        "eeg_recordings",
+        "ever_recordings",
+        "eeg_raw",
+        "ever_raw",
+    }
     assert config["ever_no_both"]["local_mask"] is False and config["ever_no_both"]["region_edges"] is False
 
 
-def test_the_rows_without_calibration_differ_in_nothing_else():
+@pytest.mark.parametrize(
+    ("kind", "differs"), [("recordings", {"baseline": ""}), ("raw", {"baseline": "", "whiten": False})]
+)
+def test_the_rows_without_a_baseline_differ_in_nothing_else(kind, differs):
     recipe = load_recipe("ever_tiny_quadrant")
     for name in ("eeg", "ever"):
-        plain, raw = (recipe.for_row(row).to_dict() for row in (name, f"{name}_raw"))
-        assert plain["model"]["config"].pop("whiten") is True and raw["model"]["config"].pop("whiten") is False
-        for whole in (plain, raw):
+        plain, other = (recipe.for_row(row).to_dict() for row in (name, f"{name}_{kind}"))
+        assert plain["model"]["config"]["baseline"] == "rest" and plain["model"]["config"]["whiten"] is True
+        plain["model"]["config"] |= differs
+        for whole in (plain, other):
             whole.pop("rows")
-        assert plain == raw
-    init = recipe.row("ever_raw").init_from
-    assert init == {"eeg": "eeg_raw", "video": "video"}
+        assert plain == other
+    assert recipe.row(f"ever_{kind}").init_from == {"eeg": f"eeg_{kind}", "video": "video"}
 
 
 @pytest.mark.parametrize(
