@@ -1,7 +1,9 @@
 """Mutated configs, tables and weights: each is accepted or refused by one of our errors, and never anything else."""
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,13 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load
 
-from evermodels.checkpoints.card import model_card
+from evermodels.checkpoints.card import NOT_THIS, check_card, model_card
 from evermodels.checkpoints.config_file import class_of, parse_config, parse_json
 from evermodels.checkpoints.load import _empty
 from evermodels.checkpoints.read import read_tensors
 from evermodels.checkpoints.table import TABLE_PATH, load_table
 from evermodels.core import registry
 from evermodels.core.errors import CheckpointError, ConfigError
+from evermodels.core.text import one_line, visible
+from evermodels.facts import describe
 from tests.checkpoints.content_cases import at, leaves, put, smallest
 from tests.checkpoints.local_cases import parts
 
@@ -39,6 +43,11 @@ EDGES = [
     "",
     "\0",
     "../x",
+    "a\n\n## Scores\n",
+    "---\nlicense: mit\n---\n",
+    "\x1b[2J\u202e\u2028",
+    "```",
+    "<script>",
     [],
     {},
 ]
@@ -47,6 +56,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
+SCORES = {"UAR": [{"value": 0.5, "low": 0.4, "high": 0.6, "people": "6 test people", "transductive": True}], "F1": 0.5}
+SECTIONS = ("Use", "Inputs", "Classes", "Scores", "Training", NOT_THIS, "Attribution", "Configuration")
 TABLE = json.loads(TABLE_PATH.read_text())
 
 
@@ -61,7 +72,7 @@ def _valid(architecture):
         "config": config.to_dict(),
         "input_spec": spec,
         "classes": None,
-        "training": {"recipe": "r", "datasets": ["d"], "scores": {"UAR": {"value": 0.5, "low": 0.4, "high": 0.6}}},
+        "training": {"recipe": "r", "datasets": ["d"], "scores": SCORES, "not_this": ["x"], "free": "y"},
         "files": {"model.safetensors": {"size": 1, "sha256": "0" * 64}},
     }
 
@@ -101,12 +112,19 @@ def test_a_mutated_config_is_a_model_or_an_error(content):
         parsed = parse_config(json.dumps(content).encode(), "config.json")
         model = _empty(class_of(parsed.architecture, "config.json"), parsed, Path("config.json"))
         card = model_card(parsed, name="x")
+        facts = describe(SimpleNamespace(parameters=list, provenance=parsed.training, input_spec=parsed.input_spec))
     except (ConfigError, CheckpointError):
         return
     assert all(tensor.is_meta for tensor in model.state_dict().values())
     again = parse_config(json.dumps(parsed.to_dict()).encode(), "again")
     assert again == parsed
-    assert card.startswith("---\n")
+    check_card(card, "card")
+    assert visible(card) == card and card.startswith("---\n") and card.count("\n---\n") == 1
+    names = re.findall(r"^## (.*)", card.partition("\n---\n")[2], re.MULTILINE)
+    assert names == [name for name in SECTIONS if name in names] and card.count("\n```") == 4
+    assert all(
+        one_line(text) == text for value in facts.values() for text in ([value] if isinstance(value, str) else value)
+    )
 
 
 @SLOW

@@ -1,3 +1,3 @@
-"""The fuzzer is a program: the test run does not import it, since its engine is not among the test requirements."""
+"""Fuzzers are programs: the test run does not import them, since their engine is not among the test requirements."""
 
-collect_ignore = ["fuzz_config.py"]
+collect_ignore_glob = ["fuzz_*.py"]

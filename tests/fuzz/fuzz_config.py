@@ -11,22 +11,36 @@ import collections
 import copy
 import json
 import os
+import re
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import atheris
 
 with atheris.instrument_imports(include=["evermodels"]):
-    from evermodels.checkpoints.card import CardInfo, model_card
+    from evermodels.checkpoints.card import NOT_THIS, CardInfo, check_card, model_card
     from evermodels.checkpoints.config_file import class_of, parse_config, parse_json
     from evermodels.checkpoints.table import TABLE_PATH, parse_table
     from evermodels.core import registry
     from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError
     from evermodels.core.specs import InputSpec
+    from evermodels.core.text import one_line, visible
+    from evermodels.facts import describe
 
 COUNTS: collections.Counter[str] = collections.Counter()
 EDGES = (0, 1, -1, 10**9, 2**63, 10**30, 1e300, 5e-324, -0.0, True, None, "", "\0", "../x", "/x", "C:\\x", [], {}, [[]])
+HOSTILE = (
+    *("a\n\n## Scores\n", "---\nlicense: mit\n---\n", "\x1b[2J", "\u202e", "\u2028# x"),
+    *("```\n", "<b>", "| a |", "# ", "1. "),
+)
+SECTIONS = ("Use", "Inputs", "Classes", "Scores", "Training", NOT_THIS, "Attribution", "Configuration")
+SCORES = {
+    "UAR": [{"value": 0.5, "low": 0.4, "high": 0.6, "people": "6 test people", "transductive": True}, 0.4],
+    "accuracy": {"value": 0.5, "where": "a minute of rest"},
+    "F1": 0.5,
+}
 
 
 def documents() -> list[tuple[str, dict[str, Any]]]:
@@ -35,14 +49,17 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     for name in ("audio_mamba_nano", "videomae_nano", "ever_tiny"):
         config = registry.model_class(name).presets[name]
         spec = config.input_spec().to_dict() if name == "ever_tiny" else None
-        training = {"licence": "mit", "datasets": ["d"], "scores": {"UAR": {"value": 0.5, "low": 0.4, "high": 0.6}}}
+        training = {"licence": "mit", "datasets": ["d"], "scores": SCORES, "validation": {"uar": 0.5, "n": [1, 2]}}
+        training |= {"summary": "s", "protocol": "p", "not_this": ["x"], "attribution": ["y"], "command": "c"}
         files = {"model.safetensors": {"size": 1, "sha256": "0" * 64}}
         content = {"format_version": 1, "architecture": name, "config": config.to_dict(), "input_spec": spec}
-        found.append(("config", {**content, "training": training, "files": files, "dtype": "float32"}))
+        classes = [f"class {k}" for k in range(config.num_classes)]
+        content |= {"classes": classes, "training": training, "files": files, "dtype": "float32"}
+        found.append(("config", content))
         if spec is not None:
             found.append(("spec", spec))
     found.append(("table", json.loads(TABLE_PATH.read_text(encoding="utf-8"))))
-    found.append(("card", {"title": "t", "licence": "mit", "tags": ["a"], "scores": {"UAR": 0.5}, "not_this": ["x"]}))
+    found.append(("card", {"title": "t", "licence": "mit", "tags": ["a"], "scores": SCORES, "not_this": ["x"]}))
     return found
 
 
@@ -67,7 +84,7 @@ def mutate(content: dict[str, Any], data: atheris.FuzzedDataProvider) -> dict[st
         parent: Any = content
         for key in path:
             parent = parent[key]
-        action = data.ConsumeIntInRange(0, 7)
+        action = data.ConsumeIntInRange(0, 8)
         if action == 0 and isinstance(parent, dict):
             del parent[last]
         elif action == 1 and isinstance(parent, dict):
@@ -84,11 +101,45 @@ def mutate(content: dict[str, Any], data: atheris.FuzzedDataProvider) -> dict[st
             for key in other:
                 value = value[key]
             parent[last] = copy.deepcopy(value)
+        elif action == 7:
+            text = HOSTILE[data.ConsumeIntInRange(0, len(HOSTILE) - 1)]
+            if isinstance(parent, dict) and data.ConsumeBool():
+                parent[text] = parent.pop(last)
+            else:
+                parent[last] = f"{parent[last]}{text}" if isinstance(parent[last], str) else text
         elif action == 6:
             parent[last] = [parent[last]] * data.ConsumeIntInRange(0, 3)
         else:
             parent[last] = copy.deepcopy(EDGES[data.ConsumeIntInRange(0, len(EDGES) - 1)])
     return content
+
+
+def check_text(text: str) -> None:
+    """Make sure that a card has our sections and our metadata, and that nothing in it is hidden."""
+    check_card(text, "card")
+    text.encode("utf-8")
+    assert visible(text) == text
+    lines = text.split("\n")
+    end = lines.index("---", 1)
+    assert lines[0] == "---" and not any(re.match(r"---|===|[ ]{0,3}<|[ ]{0,3}>", line) for line in lines[end + 1 :])
+    names = [line[3:] for line in lines[end:] if line.startswith("## ")]
+    assert names == [name for name in SECTIONS if name in names]
+    assert sum(line.startswith("# ") for line in lines[end:]) == 1
+    assert sum(line.lstrip().startswith(("```", "~~~")) for line in lines) == 4
+
+
+def check_facts(content: Any) -> None:
+    """Make sure that what is known about a checkpoint is text of one line."""
+    model = types.SimpleNamespace(
+        architecture=content.architecture,
+        parameters=list,
+        classes=content.classes,
+        input_spec=content.input_spec,
+        provenance=content.training,
+    )
+    for value in describe(model).values():
+        for text in value if isinstance(value, list) else [value]:
+            assert one_line(text) == text.strip(), text
 
 
 def run(kind: str, data: bytes) -> None:
@@ -102,7 +153,8 @@ def run(kind: str, data: bytes) -> None:
             return
         assert cls.config_class.from_dict(json.loads(json.dumps(config.to_dict()))) == config
         assert parse_config(json.dumps(content.to_dict()).encode(), "again") == content
-        model_card(content, name="x").encode("utf-8")
+        check_text(model_card(content, name="x"))
+        check_facts(content)
     elif kind == "table":
         table = parse_table(data, "table.json")
         again = {"format_version": 1, "entries": {name: entry.to_dict() for name, entry in table.items()}}
@@ -112,7 +164,7 @@ def run(kind: str, data: bytes) -> None:
         assert InputSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
         assert spec.eeg is None or spec.eeg.num_samples >= 1
     else:
-        model_card(CONFIG, CardInfo.from_dict(parse_json(data, "card"), where="card"), name="x").encode("utf-8")
+        check_text(model_card(CONFIG, CardInfo.from_dict(parse_json(data, "card"), where="card"), name="x"))
 
 
 def one(raw: bytes) -> None:
