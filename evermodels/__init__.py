@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         models,
         montage,
         plots,
+        samples,
         signals,
         training,
     )
@@ -50,6 +51,7 @@ __all__ = [
     "models",
     "montage",
     "plots",
+    "samples",
     "signals",
     "training",
 ]
@@ -67,6 +69,7 @@ __getattr__, __dir__ = lazy_names(
         "models",
         "montage",
         "plots",
+        "samples",
         "signals",
         "training",
     ),

@@ -199,6 +199,13 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
     finetune.add_argument("--restart", action="store_true", help="begin anew, and remove what this run had written")
     evaluate.add_argument("--model", required=True, metavar="NAME", help="checkpoint (arch.tag) or checkpoint folder")
     evaluate.add_argument("--part", choices=("validation", "test"), default="test", help="whose data (%(default)s)")
+    evaluate.add_argument(
+        "--ch-names",
+        type=_channels,
+        metavar="A,B,...",
+        help="channels of the recordings to read where the model's are not all there, or a montage such as eegmat: the "
+        "missing ones are interpolated",
+    )
     evaluate.add_argument("--device", help="where to run, such as cpu or cuda:0")
     benchmark.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="0,1,2", help="seeds (0,1,2)")
     benchmark.add_argument("--rows", type=_names, metavar="A,B", help="rows, and what they start from (all)")
@@ -428,7 +435,13 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     recipe, _ = _recipe(args)
     result = training.evaluate_checkpoint(
-        args.model, recipe, data_root=args.data, part=args.part, device=args.device, progress=_terminal()
+        args.model,
+        recipe,
+        data_root=args.data,
+        part=args.part,
+        ch_names=args.ch_names,
+        device=args.device,
+        progress=_terminal(),
     )
     print(f"{args.model} on the {args.part} part of {recipe.name}, {result['samples']} samples")
     rows = [

@@ -70,6 +70,7 @@ class Recognition:
             was given), or ``""`` for a model that compares with nothing.
         factors: What the classes are the product of, where they are combinations.
         present: Whether each window has a modality, ``(windows,)`` bool by modality; one that is not named was there.
+        events: What each window is a part of, such as the condition of its trial; empty where the recording has none.
 
     Raises:
         ShapeError: If the numbers of windows or classes differ, or a probability is not finite.
@@ -94,6 +95,7 @@ class Recognition:
     against: str = ""
     factors: tuple[Factor, ...] = ()
     present: Mapping[str, np.ndarray] = field(default_factory=dict)
+    events: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check lengths and values; take the channels of the input spec where none are given."""
@@ -113,6 +115,8 @@ class Recognition:
             for name, values in getattr(self, kind).items():
                 if np.shape(values) != (windows,):
                     raise ShapeError(f"{kind}[{name!r}]: expected ({windows},), got {np.shape(values)}.")
+        if len(self.events) not in (0, windows):
+            raise ShapeError(f"events: expected one for each of {windows} windows or none, got {len(self.events)}.")
         check_factors(self.factors, self.classes)
         every = np.ones(windows, dtype=bool)
         named = [*self.input_spec.modalities, *(m for factor in self.factors for m in factor.modalities)]
@@ -218,11 +222,11 @@ class Recognition:
     def to_table(self) -> list[dict[str, Any]]:
         """Return one row per window, with the same columns in each.
 
-        ``start`` and ``stop`` in seconds; ``top``, the most probable class of what is known; ``p(CLASS)``, the
-        probability of each class; ``FACTOR: VALUE``, the probability of each value of each factor, where the classes
-        are combinations; ``absent``, the modalities that a window lacks, where one does; ``quality: NAME``, how well
-        the window could be read. A cell is ``None`` where the window does not tell; a column of which no window tells
-        is left out.
+        ``start`` and ``stop`` in seconds; ``event``, where the recording has events; ``top``, the most probable class
+        of what is known; ``p(CLASS)``, the probability of each class; ``FACTOR: VALUE``, the probability of each value
+        of each factor, where the classes are combinations; ``absent``, the modalities that a window lacks, where one
+        does; ``quality: NAME``, how well the window could be read. A cell is ``None`` where the window does not tell; a
+        column of which no window tells is left out.
 
         Example:
             >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "tense"))

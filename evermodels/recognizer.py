@@ -199,6 +199,7 @@ class Recognizer:
             against=prepared.against,
             factors=factors,
             present=present,
+            events=prepared.events,
         )
 
     def _measured(self, against: str) -> tuple[str, ...]:

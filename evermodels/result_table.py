@@ -105,7 +105,10 @@ def rows(result: Recognition) -> list[dict[str, Any]]:
     anything_absent = any(missing.any() for missing in lacking.values())
     table = []
     for k, (start, top) in enumerate(zip(result.starts, result.tops, strict=True)):
-        row: dict[str, Any] = {"start": float(start), "stop": float(start) + result.window_seconds, "top": top}
+        row: dict[str, Any] = {"start": float(start), "stop": float(start) + result.window_seconds}
+        if result.events:
+            row["event"] = result.events[k]
+        row["top"] = top
         row |= {column.key: None if math.isnan(column.values[k]) else float(column.values[k]) for column in columns}
         if anything_absent:
             row["absent"] = " ".join(name for name, missing in lacking.items() if missing[k])

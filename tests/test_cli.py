@@ -429,6 +429,23 @@ def test_evaluate_prints_intervals(capsys, monkeypatch, checkpoint):
     assert code == 0 and "0.500 [0.400, 0.600]" in out and "0.550 ± 0.100 (2 people)" in out
 
 
+def test_evaluate_a_model_of_another_montage(capsys, monkeypatch, checkpoint):
+    from evermodels.signals.eeg import MissingChannelsError
+    from evermodels.training import evaluation
+
+    seen = []
+
+    def make_parts(recipe, spec, **_):
+        seen.append(spec.eeg.ch_names)
+        raise MissingChannelsError("ch_names: the recording has no AF3.", ["Fz", "Cz"])
+
+    monkeypatch.setattr(evaluation, "make_parts", make_parts)
+    evaluate = ("evaluate", "--recipe", "ever_tiny_quadrant", "--model", checkpoint)
+    code, _, err = run(capsys, *evaluate, "--ch-names", "epoc")
+    assert code == 2 and "no AF3" in err and "ch_names=['Fz', 'Cz']" in err and "--ch-names" in err
+    assert seen == [em.montage.preset("epoc")]
+
+
 def test_entry_point():
     script = Path(sys.executable).with_name("evermodels")
     command = [str(script)] if script.is_file() else [sys.executable, "-c", "import evermodels.cli as c; c.main()"]

@@ -139,6 +139,12 @@ def test_an_absent_modality_is_said_where_the_classes_are_no_combinations():
     assert plain.to_table()[0]["absent"] == "video"
 
 
+def test_events_of_trials():
+    trials = result(events=("calm", "=joy"))
+    assert [list(row)[:4] for row in trials.to_table()] == [["start", "stop", "event", "top"]] * 2
+    assert "0.0,5.0,calm,rest & smiling," in trials.to_csv() and "5.0,10.0,'=joy," in trials.to_csv()
+
+
 def test_classes_named_like_columns():
     names = ("start", "stop", "top", "mean", "absent", "p(start)", "quality: faces")
     joint = np.random.default_rng(0).dirichlet(np.ones(7), 3)
@@ -165,6 +171,7 @@ def test_what_is_not_finite_has_no_top(bad):
         ({"joint": JOINT[:, :3]}, r"expected \(2, 4\)"),
         ({"joint": np.zeros((0, 4))}, "at least one of each"),
         ({"quality": {"face_share": np.ones(3)}}, r"quality\['face_share'\]: expected \(2,\)"),
+        ({"events": ("calm",)}, "events: expected one for each of 2 windows"),
         ({"present": {"video": np.ones(1, bool)}}, r"present\['video'\]: expected \(2,\)"),
     ],
 )

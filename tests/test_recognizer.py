@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import evermodels as em
 from evermodels import samples
-from evermodels.core.errors import ConfigError, ShapeError, SignalError
+from evermodels.core.errors import CheckpointError, ConfigError, ShapeError, SignalError
+from evermodels.core.factors import Factor
 from evermodels.recognizer import Recognition, Recognizer, describe
 from evermodels.signals import Preprocessor
 
@@ -149,6 +152,95 @@ def test_a_model_that_compares_a_person_with_all_states():
     calibrated.adapt_montage(em.montage.preset("eegmat")[:12])
     adapted = Recognizer(calibrated).predict(REST, calibration=files)
     np.testing.assert_array_equal(adapted.inputs["eeg"], both.inputs["eeg"][:, :12])
+
+
+FACTORS = (Factor("state", ("rest", "arithmetic"), ("eeg",)), Factor("expression", ("neutral", "smiling"), ("video",)))
+
+
+@pytest.fixture
+def quadrant(model):
+    combined = em.create_model("ever_tiny")
+    combined.load_state_dict(model.state_dict())
+    combined.classes, combined.factors = CLASSES, FACTORS
+    return combined.eval()
+
+
+def test_a_model_of_combinations_answers_for_the_half_that_it_can_know(quadrant, frames):
+    pictures, fps = frames
+    recognizer = Recognizer(quadrant, face=None)
+    eeg, video, both = (
+        recognizer.predict(REST),
+        recognizer.predict(video=pictures, fps=fps),
+        recognizer.predict(REST, pictures, fps=fps),
+    )
+    assert eeg.top.label in FACTORS[0].values and "expression (neutral or smiling): not known" in eeg.summary()
+    assert video.top.label in FACTORS[1].values and "state (rest or arithmetic): not known" in video.summary()
+    assert both.top.label in CLASSES and both.gaps == () and both.factors == FACTORS
+    np.testing.assert_allclose(eeg.marginals["state"][:, 1], eeg.probabilities[:, 2:].sum(1), atol=1e-6)
+    assert eeg.present["eeg"].all() and not eeg.present["video"].any()
+
+
+def test_the_bundled_checkpoint_declares_its_halves():
+    model = em.from_pretrained("ever_tiny.quadrant")
+    assert model.factors == FACTORS and model.classes == CLASSES
+
+
+def test_windows_without_video_reach_the_model_as_absent(quadrant, frames, monkeypatch):
+    pictures, fps = frames
+    whole = Preprocessor(quadrant.input_spec, face=None)(REST, pictures, fps=fps)
+    here = torch.tensor([True, True, False, True, False, False])
+    tensors = {**whole.tensors, "video": torch.where(here.view(-1, 1, 1, 1, 1), whole.tensors["video"], torch.nan)}
+    recognizer = Recognizer(quadrant, batch_size=4, face=None)
+    monkeypatch.setattr(
+        recognizer, "preprocessor", lambda *_, **__: replace(whole, tensors=tensors, present={"video": here})
+    )
+    mixed = recognizer.predict(REST, pictures)
+    alone = Recognizer(quadrant).predict(REST)
+    np.testing.assert_allclose(mixed.probabilities[[2, 4, 5]], alone.probabilities[[2, 4, 5]], atol=1e-5)
+    assert mixed.present["video"].tolist() == here.tolist() and here[mixed.shown]
+    assert [top in CLASSES for top in mixed.tops] == here.tolist()
+    assert mixed.gaps == ("expression (neutral or smiling): not known in 3 of 6 windows, no video there",)
+
+
+def test_an_encoder_with_a_head():
+    torch.manual_seed(0)
+    encoder = em.create_model("videomae_nano", num_classes=3)
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    found = Recognizer(encoder, face=None, batch_size=2).predict(video=pictures, fps=10, window_seconds=1.0)
+    clips = Preprocessor(encoder.input_spec, face=None)(video=pictures, fps=10, window_seconds=1.0).tensors["video"]
+    with torch.no_grad():
+        np.testing.assert_allclose(found.probabilities, encoder.eval()(clips).softmax(1), atol=1e-5)
+    assert len(found) == 4 and found.classes == ("class 0", "class 1", "class 2") and found.attention == {}
+    with pytest.raises(ConfigError, match=r"videomae_nano has no classes .*\.reset_classifier"):
+        Recognizer(em.create_model("videomae_nano"))
+    spectrogram = em.create_model("audio_mamba_nano", num_classes=2)
+    spectrogram.input_spec = em.create_model("ever_tiny").input_spec
+    with pytest.raises(ConfigError, match="AudioMamba takes spectrogram, which is not made of recordings"):
+        Recognizer(spectrogram)
+
+
+def test_weights_that_overflow_give_no_answer(model):
+    broken = em.create_model("ever_tiny")
+    broken.load_state_dict(model.state_dict())
+    weight = next(broken.fusion.region_gcn.parameters())
+    with torch.no_grad():
+        weight.fill_(3e38)
+    with pytest.raises(CheckpointError, match=r"the window at 0 s and 5 more its numbers are not finite.*too large"):
+        Recognizer(broken).predict(REST)
+    with torch.no_grad():
+        weight.fill_(torch.nan)
+    with pytest.raises(CheckpointError, match=r"weights fusion\.region_gcn\.\w+ are not finite"):
+        Recognizer(broken).predict(REST)
+
+
+def test_values_that_overflow_are_named(model):
+    eeg = np.random.default_rng(0).normal(0, 10, (19, 2500)).astype(np.float32)
+    prepared = Preprocessor(model.input_spec)(eeg, ch_names=em.montage.preset("eegmat"), unit="uV", sfreq=250.0)
+    prepared.tensors["eeg"][1, 2, 100] = 1e30
+    recognizer = Recognizer(model)
+    recognizer.preprocessor = lambda *_, **__: prepared
+    with pytest.raises(SignalError, match=r"eeg: in the window at 5 s .* values up to 1e\+30 in channel F3"):
+        recognizer.predict(eeg)
 
 
 def test_table_summary_and_top_by_hand():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from evermodels.core.errors import ConfigError, require
+from evermodels.core.errors import ConfigError, DataError, require
+from evermodels.signals.eeg import MissingChannelsError
 from evermodels.training.data import make_parts
 from evermodels.training.metrics import Predictions, summarize
 from evermodels.training.recipe import Recipe
@@ -134,6 +135,7 @@ def evaluate_checkpoint(
     *,
     data_root: str | os.PathLike[str] | None = None,
     part: str = "test",
+    ch_names: Sequence[str] | None = None,
     device: str | torch.device | None = None,
     batch_size: int = 64,
     progress: bool = False,
@@ -145,6 +147,8 @@ def evaluate_checkpoint(
         recipe: Names the data, the people and the pairing; its model settings are not used.
         data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
         part: ``"validation"`` or ``"test"`` (or ``"train"``: people that it was trained on).
+        ch_names: Channels of the recordings to read where they do not have all of the model's: its missing ones are
+            interpolated, as :func:`evermodels.from_pretrained` does it.
         device: Where to run it (default: CPU).
         batch_size: Samples at once.
         progress: Whether to show a bar.
@@ -156,6 +160,7 @@ def evaluate_checkpoint(
     Raises:
         CheckpointError: If the checkpoint cannot be loaded.
         ConfigError: If it has other classes than the data, or there is no such part.
+        DataError: If the data are not there, or lack channels of the model.
 
     Example:
         >>> from evermodels.training import load_recipe
@@ -167,12 +172,19 @@ def evaluate_checkpoint(
     from evermodels.checkpoints.load import from_pretrained
     from evermodels.training.bootstrap import METRICS, interval
 
-    model: Any = from_pretrained(name_or_dir, device=device)
+    model: Any = from_pretrained(name_or_dir, ch_names=ch_names, device=device)
     if model.input_spec is None:
         raise ConfigError(
             f"model: {os.fspath(name_or_dir)!r} has no input spec. Give a whole system, such as ever_tiny."
         )
-    parts = make_parts(recipe, model.input_spec, seed=0, data_root=data_root)
+    try:
+        parts = make_parts(recipe, model.input_spec, seed=0, data_root=data_root)
+    except MissingChannelsError as error:
+        raise DataError(
+            f"{error} Say which of these channels to read, and the model's missing ones are interpolated: "
+            f"ch_names={list(error.present)} or fewer; on the command line --ch-names, with names or a montage such as "
+            "eegmat."
+        ) from error
     if model.config.num_classes != len(parts.classes):
         raise ConfigError(
             f"model: {os.fspath(name_or_dir)!r} has {model.config.num_classes} classes, the recipe's data "
