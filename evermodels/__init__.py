@@ -88,15 +88,37 @@ def list_models(
         pretrained: Whether to list checkpoints (``arch.tag``) instead of architectures.
 
     Returns:
-        The names in alphabetical order.
+        The names in alphabetical order; where there is none, a warning names what is close.
 
     Raises:
+        ConfigError: If ``pattern`` is no text.
         UnknownNameError: If ``kind`` or ``modality`` does not exist.
 
     Example:
         >>> list_models("ever_*", modality="eeg")
         ['ever_base', 'ever_paper', 'ever_small', 'ever_tiny']
     """
+    from evermodels.core.errors import ConfigError, did_you_mean, quoted
+
+    if not isinstance(pattern, str):
+        raise ConfigError(f"pattern: expected a text such as 'ever*', got {quoted(pattern)}.")
+    names = _matching(pattern, kind, modality, pretrained)
+    if not names:
+        import warnings
+
+        wider = f"*{pattern.lower()}*"
+        found = _matching(wider, kind, modality, pretrained)
+        all_names = _matching("*", kind, modality, pretrained)
+        hint = f" list_models({wider!r}) finds {', '.join(found)}." if found else did_you_mean(pattern, all_names)
+        what = "checkpoint" if pretrained else "model"
+        warnings.warn(
+            f"list_models: no {what} matches {quoted(pattern)}, which stands for the whole name.{hint}",
+            stacklevel=2,
+        )
+    return names
+
+
+def _matching(pattern: str, kind: str | None, modality: str | None, pretrained: bool) -> list[str]:
     from evermodels.core import registry
 
     if not pretrained:

@@ -12,6 +12,8 @@ import torch
 
 from evermodels import montage
 from evermodels.checkpoints import hub
+from evermodels.checkpoints.agreement import check_agreement
+from evermodels.checkpoints.arguments import check_arguments, find_device, find_dtype
 from evermodels.checkpoints.config_file import (
     CONFIG_NAME,
     DTYPES,
@@ -22,13 +24,23 @@ from evermodels.checkpoints.config_file import (
 )
 from evermodels.checkpoints.opened import WHAT_BELONGS_THERE
 from evermodels.checkpoints.read import PICKLES, assign, read_bytes, read_tensors, refuse_pickle
-from evermodels.checkpoints.table import BUNDLED, TableEntry, load_table, what_exists
+from evermodels.checkpoints.table import BUNDLED, TableEntry, load_table, no_weights, what_exists
 from evermodels.checkpoints.verify import BlobName, FileDigest
-from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError, EvermodelsError, did_you_mean
-from evermodels.core.specs import InputSpec
+from evermodels.core import registry
+from evermodels.core.errors import (
+    CheckpointError,
+    ChecksumError,
+    ConfigError,
+    EvermodelsError,
+    boundary,
+    did_you_mean,
+    quoted,
+)
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.base import PretrainedModel
+
+_WAY_OUT = "Get the checkpoint again from where it came; if it was written by this version, please report it."
 
 
 @dataclass(frozen=True)
@@ -96,31 +108,35 @@ def from_pretrained(
 
     ``expected_class`` is the class that the checkpoint must hold; ``EVER.from_pretrained`` sets it.
     """
-    if dtype is not None and not dtype.is_floating_point:
-        raise ConfigError(f"dtype: expected a floating-point type such as torch.float32, got {dtype}.")
-    source = locate(
-        name_or_dir_or_repo,
-        revision=revision,
-        cache_dir=cache_dir,
-        token=token,
-        local_files_only=local_files_only,
-    )
+    where: dict[str, Any] = {
+        "revision": revision,
+        "cache_dir": cache_dir,
+        "token": token,
+        "local_files_only": local_files_only,
+    }
+    check_arguments(name_or_dir_or_repo, num_classes=num_classes, ch_names=ch_names, **where)
+    dtype, device = find_dtype(dtype), find_device(device)
+    with boundary(CheckpointError, f"{quoted(name_or_dir_or_repo)}: it cannot be loaded", _WAY_OUT):
+        model, saved_dtype = _load_from(locate(name_or_dir_or_repo, **where), expected_class)
+        if ch_names is not None:
+            _adapt_channels(model, ch_names)
+        if num_classes is not None:
+            _renew_head(model, num_classes)
+        model.eval()
+        dtype = dtype or saved_dtype
+        # What was made here, a head or a table, has the default type.
+        if device is None and {saved_dtype, dtype} == {torch.get_default_dtype()}:
+            return model
+        return model.to(device=device, dtype=dtype)
+
+
+def _load_from(source: Source, expected_class: type[PretrainedModel] | None) -> tuple[PretrainedModel, torch.dtype]:
     try:
-        model, saved_dtype = _load(source, expected_class)
+        return _load(source, expected_class)
     except ChecksumError as error:
         if not source.cached:
             raise
         raise ChecksumError(f"{error} {hub.forget(source.folder)}") from error
-    if ch_names is not None:
-        _adapt_channels(model, ch_names)
-    if num_classes is not None:
-        _renew_head(model, num_classes)
-    model.eval()
-    dtype = dtype or saved_dtype
-    # What was made here, a head or a table, has the default type.
-    if device is None and {saved_dtype, dtype} == {torch.get_default_dtype()}:
-        return model
-    return model.to(device=device, dtype=dtype)
 
 
 def locate(
@@ -152,6 +168,8 @@ def locate(
     if isinstance(name_or_dir_or_repo, str) and hub.is_repo_id(text):
         found = hub.fetch(text, revision=revision, **arguments)
         return Source(f"{text}@{found.commit}", found.folder, found.blobs, "the Hub", "", cached=True)
+    if text in registry.MODELS:
+        raise CheckpointError(no_weights(text))
     raise CheckpointError(
         f"{text}: neither a pretrained name, nor a folder, nor a Hub repository 'organisation/name'."
         f"{did_you_mean(text, table)} {what_exists()}"
@@ -210,7 +228,7 @@ def _load(source: Source, expected_class: type[PretrainedModel] | None) -> tuple
     if content.architecture != cls.__name__:
         model.architecture = content.architecture
     if content.input_spec is not None:
-        _check_agreement(content.input_spec, model.input_spec, config_path)
+        check_agreement(content.input_spec, model.input_spec, model.config, str(config_path))
         model.input_spec = content.input_spec
     model.classes, model.factors = content.classes, content.factors
     model.provenance = content.training
@@ -233,21 +251,7 @@ def _empty(cls: Any, content: CheckpointConfig, path: Path) -> PretrainedModel:
         ) from error
 
 
-def _check_agreement(given: InputSpec, own: InputSpec | None, path: Path) -> None:
-    """Refuse an input spec that would prepare recordings for other channels or sizes than the model's."""
-    for modality, keys in (("eeg", ("ch_names", "sfreq")), ("video", ("num_frames", "size"))):
-        theirs, ours = getattr(given, modality), getattr(own, modality, None)
-        for key in keys if theirs is not None and ours is not None else ():
-            if getattr(theirs, key) != getattr(ours, key):
-                raise ConfigError(
-                    f"{path}: input_spec.{modality}.{key}: {getattr(theirs, key)!r} contradicts config, from which "
-                    f"follows {getattr(ours, key)!r}. Use the config.json that was written together with the weights."
-                )
-
-
 def _adapt_channels(model: PretrainedModel, ch_names: Sequence[str]) -> None:
-    if isinstance(ch_names, str):
-        raise ConfigError(f"ch_names: expected a list of names, got the text {ch_names!r}.")
     spec = model.input_spec.eeg if model.input_spec is not None else None
     if spec is None or montage.canonical_all(ch_names) != montage.canonical_all(spec.ch_names):
         model.adapt_montage(ch_names)

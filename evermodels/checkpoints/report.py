@@ -117,9 +117,9 @@ def table_lines(kinds: Mapping[str, Mapping[str, str]]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadReport:
-    """What became of each tensor of a checkpoint and of the model; prints as a table.
+    """What became of each tensor of a checkpoint and of the model; prints as a table, and is shown as its first line.
 
     Args:
         source: Name or folder that was loaded.
@@ -147,6 +147,10 @@ class LoadReport:
     verified: str | None = None
     interpolated: Mapping[str, str] = field(default_factory=dict)
     reordered: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        first = str(self).partition("\n")[0]
+        return f"<{type(self).__name__} of {first}; print() shows the table>"
 
     def __str__(self) -> str:
         kinds = {

@@ -166,3 +166,17 @@ def what_exists() -> str:
     """Return a sentence that lists the checkpoints of the table."""
     names = pretrained_names()
     return f"Pretrained weights exist for: {', '.join(names)}." if names else "No pretrained weights exist yet."
+
+
+def no_weights(architecture: str) -> str:
+    """Return a sentence on an architecture's name where a checkpoint's is expected, with those that it has.
+
+    Args:
+        architecture: A name of the model table.
+    """
+    names = pretrained_names(architecture)
+    has = f"its checkpoints are: {', '.join(names)}" if names else f"it has no checkpoint. {what_exists()}".rstrip(".")
+    return (
+        f"{architecture}: an architecture, which has no weights of its own; {has}. With random weights it is built by "
+        f"evermodels.create_model({architecture!r})."
+    )

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from evermodels.checkpoints.agreement import check_agreement
 from evermodels.checkpoints.card import CardInfo, model_card
 from evermodels.checkpoints.config_file import (
     CARD_NAME,
@@ -130,6 +131,10 @@ def save_pretrained(
         content["factors"] = [f.to_dict() if isinstance(f, Factor) else f for f in factors]
     # The same reader that will load it checks it now, before anything is written.
     checked = parse_config(dump_json(content, "training"), "save_pretrained")
+    if checked.input_spec is not None:
+        with torch.device("meta"):
+            own = type(model)(model.config).input_spec
+        check_agreement(checked.input_spec, own, model.config, "save_pretrained")
     text = card if isinstance(card, str) else model_card(checked, _card_info(card), name=folder.name)
     try:
         readable = text.encode("utf-8")

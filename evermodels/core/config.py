@@ -107,6 +107,30 @@ def _plain(value: Any) -> Any:
     return value
 
 
+MOST_CLASSES = 100_000
+"""Classes of a head; more is a mistake that would ask for all memory."""
+
+
+def check_num_classes(value: Any, where: str = "num_classes") -> None:
+    """Refuse what cannot be a number of classes, before memory is asked for.
+
+    Args:
+        value: What was given.
+        where: A name for the message.
+
+    Raises:
+        ConfigError: If it is no whole number from 0 (the embedding) to :data:`MOST_CLASSES`.
+
+    Example:
+        >>> check_num_classes(10**12)
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ConfigError: num_classes: expected 0 (the embedding) to 100,000, got 1000000000000.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_CLASSES:
+        raise ConfigError(f"{where}: expected 0 (the embedding) to {MOST_CLASSES:,}, got {quoted(value)}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Base of every configuration.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evermodels.core.config import check_num_classes
 from evermodels.core.errors import ConfigError, ShapeError, check_axes, did_you_mean
 from evermodels.core.outputs import EmotionOutput
 from evermodels.functional._graph import cosines, node_shares, normalized, pooled
@@ -193,9 +194,10 @@ class BIHGCN(nn.Module):
         in_chans: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value, low in (("in_features", in_features, 1), ("dim", dim, 1), ("num_classes", num_classes, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ConfigError(f"{name}: expected an integer of at least {low}, got {value!r}.")
+        for name, value in (("in_features", in_features), ("dim", dim)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}.")
+        check_num_classes(num_classes)
         if len(self_loops) != 2:
             raise ConfigError(f"self_loops: expected (stage 1, stage 2), got {self_loops!r}.")
         if isinstance(global_layers, bool) or global_layers not in (1, 2):
@@ -292,8 +294,7 @@ class BIHGCN(nn.Module):
         Raises:
             ConfigError: If it is negative.
         """
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 0:
-            raise ConfigError(f"num_classes: expected an integer of at least 0, got {num_classes!r}.")
+        check_num_classes(num_classes)
         self.num_classes = num_classes
         new: nn.Module = GraphConvolution(self.dim, num_classes) if num_classes else Propagation()
         self.region_gcn = new.to(device=self.proj.weight.device, dtype=self.proj.weight.dtype)

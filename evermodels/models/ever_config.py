@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from evermodels import montage
 from evermodels.core import registry
-from evermodels.core.config import Config
+from evermodels.core.config import Config, check_num_classes
 from evermodels.core.errors import ConfigError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 
@@ -132,8 +132,7 @@ class EVERConfig(Config):
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise self.refuse("modalities", '"eeg", "video" or both, each once')
         object.__setattr__(self, "modalities", tuple(m for m in ("eeg", "video") if m in self.modalities))
-        if self.num_classes < 0:
-            raise self.refuse("num_classes", "0 (embedding) or more")
+        check_num_classes(self.num_classes, "EVERConfig.num_classes")
         if self.dim < 1:
             raise self.refuse("dim", "at least 1")
         if self.spectrogram_std <= 0:

@@ -14,10 +14,17 @@ import evermodels as em
 from evermodels.checkpoints.read import not_finite, read_tensors
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ConfigError
-from tests.checkpoints import cache_cases, content_cases, local_cases, race_cases, save_cases
+from tests.checkpoints import argument_cases, cache_cases, content_cases, local_cases, race_cases, save_cases
 from tests.checkpoints.local_cases import list_in_table, parts, prepare, rewrite, use_table, world
 
-CASES = [*local_cases.CASES, *cache_cases.CASES, *race_cases.CASES, *content_cases.CASES, *save_cases.CASES]
+CASES = [
+    *local_cases.CASES,
+    *cache_cases.CASES,
+    *argument_cases.CASES,
+    *race_cases.CASES,
+    *content_cases.CASES,
+    *save_cases.CASES,
+]
 
 
 @pytest.fixture(scope="module")

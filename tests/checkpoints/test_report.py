@@ -35,6 +35,15 @@ def test_table_groups_by_reason():
     ]
 
 
+def test_shown_as_one_line():
+    report = LoadReport("x", tuple(f"layers.{i}.weight" for i in range(1000)), {"h": "new"}, {"old": "gone"})
+    assert repr(report) == (
+        "<LoadReport of x: 1000 tensors loaded, 1 re-initialised, 1 dropped (sha256 not declared); print() shows the "
+        "table>"
+    )
+    assert len(str(report).splitlines()) == 4
+
+
 def test_channels_of_another_headset():
     class Adapter:
         src_ch_names, dst_ch_names, interpolated = ("Cz", "Fz", "Oz"), ("Fz", "Pz", "Oz"), {"Pz": "from Cz +0.9"}

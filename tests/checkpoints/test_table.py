@@ -159,6 +159,21 @@ def test_bundle_command(saved, monkeypatch, capsys, place):
     assert "- Not a toy." in (place["bundled"] / "tiny_test.own" / "README.md").read_text(encoding="utf-8")
 
 
+def test_an_empty_list_says_what_is_close(recwarn):
+    for pattern, pretrained, hint in (
+        ("ever", False, r"no model matches 'ever', .*list_models\('\*ever\*'\) finds ever_base, ever_paper, ever"),
+        ("EVER", False, r"no model matches 'EVER', .*list_models\('\*ever\*'\) finds ever_base"),
+        ("ever", True, r"no checkpoint matches 'ever', .*finds ever_tiny.quadrant"),
+        ("audio_mamba_tinny", False, r"no model matches .* Did you mean 'audio_mamba_tiny'"),
+        ("zzz", False, r"no model matches 'zzz', which stands for the whole name\.$"),
+    ):
+        with pytest.warns(UserWarning, match=hint):
+            assert em.list_models(pattern, pretrained=pretrained) == []
+    assert em.list_models("ever*") and not recwarn.list
+    with pytest.raises(ConfigError, match="pattern: expected a text"):
+        em.list_models(5)
+
+
 FILES = {name: {"size": 1, "sha256": "0" * 64} for name in ("config.json", "model.safetensors", "README.md")}
 ROW = {**GIVEN, "bundled": True, "files": FILES}
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from evermodels.backbones.eeg.audio_mamba_foreign import FORMATS
 from evermodels.checkpoints.base import PretrainedModel
-from evermodels.core.config import Config
+from evermodels.core.config import Config, check_num_classes
 from evermodels.core.errors import check_axes
 from evermodels.layers.mamba import MambaBlock
 
@@ -76,8 +76,7 @@ class AudioMambaConfig(Config):
                 raise self.refuse(key, "at least 1")
         if self.depth > 1000:
             raise self.refuse("depth", "at most 1000 blocks")
-        if self.num_classes < 0:
-            raise self.refuse("num_classes", "0 (the embedding) or a number of classes")
+        check_num_classes(self.num_classes, "AudioMambaConfig.num_classes")
         for key in ("input_size", "patch_size", "stride"):
             if getattr(self, key) is not None and min(getattr(self, key)) < 1:
                 raise self.refuse(key, "two numbers of at least 1")

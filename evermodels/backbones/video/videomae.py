@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from evermodels.backbones.video.videomae_foreign import FORMATS
 from evermodels.checkpoints.base import PretrainedModel
-from evermodels.core.config import Config
+from evermodels.core.config import Config, check_num_classes
 from evermodels.core.errors import ShapeError, check_axes
 from evermodels.core.specs import InputSpec, VideoSpec
 
@@ -82,8 +82,7 @@ class VideoMAEConfig(Config):
                 raise self.refuse(key, "at least 1")
         if self.depth > 1000:
             raise self.refuse("depth", "at most 1000 blocks")
-        if self.num_classes < 0:
-            raise self.refuse("num_classes", "0 (embedding) or more")
+        check_num_classes(self.num_classes, "VideoMAEConfig.num_classes")
         self._check_clip()
         if self.embed_dim % self.num_heads:
             raise self.refuse("embed_dim", f"a multiple of num_heads ({self.num_heads})")
