@@ -27,7 +27,12 @@ class EvermodelsError(Exception):
     """
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(visible(shorten(a, LONGEST_MESSAGE)) if isinstance(a, str) else a for a in args))
+        super().__init__(*(_message(a) if isinstance(a, str) else a for a in args))
+
+
+def _message(text: str) -> str:
+    # Shortened before, since it may be huge, and after, since an escape is longer than what it stands for.
+    return shorten(visible(shorten(text, LONGEST_MESSAGE)), LONGEST_MESSAGE)
 
 
 class ShapeError(EvermodelsError, ValueError):

@@ -22,7 +22,7 @@ _JOINERS = "\u200c\u200d"  # part of how Persian, Indic scripts and emoji are wr
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 _MARKUP = re.compile(r"[\\`*\[\]<|~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
-_PARAGRAPH_MARKUP = re.compile(r"<|\|")
+_PARAGRAPH_MARKUP = re.compile(r"<|\||!(?=\[)")  # a picture would be fetched from elsewhere
 _BLOCK_START = re.compile(r"(?:[#>+=|-]|\*(?=\s|\*\s*\*)|_(?=\s*_\s*_)|~~~|```|\[(?=[^\]]*\]:))")
 _LIST_START = re.compile(r"(\d+)([.)])(?=\s|$)")
 
@@ -68,7 +68,7 @@ def markdown_name(value: object) -> str:
 
 
 def markdown_text(value: object) -> str:
-    r"""Return free text as one paragraph, cell or list entry of Markdown: inline markup stays, blocks and HTML do not.
+    r"""Return free text as one paragraph or cell of Markdown: inline markup stays, blocks, pictures and HTML do not.
 
     Args:
         value: The text, or what becomes one by ``str``.

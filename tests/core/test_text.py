@@ -93,6 +93,7 @@ def test_any_text(text):
         ("a | b", r"a \| b", r"a \| b"),
         ("&lt;b&gt;", r"\&lt;b\&gt;", "&lt;b&gt;"),
         ("---", r"\---", r"\---"),
+        ("![x](http://a/b.png)", r"!\[x\](http://a/b.png)", r"\![x](http://a/b.png)"),
     ],
 )
 def test_markdown(text, name, paragraph):
@@ -123,3 +124,5 @@ def test_messages_do_not_act_on_a_terminal():
             raise KeyError("x")
     assert str(caught.value) == "a.edf\\u001b[2J: it cannot be read (KeyError: 'x'). Copy\\u202e it."
     assert str(ConfigError("two\nlines")) == "two\nlines"
+    huge = str(ConfigError("\x1b" * 10**7 + "way out"))
+    assert len(huge) < 5000 and huge.endswith("way out")
