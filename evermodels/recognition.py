@@ -336,7 +336,8 @@ class Recognition:
         takes = self.input_spec.modalities
         if takes and not set(modalities) & set(takes):
             return f"the model takes no {_either(modalities)}"
-        return f"no {_either(modalities)} {'was given' if nowhere else 'there'}"
+        given = not nowhere or any(modality in self.inputs for modality in modalities)
+        return f"no usable {_either(modalities)} there" if given else f"no {_either(modalities)} was given"
 
 
 def _either(words: Sequence[str]) -> str:

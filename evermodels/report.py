@@ -113,7 +113,7 @@ def _results(parts: Mapping[str, Recognition], truth: Mapping[str, str]) -> str:
     )
     return (
         "<section><h2>Result</h2><p class='soft'>Mean probability over the windows, then each window.</p>"
-        f"{grid(tiles)}{legend(next(iter(parts.values())))}"
+        f"{grid(tiles)}{legend(parts)}"
         f"{figures('Probability of each class over time', timelines(parts))}{tables}</section>"
     )
 

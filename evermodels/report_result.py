@@ -46,17 +46,24 @@ def cautions(parts: Mapping[str, Recognition]) -> str:
     return f"<section class='not'><h2>Before you read on</h2><ul>{items}</ul></section>"
 
 
-def legend(result: Recognition) -> str:
-    """Return the colours of the labels.
+def legend(parts: Mapping[str, Recognition]) -> str:
+    """Return the colours of the labels, once where all parts have the same.
 
     Args:
-        result: The result; all parts of a page share its classes.
+        parts: The results by heading.
     """
-    labels, _ = result.answers
-    if len(labels) > len(CLASS_COLOURS):
-        return ""
-    items = "".join(f"<span><i style='background:{_colour(k)}'></i>{escape(n)}</span>" for k, n in enumerate(labels))
-    return f"<div class='legend'>{items}</div>"
+    said: dict[tuple[str, ...], list[str]] = {}
+    for name, result in parts.items():
+        said.setdefault(result.answers[0], []).append(name)
+    rows = ""
+    for labels, names in said.items():
+        if len(labels) <= len(CLASS_COLOURS):
+            whose = f"<span class='soft'>{escape(', '.join(names))}:</span>" if len(said) > 1 else ""
+            rows += f"<div class='legend'>{whose}" + "".join(
+                f"<span><i style='background:{_colour(k)}'></i>{escape(label)}</span>" for k, label in enumerate(labels)
+            )
+            rows += "</div>"
+    return rows
 
 
 def tile(name: str, result: Recognition, truth: str | None) -> str:
@@ -97,22 +104,16 @@ def table(result: Recognition, truth: str | None) -> str:
     """
     columns = main_columns(shown_columns(result))
     labels, values = result.answers
-    quality = {name: result.quality[name] for name in result.quality}
-    poor, stops = _poor(result), result.starts + result.window_seconds
+    poor, times = _poor(result), _times(result)
     head = "".join(f"<th class='num'>{escape(shorten(column.label, 40))}</th>" for column in columns)
-    head += "<th>most probable</th>" + "".join(
-        f"<th class='num'>{escape(_QUALITY.get(name, name.replace('_', ' ')))}</th>" for name in quality
-    )
     rows = []
     for k, top in list(enumerate(result.tops))[:MOST_ROWS]:
         cells = "".join(_cell(column.values[k], column.label == top) for column in columns)
         mark = " ✓" if truth is not None and top is not None and _agrees(top, truth) else ""
         cells += f"<td>{escape(shorten(top or 'not known', 40))}{mark}</td>"
-        cells += "".join(_quality_cell(name, series[k]) for name, series in quality.items())
-        time = f"{result.starts[k]:.1f}\N{EN DASH}{stops[k]:.1f} s"
         stack = _stack(values[k], len(labels))
         rows.append(
-            f"<tr{' class=poor' if poor[k] else ''}><td class='num'>{time}</td>"
+            f"<tr{' class=poor' if poor[k] else ''}><td class='num'>{times[k]}</td>"
             f"<td class='wide'>{stack}</td>{cells}</tr>"
         )
     left = len(result) - MOST_ROWS
@@ -122,8 +123,34 @@ def table(result: Recognition, truth: str | None) -> str:
         more += f"<p class='soft'>{hidden} less probable classes are left out here.</p>"
     return (
         "<div class='scroll'><table><thead><tr><th class='num'>window</th><th>probabilities</th>"
-        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{more}"
+        f"{head}<th>most probable</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>{more}"
+        f"{_readings(result)}"
     )
+
+
+def _readings(result: Recognition) -> str:
+    """How well each window could be read, in a table of its own: beside the classes it would not be seen."""
+    if not result.quality:
+        return ""
+    poor, times = _poor(result), _times(result)
+    head = "".join(
+        f"<th class='num'>{escape(_QUALITY.get(name, name.replace('_', ' ')))}</th>" for name in result.quality
+    )
+    rows = [
+        f"<tr{' class=poor' if poor[k] else ''}><td class='num'>{times[k]}</td>"
+        + "".join(_quality_cell(name, series[k]) for name, series in result.quality.items())
+        + "</tr>"
+        for k in range(min(len(result), MOST_ROWS))
+    ]
+    return (
+        "<p class='soft'>How well each window could be read:</p><div class='scroll'><table class='narrow'><thead><tr>"
+        f"<th class='num'>window</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _times(result: Recognition) -> list[str]:
+    stops = result.starts + result.window_seconds
+    return [f"{a:.1f}\N{EN DASH}{b:.1f} s" for a, b in zip(result.starts, stops, strict=True)]
 
 
 def _colour(k: int) -> str:

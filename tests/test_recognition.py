@@ -101,7 +101,7 @@ def test_some_windows_without_video():
         "0.35",
         "0.65",
     ]
-    assert lines[-1] == "expression (neutral or smiling): not known in 1 of 2 windows, no video there"
+    assert lines[-1] == "expression (neutral or smiling): not known in 1 of 2 windows, no usable video there"
     labels, values = mixed.answers
     assert labels == CLASSES and np.isnan(values[1]).all() and not np.isnan(values[0]).any()
     heights = [bar.get_height() for bar in mixed.plot().axes[0].patches]
@@ -297,7 +297,7 @@ def test_quality_on_the_page():
     for words in ("frames with a face", "face size (pixels)", "50 %", "48.5", "It cannot know &lt;this&gt;."):
         assert words in page
     assert "In 1 of 2 windows a face was found in fewer than 80% of the frames" in page
-    assert page.count("<tr class=poor>") == 1 and page.index("Before you read on") < page.index("<h2>Result</h2>")
+    assert page.count("<tr class=poor>") == 2 and page.index("Before you read on") < page.index("<h2>Result</h2>")
     assert (
         "poor"
         not in render_report(result(quality={**quality, "face_share": np.array([1.0, 0.8])})).partition("<body>")[2]
@@ -309,6 +309,18 @@ def test_what_holds_for_all_parts_is_said_once():
     page = render_report({"a": result(notes=("One.", "Two.")), "b": result(notes=("One.",))})
     assert page.count("One.") == 1 and "a: Two." in page and "a: One." not in page
     assert "Before you read on" not in render_report(result())
+
+
+def test_parts_that_know_different_halves():
+    page = render_report({"a": result(), "b": result(present={"video": ABSENT})})
+    assert page.count("<div class='legend'>") == 2 and "<span class='soft'>b:</span>" in page
+    assert "b: Expression (neutral or smiling): not known, no video was given." in page
+    assert render_report({"a": result(), "b": result()}).count("<div class='legend'>") == 1
+
+
+def test_a_video_without_a_usable_face_was_given():
+    nowhere = drawable(present={"video": ABSENT})
+    assert nowhere.gaps == ("expression (neutral or smiling): not known, no usable video there",)
 
 
 def test_the_known_half_agrees_with_what_was_recorded():

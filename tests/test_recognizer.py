@@ -199,7 +199,7 @@ def test_windows_without_video_reach_the_model_as_absent(quadrant, frames, monke
     np.testing.assert_allclose(mixed.probabilities[[2, 4, 5]], alone.probabilities[[2, 4, 5]], atol=1e-5)
     assert mixed.present["video"].tolist() == here.tolist() and here[mixed.shown]
     assert [top in CLASSES for top in mixed.tops] == here.tolist()
-    assert mixed.gaps == ("expression (neutral or smiling): not known in 3 of 6 windows, no video there",)
+    assert mixed.gaps == ("expression (neutral or smiling): not known in 3 of 6 windows, no usable video there",)
 
 
 def test_an_encoder_with_a_head():
