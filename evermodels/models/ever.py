@@ -112,8 +112,8 @@ class EVER(PretrainedModel):
             self.add_module(f"{modality}_encoder", encoder)
             self.add_module(f"{modality}_projection", _projection(width, config.dim))
             self._takes_spectrogram |= encoder.input == "spectrogram"
-        if config.squared_change and not self._takes_spectrogram:
-            raise config.refuse("squared_change", "False, as no encoder of this EVER takes a spectrogram")
+        if config.squared_change and "eeg" in config.modalities and not self._takes_spectrogram:
+            raise config.refuse("squared_change", "False, as the EEG encoder takes no spectrogram")
         if "eeg" in config.modalities and (graph or self._takes_spectrogram):
             self.spectrogram = STFTSpectrogram(config.window_length, config.hop_length, config.spectrogram_size)
             if config.spectrogram_norm == "channel_frequency":

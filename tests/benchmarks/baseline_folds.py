@@ -6,7 +6,7 @@ reads the real recordings from EVERMODELS_DATA (default ../shared/data) and cuts
 order (protocol 2). The settings of the row "eeg" are chosen anew for each fold, among CANDIDATES, without its people:
 each candidate is trained on every four folds at one seed and answers the two that are left, and a fold takes the
 candidate with the best mean over the other five folds, each answered by the training that saw neither. The chosen one
-is then trained at three seeds on 26 of the other 30 people (4 validate, and choose nothing), and the same for the rows
+is then trained at three seeds on 29 of the other 30 people (one validates, and chooses nothing), as are the rows
 that are whitened by both recordings and by nothing. Band power + logistic regression gets the same baseline, windows
 and people, its strength chosen by folds over the training people.
 
@@ -268,7 +268,7 @@ def main() -> None:
         return
     models: dict[tuple[str, int, int], torch.nn.Module] = {}
     for (k, split), seed, row in itertools.product(
-        enumerate(subject_folds(PEOPLE, FOLDS)), SEEDS, dict.fromkeys(row for row, _ in WAYS.values())
+        enumerate(subject_folds(PEOPLE, FOLDS, n_validation=1)), SEEDS, dict.fromkeys(row for row, _ in WAYS.values())
     ):
         folder = options.run_dir / f"fold-{k}" / row / f"seed-{seed}"
         place = train(folder, row, CANDIDATES[chosen[k]], split, seed, root)

@@ -70,5 +70,3 @@ def test_refused() -> None:
         SquaredChange(2, 4)(torch.zeros(1, 2, 5, 3))
     with pytest.raises(ShapeError, match="at least one batch"):
         SquaredChange(2, 4).fit([])
-    with pytest.raises(ConfigError, match="squared_change"):
-        em.create_model("ever_tiny", squared_change=True, modalities=("video",))
