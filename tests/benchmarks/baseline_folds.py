@@ -6,8 +6,8 @@ reads the real recordings from EVERMODELS_DATA (default ../shared/data) and cuts
 order (protocol 2). The settings of the row "eeg" are chosen anew for each fold, among CANDIDATES, without its people:
 each candidate is trained on every four folds at one seed and answers the two that are left, and a fold takes the
 candidate with the best mean over the other five folds, each answered by the training that saw neither. The chosen one
-is then trained at three seeds on 29 of the other 30 people (one validates, and chooses nothing), as are the rows
-that are whitened by both recordings and by nothing. Band power + logistic regression gets the same baseline, windows
+is then trained at three seeds on 29 of the other 30 people (one validates, and chooses nothing), and at one seed so
+are the rows that are whitened by both recordings and by nothing. Band power + logistic regression gets the same baseline, windows
 and people, its strength chosen by folds over the training people.
 
 It prints the share of right answers, the mean over the two states: pooled with an interval over people, and the mean
@@ -40,7 +40,8 @@ from evermodels.signals import EEGRecording, Whitening, read_eeg, resample
 from evermodels.training import Predictions, build_model, fit, interval, load_recipe, paired_difference, pool
 from evermodels.training.data import quadrant_parts
 
-FOLDS, SEEDS, SECONDS, BASELINE, MARGIN = 6, (0, 1, 2), 5.0, 60.0, 0.03
+FOLDS, SECONDS, BASELINE, MARGIN = 6, 5.0, 60.0, 0.03
+SEEDS = {"eeg": (0, 1, 2), "eeg_recordings": (0,), "eeg_raw": (0,)}
 PEOPLE = tuple(f"{i:02d}" for i in range(36))
 BLOCKS = tuple(PEOPLE[k : k + 6] for k in range(0, 36, 6))
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -267,14 +268,14 @@ def main() -> None:
     if options.only_choose:
         return
     models: dict[tuple[str, int, int], torch.nn.Module] = {}
-    for (k, split), seed, row in itertools.product(
-        enumerate(subject_folds(PEOPLE, FOLDS, n_validation=1)), SEEDS, dict.fromkeys(row for row, _ in WAYS.values())
-    ):
+    trainings = [(row, seed) for row, seeds in SEEDS.items() for seed in seeds]
+    splits = subject_folds(PEOPLE, FOLDS, n_validation=1)
+    for (row, seed), (k, split) in itertools.product(trainings, enumerate(splits)):
         folder = options.run_dir / f"fold-{k}" / row / f"seed-{seed}"
         place = train(folder, row, CANDIDATES[chosen[k]], split, seed, root)
         models[row, k, seed] = em.from_pretrained(place)
     runs: dict[str, list[list[Predictions]]] = {
-        name: [[windows.answers(models[row, k, seed], BLOCKS[k], way) for k in range(FOLDS)] for seed in SEEDS]
+        name: [[windows.answers(models[row, k, seed], BLOCKS[k], way) for k in range(FOLDS)] for seed in SEEDS[row]]
         for name, (row, way) in WAYS.items()
     }
     others = {name: [folds] for name, folds in simple(windows, spec.sfreq).items()}
