@@ -7,8 +7,8 @@ order (protocol 2). The settings of the row "eeg" are chosen anew for each fold,
 each candidate is trained on every four folds at one seed and answers the two that are left, and a fold takes the
 candidate with the best mean over the other five folds, each answered by the training that saw neither. The chosen one
 is then trained at three seeds on 29 of the other 30 people (one validates, and chooses nothing), and at one seed so
-are the rows that are whitened by both recordings and by nothing. Band power + logistic regression gets the same baseline, windows
-and people, its strength chosen by folds over the training people.
+are the rows that are whitened by both recordings and by nothing. Band power + logistic regression gets the same
+baseline, windows and people, its strength chosen by folds over the training people.
 
 It prints the share of right answers, the mean over the two states: pooled with an interval over people, and the mean
 and standard deviation over people; for baselines of 10, 20 and 60 s, both recordings, one recording and none, over the
