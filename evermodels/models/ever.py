@@ -242,20 +242,35 @@ class EVER(PretrainedModel):
         options.setdefault("alignment", config.alignment if config.both else "none")
         return EmotionLoss(**{"align_weight": config.align_weight, **options})
 
-    def fit_statistics(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+    @property
+    def has_statistics(self) -> bool:
+        """Whether :meth:`fit_statistics` has nothing left to do: the numbers are there, or the config asks for none."""
+        return all(_fitted(layer) for layer in self._statistics())
+
+    def _statistics(self) -> list[Any]:
+        return [getattr(self, name) for name in ("spectrogram_norm", "squared_change") if hasattr(self, name)]
+
+    def fit_statistics(self, batches: Iterable[Mapping[str, Tensor]], *, replace: bool = False) -> None:
         """Take the spectrogram's statistics from training samples; does nothing unless the config asks for them.
 
         With ``spectrogram_norm="channel_frequency"`` or ``squared_change`` this must be done once before training. The
-        numbers are saved with
-        the weights, so that a loaded model needs no call.
+        numbers are saved with the weights, so that a loaded model needs no call: its weights were trained with the
+        numbers that it has.
 
         Args:
             batches: Batches with ``"eeg"``, ``(batch, channels, time)`` in µV, of training people only.
+            replace: Whether numbers that are there already, from a checkpoint or an earlier call, are replaced.
 
         Raises:
             ShapeError: If there is no batch, or one does not fit.
+            ConfigError: If there are numbers already, and ``replace`` is not asked for.
         """
-        if hasattr(self, "spectrogram_norm") or hasattr(self, "squared_change"):
+        if self._statistics():
+            if any(_fitted(layer) for layer in self._statistics()) and not replace:
+                raise ConfigError(
+                    "fit_statistics: this model has statistics already, from its checkpoint or an earlier call, and "
+                    "its weights were trained with them. Leave the call out, or give replace=True and train them all."
+                )
             device = next(self.parameters()).device
             means: list[Tensor] = []
 
@@ -326,7 +341,9 @@ class EVER(PretrainedModel):
         others = {"audio": audio, "eye": eye}
         inputs = check_inputs(self.config, eeg, video, others, present=present, masks=masks)
         presence = presence_of(self.config, inputs, present)
+        # The alignment compares what the encoders say (eq. 15-17), so dropout touches only what enters the fusion.
         embeddings: dict[str, Tensor] = {}
+        dropped: dict[str, Tensor] = {}
         spectrogram: Tensor | None = None
         for modality, given in inputs.items():
             here = None if presence is None else presence[modality]
@@ -341,9 +358,11 @@ class EVER(PretrainedModel):
                 spectrogram = maps[:, : len(self.config.ch_names)]
             encoder = getattr(self, f"{modality}_encoder")
             z = encoder(maps if encoder.input == "spectrogram" else x.to(self._dtype))
-            z = self.drop(getattr(self, f"{modality}_projection")(z))
-            embeddings[modality] = z if here is None else torch.where(here[:, None], z, 0)
-        return self._fuse(spectrogram, embeddings, self._hide(presence, embeddings))
+            z = getattr(self, f"{modality}_projection")(z)
+            embeddings[modality] = z = z if here is None else torch.where(here[:, None], z, 0)
+            dropped[modality] = self.drop(z)
+        logits, attention = self._fuse(spectrogram, dropped, self._hide(presence, embeddings))
+        return EmotionOutput(logits, embeddings, attention)
 
     def to_torch_geometric(self, output: EmotionOutput, index: int = 0) -> Any:
         """Return one sample's two graphs for torch-geometric; see :meth:`BIHGCN.to_torch_geometric`.
@@ -394,10 +413,10 @@ class EVER(PretrainedModel):
 
     def _fuse(
         self, spectrogram: Tensor | None, z: dict[str, Tensor], presence: dict[Modality, Tensor] | None
-    ) -> EmotionOutput:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         config: EVERConfig = self.config
         if not config.both:
-            return EmotionOutput(self.head(z[config.modalities[0]]), z)
+            return self.head(z[config.modalities[0]]), {}
         if config.fusion == "naive":
             batch = next(iter(z.values())).shape[0]
             parts = []
@@ -409,7 +428,7 @@ class EVER(PretrainedModel):
                     parts.append(z[modality])
                 else:
                     parts.append(torch.where(presence[modality][:, None], z[modality], token.to(z[modality].dtype)))
-            return EmotionOutput(self.head(torch.cat(parts, dim=1)), z)
+            return self.head(torch.cat(parts, dim=1)), {}
         graph = self.fusion(spectrogram, z.get("eeg"), z.get("video"), present=presence)
         adjacency = graph.adjacency_region
         omega = self.fusion.omega
@@ -424,7 +443,7 @@ class EVER(PretrainedModel):
             "adjacency_local": graph.adjacency_local,
             "adjacency_region": adjacency,
         }
-        return EmotionOutput(graph.logits, z, attention)
+        return graph.logits, attention
 
     def _hide(self, presence: dict[Modality, Tensor] | None, z: dict[str, Tensor]) -> dict[Modality, Tensor] | None:
         """Hide one modality of some samples from the fusion, in training."""
@@ -442,3 +461,7 @@ class EVER(PretrainedModel):
 
 def _projection(width: int, dim: int) -> nn.Module:
     return nn.Identity() if width == dim else nn.Linear(width, dim)
+
+
+def _fitted(layer: Any) -> bool:
+    return bool((layer.mean != 0).any() or (layer.std != 1).any())

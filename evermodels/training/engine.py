@@ -209,7 +209,8 @@ class _Run:
             raise ConfigError(
                 f"optim.batch_size: expected at most {length}, the training samples, got {optim.batch_size}."
             )
-        if "eeg" in self.modalities and hasattr(model, "fit_statistics"):
+        # A checkpoint brings the statistics that its weights were trained with.
+        if "eeg" in self.modalities and not getattr(model, "has_statistics", True):
             model.fit_statistics(DataLoader(self.parts.train, batch_size=EVAL_BATCH))
         loader: DataLoader[dict[str, Any]] = DataLoader(
             self.parts.train,
@@ -397,7 +398,7 @@ class _Run:
             "test": summarize(test),
             "split": self.split,
             "pairs": {n: getattr(self.parts.part(n), "digest", None) for n in ("validation", "test")},
-            "command": provenance.command(self.recipe.name, self.described["row"], self.seed, self.recipe.changes),
+            "command": provenance.command(self.recipe, self.described["row"], self.seed),
             "versions": provenance.versions(),
             "device": str(self.accelerator.device),
         }

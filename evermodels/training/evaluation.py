@@ -61,7 +61,9 @@ def predict(
 
     Args:
         model: A system on any device; its mode is restored.
-        dataset: The part; its items are dicts as :class:`~evermodels.datasets.QuadrantPairs` gives them.
+        dataset: The part: anything with a length whose items are dicts with a tensor for each modality, ``label``
+            and ``eeg_subject`` (an id of the person), such as a list or
+            :class:`~evermodels.datasets.QuadrantPairs`; ``face_id`` where faces are of other people.
         batch_size: Samples at once; it does not change the result.
         num_workers: Loading processes.
         alone: Whether a system of several modalities is also given each of them alone (``Predictions.alone``).
@@ -95,7 +97,7 @@ def predict(
                 kept.append(model(**{name: inputs[name]}).logits.float().cpu())
             label.append(batch["label"])
             subject.extend(batch["eeg_subject"])
-            face.extend(batch["face_id"])
+            face.extend(batch.get("face_id", ()))
     finally:
         model.train(training)
     return Predictions(

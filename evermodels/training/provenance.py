@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from evermodels.training.recipe import Recipe
+
 _PACKAGES = ("torch", "numpy", "scipy", "timm", "accelerate", "torchmetrics", "mne", "opencv-python-headless")
 
 
@@ -31,22 +33,42 @@ def versions() -> dict[str, str]:
     return found
 
 
-def command(recipe: str, row: str | None, seed: int, changes: Sequence[str] = ()) -> str:
+def command(recipe: Recipe, row: str | None, seed: int) -> str:
     """Return the command line that repeats a run.
 
     Args:
-        recipe: The recipe's name.
+        recipe: The recipe, with its source and overrides.
         row: The row, or ``None``.
         seed: The seed.
-        changes: The overrides.
 
     Example:
-        >>> command("ever_tiny_quadrant", "eeg", 1)
-        'evermodels finetune --recipe ever_tiny_quadrant --row eeg --seed 1'
+        >>> from evermodels.training import load_recipe
+        >>> command(load_recipe("ever_tiny_quadrant", ["optim.epochs=3"]), "eeg", 1)
+        'evermodels finetune --recipe ever_tiny_quadrant --set optim.epochs=3 --row eeg --seed 1'
     """
-    words = ["evermodels", "finetune", "--recipe", recipe, *(["--row", row] if row else []), "--seed", str(seed)]
-    words += [word for change in changes for word in ("--set", change)]
-    return shlex.join(words)
+    return _line("finetune", recipe, *(["--row", row] if row else []), "--seed", str(seed))
+
+
+def table_command(recipe: Recipe, seeds: Sequence[int], rows: Sequence[str]) -> str:
+    """Return the command line that repeats a table.
+
+    Args:
+        recipe: The recipe, with its source and overrides.
+        seeds: The seeds.
+        rows: The rows in the table.
+
+    Example:
+        >>> from evermodels.training import load_recipe
+        >>> table_command(load_recipe("ever_tiny_quadrant"), [0, 1], ["eeg"])
+        'evermodels benchmark --recipe ever_tiny_quadrant --seeds 0,1 --rows eeg'
+    """
+    chosen = [] if len(rows) == len(recipe.rows) else ["--rows", ",".join(rows)]
+    return _line("benchmark", recipe, "--seeds", ",".join(map(str, seeds)), *chosen)
+
+
+def _line(command: str, recipe: Recipe, *words: str) -> str:
+    changes = [word for change in recipe.changes for word in ("--set", change)]
+    return shlex.join(["evermodels", command, "--recipe", recipe.source or recipe.name, *changes, *words])
 
 
 def machine() -> dict[str, Any]:

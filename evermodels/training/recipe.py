@@ -99,6 +99,7 @@ class Recipe(Config):
         comparison: What the differences between rows are held against; no part of a run.
         rows: The rows of its tables.
         changes: The ``key=value`` overrides that it was loaded with; the command that repeats a run names them.
+        source: The name or file that it was loaded from, as it was given; the command names it too.
 
     Raises:
         ConfigError: For an unknown key, a wrong type or an impossible value, also in a row's overrides.
@@ -120,6 +121,7 @@ class Recipe(Config):
     comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
     rows: tuple[Row, ...] = ()
     changes: tuple[str, ...] = ()
+    source: str | None = None
 
     def check(self) -> None:
         """Refuse bad names, doubled rows, rows that start from later ones, and rows whose overrides do not fit."""
@@ -281,7 +283,8 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
     with boundary(ConfigError, f"recipe {text!r}: not a TOML file", _TOML):
         plain: dict[str, Any] = tomllib.loads(source)
     with boundary(ConfigError, f"recipe {text!r}: it or its overrides cannot be used", _TOML):
-        return Recipe.from_dict(_changed(plain, tuple(overrides)), where=f"recipe {text!r}")
+        whole = {**_changed(plain, tuple(overrides)), "source": text}
+        return Recipe.from_dict(whole, where=f"recipe {text!r}")
 
 
 def _changed(plain: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from evermodels.training.bootstrap import METRICS, OF_HALVES, interval, metric_v
 from evermodels.training.engine import run_folder
 from evermodels.training.fusion import late_fusion, own_late_fusion
 from evermodels.training.metrics import Predictions, summarize
+from evermodels.training.provenance import table_command
 from evermodels.training.recipe import Recipe
 from evermodels.training.state import read_sealed
 
@@ -212,14 +213,13 @@ def make_table(
     for made in _untrained(recipe, runs, full):
         scores = _scores(made.runs, runs[full] if full else None, resamples, margin)
         entries[made.key] = {"title": made.title, "table": None, "sources": list(made.sources), **scores}
-    words = ["evermodels", "benchmark", "--recipe", recipe.name, "--seeds", ",".join(map(str, seeds))]
     table: dict[str, Any] = {
         "recipe": recipe.name,
         "description": recipe.description,
         "full": full,
         "seeds": list(seeds),
         "margin": margin,
-        "command": " ".join(words),
+        "command": table_command(recipe, seeds, names),
         "how": HOW.format(resamples=resamples, margin=f"{margin:g}").replace("\n", " ").strip(),
         "split": results[names[0]][0]["split"],
         "rows": entries,

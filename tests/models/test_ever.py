@@ -145,8 +145,35 @@ def test_statistics_of_channels_and_frequencies(make, batch, assert_same):
     other.load_state_dict(model.state_dict())
     assert_same(other(**inputs), model(**inputs))
     plain.fit_statistics([])  # nothing to take
+    assert plain.has_statistics and model.has_statistics
+    with pytest.raises(ConfigError, match=r"has statistics already.*replace=True"):
+        model.fit_statistics([{"eeg": 2 * inputs["eeg"]}])
+    assert_same(other(**inputs), model(**inputs))  # nothing was replaced
+    model.fit_statistics([{"eeg": 2 * inputs["eeg"]}], replace=True)
+    assert not torch.equal(model.spectrogram_norm.mean, other.spectrogram_norm.mean)
+    fresh = make(spectrogram_norm="channel_frequency")
+    assert not fresh.has_statistics
     with pytest.raises(ShapeError, match="at least one batch"):
-        model.fit_statistics([])
+        fresh.fit_statistics([])
+
+
+def test_dropout_enters_the_fusion_and_not_the_alignment(make, batch):
+    model = make(drop_rate=0.5, alignment="correlation")
+    inputs = batch(model, 6)
+    model.eval()
+    whole = model(**inputs)
+    model.train()
+    entered = {}
+    model.fusion.register_forward_pre_hook(lambda module, args: entered.update(eeg=args[1], video=args[2]))
+    output = model(**inputs)
+    for name, z in output.embeddings.items():
+        torch.testing.assert_close(z, whole.embeddings[name])
+        zeros = (entered[name] == 0).float().mean()
+        assert 0.3 < zeros < 0.7
+        torch.testing.assert_close(entered[name], torch.where(entered[name] == 0, 0, 2 * z))
+    terms = model.make_loss()(output, torch.arange(6) % 3)
+    want = model.make_loss()(whole, torch.arange(6) % 3)
+    torch.testing.assert_close(terms.alignment, want.alignment)
 
 
 def test_channel_dropout_drops_whole_channels_in_training_only(make, batch):

@@ -76,6 +76,17 @@ def test_the_table_is_what_the_runs_say(table):
     assert make_table(recipe, root, seeds=(0, 1), resamples=50) == result
 
 
+def test_the_recorded_command_keeps_rows_and_changes(table):
+    recipe, root, result = table
+    assert result["command"] == "evermodels benchmark --recipe easy --seeds 0,1"
+    changed = recipe.replace(changes=("optim.epochs=1",))
+    some = make_table(changed, root, seeds=(0, 1), rows=["eeg", "video", "naive"], resamples=20)
+    assert some["command"] == (
+        "evermodels benchmark --recipe easy --set optim.epochs=1 --seeds 0,1 --rows eeg,video,naive"
+    )
+    assert f"Command: `{some['command']}`" in some["markdown"]
+
+
 def load_runs(root, row):
     return [Predictions.load(root / row / f"seed-{s}/predictions.npz") for s in (0, 1)]
 
