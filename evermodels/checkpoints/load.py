@@ -194,9 +194,12 @@ def _of_folder(path: Path) -> Source:
 
 def _exists(path: Path) -> bool:
     try:
-        return path.exists()
-    except OSError:  # a name that no file can have
+        path.stat()
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}). {WHAT_BELONGS_THERE}") from error
+    except (OSError, ValueError):  # nothing, or a name that no file can have
         return False
+    return True
 
 
 def _load(source: Source, expected_class: type[PretrainedModel] | None) -> tuple[PretrainedModel, torch.dtype]:

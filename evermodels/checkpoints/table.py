@@ -9,11 +9,19 @@ from pathlib import Path
 
 from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, parse_json
 from evermodels.checkpoints.hub import is_repo_id
+from evermodels.checkpoints.read import read_bytes
 from evermodels.checkpoints.scores import Score
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameError, did_you_mean
+from evermodels.core.errors import (
+    CheckpointError,
+    ConfigError,
+    EvermodelsError,
+    UnknownNameError,
+    did_you_mean,
+    shorten,
+)
 
 TABLE_PATH = Path(__file__).with_name("table.json")
 BUNDLED = Path(__file__).with_name("bundled")
@@ -75,10 +83,18 @@ def load_table(path: Path | None = None) -> dict[str, TableEntry]:
         Entries by ``arch.tag``.
 
     Raises:
+        CheckpointError: If the file cannot be read, or is far larger than a table is.
         ConfigError: If the file is not such a table.
     """
     path = path or TABLE_PATH
-    return parse_table(path.read_bytes(), str(path))
+    try:
+        data = read_bytes(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path}: the weight table cannot be read ({error.__cause__ or error}). Install it again: "
+            "pip install --force-reinstall evermodels"
+        ) from error
+    return parse_table(data, str(path))
 
 
 def parse_table(data: bytes, where: str) -> dict[str, TableEntry]:
@@ -95,17 +111,20 @@ def parse_table(data: bytes, where: str) -> dict[str, TableEntry]:
         ConfigError: If it is not such a table.
     """
     mapping = parse_json(data, where)
-    if set(mapping) != {"format_version", "entries"} or mapping["format_version"] != FORMAT_VERSION:
-        raise ConfigError(f"{where}: expected format_version {FORMAT_VERSION} and entries, got {sorted(mapping)}.")
+    version = mapping.get("format_version")
+    if set(mapping) != {"format_version", "entries"} or type(version) is not int or version != FORMAT_VERSION:
+        raise ConfigError(
+            f"{where}: expected format_version {FORMAT_VERSION} and entries, got {shorten(str(sorted(mapping)))}."
+        )
     if not isinstance(mapping["entries"], Mapping):
         raise ConfigError(f"{where}: entries: expected a mapping by name.")
     table = {}
     for name, row in mapping["entries"].items():
         try:
             split_name(name)
+            table[name] = TableEntry.from_dict(row, where="entry")
         except EvermodelsError as error:
-            raise ConfigError(f"{where}: {error}") from error
-        table[name] = TableEntry.from_dict(row, where=f"{where}: {name}")
+            raise ConfigError(f"{where}: {shorten(name)}: {error}") from error
     return table
 
 

@@ -33,7 +33,7 @@ class FileDigest(Config):
 
     def check(self) -> None:
         """Refuse what cannot be a size or a digest."""
-        if self.size < 0:
+        if not 0 <= self.size < 1 << 63:
             raise self.refuse("size", "a number of bytes")
         if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise self.refuse("sha256", "64 lower-case hexadecimal digits")

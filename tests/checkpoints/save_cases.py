@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import resource
@@ -18,9 +19,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 
 import evermodels as em
 from evermodels.checkpoints import write
+from evermodels.checkpoints.convert import convert
 from evermodels.core.errors import CheckpointError, ChecksumError
 from tests.checkpoints.conftest import Tiny
 from tests.checkpoints.local_cases import CARD, CONFIG, WEIGHTS, LocalCase, World
@@ -50,12 +53,14 @@ def in_child(work: Callable[[], None]) -> int:
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
+        code = 1
         try:
             work()
-            os._exit(0)
+            code = 0
         except BaseException:
             traceback.print_exc()
-            os._exit(1)
+        finally:  # even where the traceback cannot be written
+            os._exit(code)
     return os.waitpid(pid, 0)[1]
 
 
@@ -79,8 +84,8 @@ def full_disk(w: World) -> int:
     count = 0
     for room in range(1, pages, 1 if w.thorough else 4):
         with small_disk(w.root / "disk", 4 * (pages + room)) as mounted:
-            if not mounted:
-                return 0
+            if not mounted:  # without the rights to mount one, writing fails as if it were full
+                return full_in_name(w)
             folder = trained(OLD).save_pretrained(w.root / "disk")
             with pytest.raises(CheckpointError, match=FULL):
                 trained(NEW).save_pretrained(folder)
@@ -92,6 +97,59 @@ def full_disk(w: World) -> int:
                 em.from_pretrained(folder / "fresh")
             count += 2
     return count
+
+
+def full_in_name(w: World) -> int:
+    """Writing fails for want of room after so many bytes, over all files of a save."""
+    folder = trained(OLD).save_pretrained(w.root / "full")
+    rooms = range(0, sum(path.stat().st_size for path in folder.iterdir()), 997 if w.thorough else 9973)
+    for room in rooms:
+        left = [room]
+
+        def short(path: Path, data: bytes, left: list[int] = left) -> int:
+            with path.open("wb") as file:
+                file.write(data[: left[0]])
+            if len(data) > left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            left[0] -= len(data)
+            return len(data)
+
+        def save_file(state: Any, path: Path, **more: Any) -> None:
+            short(path, save(state, **more))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(write, "save_file", save_file)
+            patch.setattr(Path, "write_bytes", short)
+            for target in (folder, w.root / "fresh"):
+                left[0] = room
+                with pytest.raises(CheckpointError, match=FULL):
+                    trained(NEW).save_pretrained(target)
+        assert value_of(folder) == OLD
+        assert list((w.root / "fresh").iterdir()) == []
+    return 2 * len(rooms)
+
+
+def converted(w: World) -> int:
+    """A converted checkpoint that has no room: refused, and nothing of it is left."""
+    config = {"num_frames": 4, "img_size": (8, 16), "patch_size": 8, "embed_dim": 8, "depth": 2, "num_heads": 2}
+    source = em.create_model("videomae_nano", num_classes=3, **config).save_pretrained(w.root / "source") / WEIGHTS
+    source = source.rename(w.root / "foreign.safetensors")
+    asked = {key: value for key, value in config.items() if key != "patch_size"}
+    limits = (0, 1000, source.stat().st_size - 1)
+    for limit in limits:
+        out = w.root / f"converted-{limit}"
+
+        def run(limit: int = limit, out: Path = out) -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            with pytest.raises(CheckpointError, match=r"cannot be written .* has room"):
+                convert(source, out, architecture="videomae_nano", licence="mit", config=asked)
+
+        assert in_child(run) == 0
+        with pytest.raises(CheckpointError):
+            em.from_pretrained(out)
+        assert not out.exists() or list(out.iterdir()) == []
+    return len(limits)
 
 
 def file_limit(w: World) -> int:
@@ -199,6 +257,8 @@ def killed_any_time(w: World) -> int:
 
 CASES: list[LocalCase] = [
     LocalCase("full disk", "full disk while saving", full_disk),
+    LocalCase("full, without a disk of its own", "full disk while saving", full_in_name),
+    LocalCase("while converting", "full disk while converting", converted),
     LocalCase("limit on the size of files", "full disk while saving", file_limit),
     LocalCase("kill -9 before each step", "kill -9 while saving", killed_at),
     LocalCase("kill -9 at any time", "kill -9 while saving", killed_any_time),

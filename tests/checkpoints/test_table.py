@@ -203,7 +203,7 @@ def test_an_entry_without(tmp_path, key):
     path = tmp_path / "table.json"
     row = {k: v for k, v in ROW.items() if k != key}
     path.write_text(json.dumps({"format_version": 1, "entries": {"ever_tiny.x": row}}))
-    with pytest.raises(ConfigError, match=rf"ever_tiny.x: missing key '{key}'"):
+    with pytest.raises(ConfigError, match=rf"ever_tiny.x: entry: missing key '{key}'"):
         load_table(path)
     row["files"] = {name: digest for name, digest in FILES.items() if name != "README.md"}
     path.write_text(json.dumps({"format_version": 1, "entries": {"ever_tiny.x": {**ROW, **row}}}))
