@@ -12,6 +12,8 @@ from evermodels.core.text import one_line
 
 __all__ = ["describe"]
 
+_MOST_CLASSES = 20
+
 
 def describe(model: Any) -> dict[str, Any]:
     """Return what is known about a model, as text by name, for pages and listings.
@@ -35,7 +37,9 @@ def describe(model: Any) -> dict[str, Any]:
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
     }
     if getattr(model, "classes", None):
-        facts["classes"] = one_line(", ".join(model.classes))
+        facts["classes"] = one_line(", ".join(model.classes[:_MOST_CLASSES])) + (
+            f" and {left} more" if (left := len(model.classes) - _MOST_CLASSES) > 0 else ""
+        )
     facts.update(_inputs(getattr(model, "input_spec", None)))
     made = getattr(getattr(model, "montage_adapter", None), "interpolated", None)
     if made:

@@ -267,7 +267,7 @@ class Recognition:
     def summary(self) -> str:
         """Return the table as text, one line per window, one for the mean, and what is not known.
 
-        Of more than eight classes the most probable ones are shown.
+        Of more than eight classes the five most probable ones are shown.
 
         Example:
             >>> result = Recognition("m", np.array([0.0]), 5.0, np.array([[0.25, 0.75]]), ("calm", "tense"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from evermodels.recognition import Recognition
 
 MOST_COLUMNS = 8
+_BEST = 5  # of more classes than that
 _MOST_HTML_ROWS = 20
 _LONGEST_NAME = 40
 
@@ -90,7 +91,7 @@ def main_columns(columns: Sequence[Column]) -> list[Column]:
     """
     if len(columns) <= MOST_COLUMNS:
         return list(columns)
-    kept = sorted(range(len(columns)), key=lambda k: -columns[k].mean)[:MOST_COLUMNS]
+    kept = sorted(range(len(columns)), key=lambda k: -columns[k].mean)[:_BEST]
     return [columns[k] for k in sorted(kept)]
 
 

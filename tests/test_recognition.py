@@ -204,8 +204,8 @@ def test_many_classes():
     joint[:, 17] = 0.5
     many = Recognition("m", np.arange(2.0), 1.0, joint, tuple(f"class {k}" for k in range(400)))
     lines = many.summary().splitlines()
-    assert len(lines[0]) < 120 and "class 17" in lines[0] and lines[-1].startswith("392 less probable classes")
-    assert len(many.to_table()[0]) == 403 and "392 less probable" in many._repr_html_()
+    assert len(lines[0]) < 120 and "class 17" in lines[0] and lines[-1].startswith("395 less probable classes")
+    assert len(many.to_table()[0]) == 403 and "395 less probable" in many._repr_html_()
     assert len(render_report(many)) < 400_000
     assert [t.get_text() for t in many.plot().axes[0].get_legend().get_texts()][-1] == "393 others"
 

@@ -310,6 +310,12 @@ def test_checkpoint_round_trip_and_facts(model, tmp_path):
     assert expected.facts["weights"].startswith("random")
 
 
+def test_describe_many_classes():
+    encoder = em.create_model("videomae_nano", num_classes=400)
+    encoder.classes = tuple(f"c{k}" for k in range(400))
+    assert describe(encoder)["classes"].endswith("c18, c19 and 380 more")
+
+
 def test_describe_an_encoder_without_recordings():
     facts = describe(em.create_model("videomae_nano"))
     assert facts["architecture"] == "videomae_nano" and "EEG" not in facts

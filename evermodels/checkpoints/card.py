@@ -238,7 +238,14 @@ def _inputs(config: CheckpointConfig) -> str:
 def _classes(config: CheckpointConfig) -> str:
     if config.classes is None:
         return ""
-    return "## Classes\n\n" + "\n".join(f"{index}. {markdown_name(name)}" for index, name in enumerate(config.classes))
+    lines = [f"{index}. {markdown_name(name)}" for index, name in enumerate(config.classes)]
+    if config.factors:
+        parts = [
+            f"{factor.name} ({', '.join(map(markdown_name, factor.values))}; from {' or '.join(factor.modalities)})"
+            for factor in config.factors
+        ]
+        lines += ["", f"They combine {' with '.join(parts)}; where what tells one is absent, the others are answered."]
+    return "## Classes\n\n" + "\n".join(lines)
 
 
 def _scores(info: CardInfo) -> str:

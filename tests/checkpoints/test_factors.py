@@ -48,6 +48,13 @@ def test_round_trip_by_objects_and_by_mappings(model, tmp_path):
     assert adapted.factors == () and adapted.classes is None
 
 
+def test_the_card_says_what_tells_them(model, tmp_path):
+    card = (model.save_pretrained(tmp_path / "a", classes=CLASSES, factors=FACTORS) / "README.md").read_text("utf-8")
+    assert "combine state (rest, arithmetic; from eeg) with expression (neutral, smiling; from video)" in card
+    plain = model.save_pretrained(tmp_path / "b", classes=CLASSES)
+    assert "They combine" not in (plain / "README.md").read_text("utf-8")
+
+
 def test_without_a_declaration_nothing_changes(model, tmp_path):
     folder = model.save_pretrained(tmp_path / "plain", classes=CLASSES)
     assert "factors" not in config_of(folder) and em.from_pretrained(folder).factors == ()
