@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from evermodels.signals.describe import describe_recording
     from evermodels.signals.eeg import EEGRecording, read_eeg
     from evermodels.signals.faces import HaarFaceCrop, crop_faces, haar_face_crop
     from evermodels.signals.filters import band_pass, notch, resample, sliding_windows
@@ -23,6 +24,7 @@ __all__ = [
     "Whitening",
     "band_pass",
     "crop_faces",
+    "describe_recording",
     "haar_face_crop",
     "notch",
     "read_eeg",
@@ -35,6 +37,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "describe": ("describe_recording",),
         "eeg": ("EEGRecording", "read_eeg"),
         "faces": ("HaarFaceCrop", "crop_faces", "haar_face_crop"),
         "filters": ("band_pass", "notch", "resample", "sliding_windows"),

@@ -20,7 +20,7 @@ SAME_RATE = 1e-6
 
 _MOST_FACTOR = 1000
 _MOST_RAISED = 16
-_BLOCK = 2**20  # samples that are filtered at once, in float64
+_BLOCK = 2**18  # samples that are filtered at once, in float64
 _MOST_WINDOWS = 2**30  # values of windows beyond which overlap may not multiply the recording
 
 
@@ -247,20 +247,6 @@ def window_events(recording: EEGRecording, starts: np.ndarray) -> tuple[str, ...
 
 def _filters() -> ModuleType:
     return require("mne.filter", extra="eeg", purpose="filter and resample EEG")
-
-
-def by_segment(recording: EEGRecording, function: Callable[[np.ndarray], np.ndarray]) -> EEGRecording:
-    """Apply a function to each uninterrupted stretch of a recording, all channels at once.
-
-    Args:
-        recording: The recording.
-        function: Takes ``(channels, time)`` float64 and returns the same shape.
-    """
-    data = np.empty((len(recording.ch_names), sum(b - a for a, b in recording.segments)), dtype=np.float32)
-    ends = np.cumsum([0, *(b - a for a, b in recording.segments)]).tolist()
-    for (a, b), first, last in zip(recording.segments, ends, ends[1:], strict=False):
-        data[:, first:last] = function(recording.data[:, a:b].astype(np.float64))
-    return replace(recording, data=data, segments=tuple(itertools.pairwise(ends)))
 
 
 def by_channel(

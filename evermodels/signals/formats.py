@@ -147,6 +147,15 @@ def open_recording(path: Path) -> Opened:
     return opened
 
 
+def is_eeg_name(path: Path) -> bool:
+    """Return whether a path has the ending of a recording of EEG, or of something that might be taken for one.
+
+    Args:
+        path: The path; it need not exist.
+    """
+    return _suffix(path) is not None or path.suffix.lower() in _OTHERS
+
+
 @contextmanager
 def passing_warnings(
     name: str, notes: list[str] | None = None, *, ignored: re.Pattern[str] | None = None

@@ -12,7 +12,7 @@ from scipy.signal.windows import hann
 
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.signals.eeg import EEGRecording
-from evermodels.signals.filters import by_segment, recording_windows
+from evermodels.signals.filters import by_channel, recording_windows
 
 LEVEL = 10.0
 """Standard deviation in µV of white noise that has the spectrum which every channel gets."""
@@ -134,15 +134,21 @@ class Whitening:
                 f"whitening was fitted to, got {', '.join(recording.ch_names)} at {recording.sfreq:g} Hz. "
                 "Pick and resample it, or fit a whitening to such recordings."
             )
-        return by_segment(recording, lambda x: self.filter(x - x.mean(axis=1, keepdims=True), 0, x.shape[1]))
 
-    def filter(self, centred: np.ndarray, start: int, stop: int) -> np.ndarray:
+        def function(x: np.ndarray, rows: slice) -> np.ndarray:
+            centred = x - x.mean(axis=-1, keepdims=True)
+            return np.stack([self.filter(centred[:, k], 0, x.shape[-1], rows=rows) for k in range(x.shape[1])], axis=1)
+
+        return by_channel(recording, function)
+
+    def filter(self, centred: np.ndarray, start: int, stop: int, *, rows: slice = slice(None)) -> np.ndarray:
         """Filter one stretch of an uninterrupted recording, with what stands before and after it.
 
         Args:
             centred: The recording, ``(channels, time)``, each channel with mean 0.
             start: First sample of the stretch.
             stop: Sample after its last.
+            rows: Which of the filters' channels these are.
 
         Returns:
             ``(channels, stop - start)``; beyond its ends the recording goes on as in a mirror.
@@ -151,7 +157,7 @@ class Whitening:
         first, last = max(start - half, 0), min(stop + half, centred.shape[1])
         before, after = half - (start - first), half - (last - stop)
         padded = np.pad(centred[:, first:last], ((0, 0), (before, after)), mode="symmetric")
-        return np.asarray(oaconvolve(padded, self.kernels, mode="valid", axes=-1))
+        return np.asarray(oaconvolve(padded, self.kernels[rows], mode="valid", axes=-1))
 
     def __repr__(self) -> str:
         return f"Whitening({len(self.ch_names)} channels, {self.sfreq:g} Hz, from {self.seconds:.1f} s)"
@@ -190,18 +196,22 @@ def log_power(recording: EEGRecording) -> np.ndarray:
             f"eeg: its longest uninterrupted stretch is {longest / recording.sfreq:.3f} s, and the person's own "
             f"spectrum is taken over stretches of {SECONDS:g} s. Give a continuous baseline of the same person."
         )
-    windows, _ = recording_windows(recording, length / recording.sfreq, 0.5)
-    windows = windows.astype(np.float64)
-    windows -= windows.mean(axis=-1, keepdims=True)
-    flat = [n for n, spread in zip(recording.ch_names, windows.std(-1).max(0), strict=True) if spread < _SILENT]
+    powers, flat = [], []
+    for name in recording.ch_names:  # by channel: the windows of all would take many times the recording
+        windows, _ = recording_windows(recording.pick([name]), length / recording.sfreq, 0.5)
+        centred = windows[:, 0].astype(np.float64)
+        centred -= centred.mean(axis=-1, keepdims=True)
+        if centred.std(-1).max() < _SILENT:
+            flat.append(name)
+        power = np.abs(np.fft.rfft(centred * hann(length, sym=False), axis=-1)) ** 2
+        # A stretch without any signal (a cable off for seconds) must not pull the mean of logarithms to minus infinity.
+        powers.append(np.log(np.maximum(power, _SILENT**2 * length)))
     if flat:
         raise SignalError(
             f"eeg: channel {', '.join(flat)} is flat, so it has no spectrum to be divided by. Leave it out and "
             "carry the model to the others, which interpolates it: evermodels.from_pretrained(name, ch_names=[...])."
         )
-    power = np.abs(np.fft.rfft(windows * hann(length, sym=False), axis=-1)) ** 2
-    # A stretch without any signal (a cable off for seconds) must not pull the mean of logarithms to minus infinity.
-    return np.log(np.maximum(power, _SILENT**2 * length))
+    return np.stack(powers, axis=1)
 
 
 def _kernels(log_power: np.ndarray, taps: int) -> np.ndarray:

@@ -239,20 +239,22 @@ def test_segments_that_do_not_fit(more: dict) -> None:
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("trials", [False, True])
-def test_the_way_to_windows_takes_three_times_the_array(trials: bool) -> None:
-    array = noise(16, 120_000).astype(np.float32)
+@pytest.mark.parametrize(("trials", "whiten"), [(False, False), (False, True), (True, False)])
+@pytest.mark.filterwarnings("ignore:eeg. The model compares")
+def test_the_way_to_windows_takes_three_times_the_array(trials: bool, whiten: bool) -> None:
+    array = noise(16, 160_000).astype(np.float32)
     form = {"ch_names": [*read_eeg_names(14), "Cz", "Pz"], "unit": "uV", "sfreq": 250}
     asked = spec(
         ch_names=tuple(form["ch_names"]), sfreq=250.0, l_freq=1.0, h_freq=40.0, reference="average", notch=50.0
     )
-    given = np.ascontiguousarray(array.reshape(16, 30, 4000).swapaxes(0, 1)) if trials else array
+    asked = InputSpec(eeg=asked.eeg.replace(whiten=whiten))
+    given = np.ascontiguousarray(array.reshape(16, 40, 4000).swapaxes(0, 1)) if trials else array
     Preprocessor(asked).eeg(noise(16, 2500), **form)  # what is imported and cached is not counted
     tracemalloc.start()
     Preprocessor(asked).eeg(given, **form)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 3 * array.nbytes + 60e6
+    assert peak < 3 * array.nbytes + 25e6
 
 
 def test_an_overlap_does_not_multiply_without_bounds() -> None:

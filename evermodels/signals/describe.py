@@ -1,0 +1,168 @@
+"""What a recording holds, and what a model would do with it, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evermodels.core.specs import EEGSpec, InputSpec
+from evermodels.signals.checks import offset_channels, spread_and_offset
+from evermodels.signals.eeg import EEGRecording, read_eeg
+from evermodels.signals.filters import SAME_RATE
+from evermodels.signals.formats import Opened, is_eeg_name, open_recording
+from evermodels.signals.mne_source import from_mne
+from evermodels.signals.video import read_video, video_duration
+
+
+def describe_recording(
+    source: Any,
+    input_spec: InputSpec | None = None,
+    *,
+    ch_names: Sequence[str] | None = None,
+    unit: str | None = None,
+    sfreq: float | None = None,
+) -> dict[str, Any]:
+    """Say what a recording holds and what a model would do with it.
+
+    Args:
+        source: EEG as in :func:`~evermodels.signals.read_eeg`, or a video file or a folder of pictures.
+        input_spec: A model's ``input_spec``, for the part on the model (default: none).
+        ch_names: Names of an array's rows.
+        unit: Unit of an array.
+        sfreq: Sampling rate of an array in Hz.
+
+    Returns:
+        Text by name, in an order to be read; ``to paste``, ``annotations`` and ``notes`` are lists of text.
+
+    Raises:
+        SignalError: If the recording cannot be read.
+        FileNotFoundError: If there is no such file.
+
+    Example:
+        >>> volts = 2e-5 * np.random.default_rng(0).standard_normal((2, 5000))
+        >>> facts = describe_recording(volts, ch_names=["Fz", "T3"], unit="V", sfreq=250)
+        >>> facts["channels"], facts["rate"], facts["length"]
+        ('2 of known names: Fz T7', '250 Hz', '20.0 s')
+    """
+    if isinstance(source, (str, Path)) and not is_eeg_name(Path(source)):
+        return _video(Path(source), input_spec)
+    opened = open_recording(Path(source)) if isinstance(source, (str, Path)) else None
+    if opened is None:
+        recording = read_eeg(source, ch_names=ch_names, unit=unit, sfreq=sfreq)
+    else:
+        recording = from_mne(opened, ch_names, unit)
+    facts = _eeg(recording, opened)
+    if input_spec is not None and input_spec.eeg is not None:
+        facts |= _with_model(recording, input_spec.eeg)
+    if recording.notes:
+        facts["notes"] = list(recording.notes)
+    return facts
+
+
+def own_channels(source: Any, spec: EEGSpec) -> tuple[str, ...] | None:
+    """Return the channels of a recording, for a model that is to be carried to them; ``None`` if it has all it needs.
+
+    Args:
+        source: A path or a recording.
+        spec: What the model takes.
+
+    Example:
+        >>> recording = EEGRecording(np.ones((2, 500), dtype="float32"), ("Fz", "Cz"), 250.0)
+        >>> own_channels(recording, EEGSpec(ch_names=("Fz", "Pz"), sfreq=100.0, window_seconds=1.0))
+        ('Fz', 'Cz')
+    """
+    names = read_eeg(source).ch_names
+    return None if set(spec.ch_names) <= set(names) else names
+
+
+def _eeg(recording: EEGRecording, opened: Opened | None) -> dict[str, Any]:
+    names = recording.ch_names
+    facts: dict[str, Any] = {"kind": "EEG" if opened is None else f"EEG, {opened.name} read as {_reader(opened)}"}
+    facts["channels"] = f"{len(names)} of known names: {' '.join(names)}"
+    if recording.dropped:
+        facts["left out"] = f"{len(recording.dropped)} of other names or kinds: {', '.join(recording.dropped)}"
+    facts["to paste"] = [f"--ch-names {','.join(names)}", f"ch_names={list(names)}"]
+    facts["rate"] = f"{recording.sfreq:g} Hz"
+    facts["length"] = f"{recording.duration:.1f} s"
+    if len(recording.segments) > 1:
+        lengths = [(b - a) / recording.sfreq for a, b in recording.segments]
+        facts["stretches"] = (
+            f"{len(lengths)} uninterrupted ones of {min(lengths):.1f} to {max(lengths):.1f} s; by its clock the "
+            f"recording goes from {recording.onsets[0]:.1f} to {recording.end:.1f} s"
+        )
+    if recording.events:
+        facts["events"] = _counts(recording.events)
+    if opened is not None and opened.header is not None:
+        facts["unit"] = f"µV, from {', '.join(sorted({repr(u) for u in opened.header.units if u}))} in the header"
+    else:
+        facts["unit"] = "µV, from what was given" if opened is None else "µV, from the V that MNE gives"
+    spread, offset = spread_and_offset(recording.data, recording.sfreq, recording.segments)
+    facts["magnitude"] = (
+        f"{np.median(spread):.3g} µV within a second (channels: {spread.min():.3g} to {spread.max():.3g}); scalp EEG "
+        "has 2 to 200"
+    )
+    if flat := [name for name, value in zip(names, spread, strict=True) if value < 1e-3]:
+        facts["flat"] = ", ".join(flat)
+    if far := offset_channels(spread, offset, names):
+        facts["offset"] = ", ".join(f"{name} {value:.0f} µV" for name, value in far.items())
+    annotations = getattr(getattr(opened, "source", None), "annotations", None)
+    if annotations is not None and len(annotations):
+        facts["annotations"] = _counts(annotations.description)
+    return facts
+
+
+def _with_model(recording: EEGRecording, spec: EEGSpec) -> dict[str, Any]:
+    used = [name for name in spec.ch_names if name in recording.ch_names]
+    missing = [name for name in spec.ch_names if name not in recording.ch_names]
+    extra = [name for name in recording.ch_names if name not in spec.ch_names]
+    listed = " ".join(used) or "none"
+    facts: dict[str, Any] = {"model uses": f"{len(used)} of its {len(spec.ch_names)} channels: {listed}"}
+    if missing:
+        facts["model misses"] = (
+            f"{' '.join(missing)}: interpolated from the recording's with --ch-names auto (in Python "
+            f"from_pretrained(name, ch_names={list(recording.ch_names)})); refused without"
+        )
+    if extra and not missing:
+        facts["model leaves out"] = " ".join(extra)
+    same = abs(recording.sfreq / spec.sfreq - 1) <= SAME_RATE
+    facts["resampled"] = "no" if same else f"from {recording.sfreq:g} to {spec.sfreq:g} Hz"
+    edges = {"l_freq": spec.l_freq, "h_freq": spec.h_freq, "notch": spec.notch}
+    facts["filters"] = ", ".join(f"{key} {value:g} Hz" for key, value in edges.items() if value) or "none"
+    facts["reference"] = spec.reference
+    counts = [round((b - a) / recording.sfreq * spec.sfreq) // spec.num_samples for a, b in recording.segments]
+    facts["windows"] = f"{sum(counts)} of {spec.window_seconds:g} s without overlap"
+    if spec.whiten:
+        by_state = f"a baseline of {spec.baseline} (--baseline)"
+        facts["compared with"] = by_state if spec.baseline else "recordings of all states (--calibrate)"
+    return facts
+
+
+def _video(path: Path, input_spec: InputSpec | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"kind": f"pictures in {path.name}" if path.is_dir() else f"video {path.name}"}
+    picture = read_video(path, 1)[0]
+    facts["size"] = f"{picture.shape[1]} by {picture.shape[0]} pixels (the picture in the middle)"
+    if path.is_dir():
+        facts["pictures"] = f"{video_duration(path, fps=1.0):.0f}; how many a second is not known: give --fps"
+        return facts
+    seconds = video_duration(path)
+    facts["length"] = f"{seconds:.1f} s"
+    if input_spec is not None and input_spec.video is not None:
+        length = input_spec.eeg.window_seconds if input_spec.eeg is not None else seconds
+        count = int((seconds + 1e-3) // length)
+        facts["windows"] = f"{count} of {length:g} s, {input_spec.video.num_frames} frames each"
+    return facts
+
+
+def _reader(opened: Opened) -> str:
+    return str(type(opened.source).__name__).removeprefix("Raw")
+
+
+def _counts(labels: Any) -> list[str]:
+    counted = Counter(map(str, labels)).most_common()
+    return [f"{count} × {label}" for label, count in counted[:12]] + (
+        [f"and {len(counted) - 12} more kinds"] if len(counted) > 12 else []
+    )
