@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import evermodels
-from evermodels.core.errors import ConfigError, EvermodelsError, did_you_mean
+from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameError, did_you_mean
 from evermodels.core.text import one_line, visible
 
 __all__ = ["build_parser", "main"]
@@ -121,8 +121,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--kind", choices=("backbone", "system"), help="only encoders, or only whole recognisers")
     sub.add_argument("--modality", help="only models that take this modality, such as eeg")
 
-    sub = command("info", _info, "Say what is known about a model or a checkpoint")
-    sub.add_argument("name", metavar="NAME", help="architecture, checkpoint (arch.tag), or checkpoint folder")
+    sub = command("info", _info, "Say what is known about a model or a checkpoint, or what a recording holds")
+    sub.add_argument(
+        "name", metavar="NAME", help="architecture, checkpoint (arch.tag), checkpoint folder, or a recording's file"
+    )
+    sub.add_argument("--model", metavar="NAME", help="with a recording: what this model would do with it")
 
     sub = command("demo", _demo, "Read the bundled real sample with the bundled model, and write an HTML page")
     sub.add_argument("--out", type=Path, default=Path("evermodels_demo.html"), help="where the page goes (%(default)s)")
@@ -134,8 +137,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--ch-names",
         type=_channels,
         metavar="A,B,...",
-        help="channels of the EEG where the model's are not all there, or a montage such as epoc: the missing ones are "
-        "interpolated",
+        help="channels of the EEG where the model's are not all there, a montage such as epoc, or auto for those that "
+        "the recording has: the missing ones are interpolated",
     )
     sub.add_argument(
         "--baseline",
@@ -252,8 +255,42 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _channels(text: str) -> tuple[str, ...]:
-    return evermodels.montage.MONTAGES.get(text.strip().lower(), _names(text))
+def _channels(text: str) -> str | tuple[str, ...]:
+    names = _names(text)
+    if len(names) != 1:
+        return names
+    try:
+        return (evermodels.montage.canonical(names[0]),)
+    except UnknownNameError:
+        return names[0]  # a montage, or auto
+
+
+def _is_recording(name: str) -> bool:
+    from evermodels.signals.formats import is_eeg_name
+
+    path = Path(name)
+    if path.is_dir():
+        return not (path / "config.json").is_file()
+    return path.is_file() or is_eeg_name(path)
+
+
+def _info_on_recording(args: argparse.Namespace) -> int:
+    from evermodels.signals import describe_recording
+
+    spec = None
+    if args.model is not None:
+        spec = evermodels.from_pretrained(args.model).input_spec
+    facts = describe_recording(args.name, spec)
+    notes = [one_line(text) for text in facts.pop("notes", ())]
+    _print_facts([(key, _lines(value)) for key, value in facts.items()])
+    for text in notes:
+        if not any(text in said for said in args.warned):
+            print(f"note: {text}")
+    return OK
+
+
+def _lines(value: Any) -> Any:
+    return [one_line(text) for text in value] if isinstance(value, list) else one_line(value)
 
 
 def _baseline(text: str) -> Path | tuple[float, float]:
@@ -306,6 +343,10 @@ def _info(args: argparse.Namespace) -> int:
     from evermodels.core import registry
 
     name = args.name
+    if name not in registry.MODELS and _is_recording(name):
+        return _info_on_recording(args)
+    if args.model is not None:
+        raise ConfigError(f"--model: it goes with a recording, and {name!r} is none. Give the file of a recording.")
     if name in registry.MODELS:
         import torch
 
@@ -351,6 +392,21 @@ def _demo(args: argparse.Namespace) -> int:
     return OK
 
 
+def _model_for(args: argparse.Namespace) -> Any:
+    """Return the model, carried to the channels that are named or that the recording has."""
+    if args.ch_names != "auto":
+        return evermodels.from_pretrained(args.model, ch_names=args.ch_names)
+    if args.eeg is None:
+        raise ConfigError("--ch-names auto: it takes the channels of --eeg, and there is none. Leave it out.")
+    from evermodels.signals.describe import own_channels
+
+    model = evermodels.from_pretrained(args.model)
+    if model.input_spec is None or model.input_spec.eeg is None:
+        return model
+    own = own_channels(args.eeg, model.input_spec.eeg)
+    return model if own is None else evermodels.from_pretrained(args.model, ch_names=own)
+
+
 def _predict(args: argparse.Namespace) -> int:
     from evermodels.core.files import check_target
     from evermodels.recognizer import Recognizer
@@ -361,7 +417,7 @@ def _predict(args: argparse.Namespace) -> int:
     for flag, target in (("--out", args.out), ("--csv", args.csv)):
         if target is not None:
             check_target(target, flag)
-    model = evermodels.from_pretrained(args.model, ch_names=args.ch_names)
+    model = _model_for(args)
     face = None if args.whole_picture else "spec"
     recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size, face=face)
     calibration = None

@@ -255,8 +255,9 @@ def _empty(cls: Any, content: CheckpointConfig, path: Path) -> PretrainedModel:
 
 
 def _adapt_channels(model: PretrainedModel, ch_names: Sequence[str]) -> None:
+    ch_names = montage.canonical_all(ch_names)
     spec = model.input_spec.eeg if model.input_spec is not None else None
-    if spec is None or montage.canonical_all(ch_names) != montage.canonical_all(spec.ch_names):
+    if spec is None or ch_names != montage.canonical_all(spec.ch_names):
         model.adapt_montage(ch_names)
 
 

@@ -163,6 +163,6 @@ def _reader(opened: Opened) -> str:
 
 def _counts(labels: Any) -> list[str]:
     counted = Counter(map(str, labels)).most_common()
-    return [f"{count} × {label}" for label, count in counted[:12]] + (
+    return [f"{label}: {count}" for label, count in counted[:12]] + (
         [f"and {len(counted) - 12} more kinds"] if len(counted) > 12 else []
     )
