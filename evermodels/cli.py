@@ -22,6 +22,7 @@ from evermodels.core.text import one_line, visible
 __all__ = ["build_parser", "main"]
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+UNIT = "unit of the EEG's numbers (V, mV, uV, nV), for a file whose header names none"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,6 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
         "name", metavar="NAME", help="architecture, checkpoint (arch.tag), checkpoint folder, or a recording's file"
     )
     sub.add_argument("--model", metavar="NAME", help="with a recording: what this model would do with it")
+    sub.add_argument("--unit", metavar="U", help=UNIT)
 
     sub = command("demo", _demo, "Read the bundled real sample with the bundled model, and write an HTML page")
     sub.add_argument("--out", type=Path, default=Path("evermodels_demo.html"), help="where the page goes (%(default)s)")
@@ -133,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("predict", _predict, "Read a recording and print class probabilities per window")
     sub.add_argument("--model", required=True, metavar="NAME", help="checkpoint (arch.tag) or checkpoint folder")
     sub.add_argument("--eeg", type=Path, metavar="FILE", help="EEG, any file that MNE reads")
+    sub.add_argument("--unit", metavar="U", help=UNIT)
     sub.add_argument(
         "--ch-names",
         type=_channels,
@@ -280,7 +283,7 @@ def _info_on_recording(args: argparse.Namespace) -> int:
     spec = None
     if args.model is not None:
         spec = evermodels.from_pretrained(args.model).input_spec
-    facts = describe_recording(args.name, spec)
+    facts = describe_recording(args.name, spec, unit=args.unit)
     notes = [one_line(text) for text in facts.pop("notes", ())]
     _print_facts([(key, _lines(value)) for key, value in facts.items()])
     for text in notes:
@@ -345,8 +348,10 @@ def _info(args: argparse.Namespace) -> int:
     name = args.name
     if name not in registry.MODELS and _is_recording(name):
         return _info_on_recording(args)
-    if args.model is not None:
-        raise ConfigError(f"--model: it goes with a recording, and {name!r} is none. Give the file of a recording.")
+    if args.model is not None or args.unit is not None:
+        raise ConfigError(
+            f"--model, --unit: they go with a recording, and {name!r} is none. Give the file of a recording."
+        )
     if name in registry.MODELS:
         import torch
 
@@ -403,7 +408,7 @@ def _model_for(args: argparse.Namespace) -> Any:
     model = evermodels.from_pretrained(args.model)
     if model.input_spec is None or model.input_spec.eeg is None:
         return model
-    own = own_channels(args.eeg, model.input_spec.eeg)
+    own = own_channels(args.eeg, model.input_spec.eeg, unit=args.unit)
     return model if own is None else evermodels.from_pretrained(args.model, ch_names=own)
 
 
@@ -422,11 +427,12 @@ def _predict(args: argparse.Namespace) -> int:
     recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size, face=face)
     calibration = None
     if args.calibrate:
-        calibration = recognizer.preprocessor.calibrate(args.calibrate)
+        calibration = recognizer.preprocessor.calibrate(args.calibrate, unit=args.unit)
     result = recognizer.predict(
         args.eeg,
         args.video,
         overlap=args.overlap,
+        unit=args.unit,
         fps=args.fps,
         baseline=args.baseline,
         video_start=args.video_start,

@@ -32,7 +32,7 @@ def describe_recording(
         source: EEG as in :func:`~evermodels.signals.read_eeg`, or a video file or a folder of pictures.
         input_spec: A model's ``input_spec``, for the part on the model (default: none).
         ch_names: Names of an array's rows.
-        unit: Unit of an array.
+        unit: Unit of an array, or of a file whose header names none.
         sfreq: Sampling rate of an array in Hz.
 
     Returns:
@@ -63,19 +63,20 @@ def describe_recording(
     return facts
 
 
-def own_channels(source: Any, spec: EEGSpec) -> tuple[str, ...] | None:
+def own_channels(source: Any, spec: EEGSpec, *, unit: str | None = None) -> tuple[str, ...] | None:
     """Return the channels of a recording, for a model that is to be carried to them; ``None`` if it has all it needs.
 
     Args:
         source: A path or a recording.
         spec: What the model takes.
+        unit: Unit of a file whose header names none.
 
     Example:
         >>> recording = EEGRecording(np.ones((2, 500), dtype="float32"), ("Fz", "Cz"), 250.0)
         >>> own_channels(recording, EEGSpec(ch_names=("Fz", "Pz"), sfreq=100.0, window_seconds=1.0))
         ('Fz', 'Cz')
     """
-    names = read_eeg(source).ch_names
+    names = read_eeg(source, unit=unit).ch_names
     return None if set(spec.ch_names) <= set(names) else names
 
 

@@ -168,7 +168,8 @@ def _factors(opened: Opened, labels: Sequence[str], unit: str | None) -> np.ndar
         said = ", ".join(sorted({repr(dimension) for dimension in without.values()}))
         raise SignalError(
             f"{name}: its header gives {_some(list(without))} the unit {said}, which is no unit of voltage (uV, mV, "
-            "V), and a unit is never guessed. Say what the numbers are: read_eeg(path, unit='uV')."
+            "V), and a unit is never guessed. Say what the numbers are: read_eeg(path, unit='uV'), on the command line "
+            "--unit uV."
         )
     if unit is not None and not without:
         raise SignalError(
@@ -228,7 +229,8 @@ def _has_several_rates(source: Any) -> bool:
 
 
 def _epochs(source: Any, picks: list[int], name: str) -> tuple[np.ndarray, list[Stretch], tuple[str, ...]]:
-    source = source.copy().drop_bad(verbose="ERROR")
+    if not source.preload:  # a copy, since the user's own object must not lose epochs
+        source = source.copy().drop_bad(verbose="ERROR")
     data = source.get_data(picks=picks, copy=False, verbose="WARNING")
     count, channels, length = data.shape
     if count == 0:

@@ -66,10 +66,15 @@ def test_info_on_a_file(write_edf, capsys: pytest.CaptureFixture[str], tmp_path:
     assert "1 of known names: Fz" in out
     assert "1 of its 19 channels: Fz" in out
     assert "\x1b" not in out
+    without = str(write_edf(noise(2, 2000), ["Fz", "Cz"], unit="", name="b.edf"))
+    assert main(["info", without]) == 2
+    assert "the unit '', which is no unit of voltage" in capsys.readouterr().err
+    assert main(["info", without, "--unit", "uV"]) == 0
+    assert "2 of known names" in capsys.readouterr().out
     assert main(["info", str(tmp_path / "none.edf")]) == 2
     assert "there is no file" in capsys.readouterr().err
     assert main(["info", "ever_tiny", "--model", "ever_tiny.quadrant"]) == 2
-    assert "--model: it goes with a recording" in capsys.readouterr().err
+    assert "--model, --unit: they go with a recording" in capsys.readouterr().err
 
 
 def test_predict_takes_the_recordings_own_channels(write_edf, capsys: pytest.CaptureFixture[str]) -> None:
