@@ -196,8 +196,8 @@ def log_power(recording: EEGRecording) -> np.ndarray:
             f"eeg: its longest uninterrupted stretch is {longest / recording.sfreq:.3f} s, and the person's own "
             f"spectrum is taken over stretches of {SECONDS:g} s. Give a continuous baseline of the same person."
         )
-    powers, flat = [], []
-    for name in recording.ch_names:  # by channel: the windows of all would take many times the recording
+    powers, flat = np.empty(0), []
+    for row, name in enumerate(recording.ch_names):  # the windows of all would take many times the recording
         windows, _ = recording_windows(recording.pick([name]), length / recording.sfreq, 0.5)
         centred = windows[:, 0].astype(np.float64)
         centred -= centred.mean(axis=-1, keepdims=True)
@@ -205,13 +205,15 @@ def log_power(recording: EEGRecording) -> np.ndarray:
             flat.append(name)
         power = np.abs(np.fft.rfft(centred * hann(length, sym=False), axis=-1)) ** 2
         # A stretch without any signal (a cable off for seconds) must not pull the mean of logarithms to minus infinity.
-        powers.append(np.log(np.maximum(power, _SILENT**2 * length)))
+        if row == 0:
+            powers = np.empty((len(power), len(recording.ch_names), power.shape[1]))
+        powers[:, row] = np.log(np.maximum(power, _SILENT**2 * length))
     if flat:
         raise SignalError(
             f"eeg: channel {', '.join(flat)} is flat, so it has no spectrum to be divided by. Leave it out and "
             "carry the model to the others, which interpolates it: evermodels.from_pretrained(name, ch_names=[...])."
         )
-    return np.stack(powers, axis=1)
+    return powers
 
 
 def _kernels(log_power: np.ndarray, taps: int) -> np.ndarray:
