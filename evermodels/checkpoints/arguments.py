@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from evermodels import montage
 from evermodels.checkpoints.config_file import DTYPES
 from evermodels.core.config import check_num_classes
-from evermodels.core.errors import ConfigError, boundary, quoted
+from evermodels.core.errors import ConfigError, UnknownNameError, boundary, quoted
 
 
 def check_arguments(
@@ -21,13 +22,13 @@ def check_arguments(
         name: What is loaded.
         revision: A text, or ``None``.
         num_classes: A number of classes, or ``None``.
-        ch_names: A list of texts, or ``None``.
+        ch_names: A list of texts, the name of a montage, or ``None``.
         cache_dir: A path, or ``None``.
         token: A text, a bool, or ``None``.
         local_files_only: A bool.
 
     Raises:
-        ConfigError: If one is of another type.
+        ConfigError: If one is of another type, or ``ch_names`` is a text and no montage's name.
     """
     if num_classes is not None:
         check_num_classes(num_classes)
@@ -42,7 +43,10 @@ def check_arguments(
         if not isinstance(value, types) or (label == "cache_dir" and value == ""):
             raise ConfigError(f"{label}: expected {expected}, got {quoted(value)}.")
     if isinstance(ch_names, str):
-        raise ConfigError(f"ch_names: expected a list of names, got the text {quoted(ch_names)}.")
+        try:
+            montage.preset(ch_names)
+        except UnknownNameError as error:
+            raise ConfigError(f"ch_names: {error}") from None
 
 
 def find_dtype(dtype: Any) -> torch.dtype | None:

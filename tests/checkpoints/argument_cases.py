@@ -44,7 +44,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ),
     ],
     "ch_names": [
-        ("Fz", r"ch_names: expected a list of names, got the text 'Fz'"),
+        ("Fz", r"ch_names: montage preset: 'Fz' does not exist.*It is one of: deap.*are a list"),
         *(
             (n, r"ch_names|channel|it cannot be loaded")
             for n in (5, [1, 2], [None], [""], ["\0"], [], b"Fz", {"Fz": 1}, ["Fz"] * 10_000)

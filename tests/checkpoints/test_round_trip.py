@@ -176,7 +176,7 @@ def test_same_channels(saved, names):
         (("Cz", "Fz", "T7"), ConfigError, r"ch_names: Tiny takes no EEG by channel name. Leave it out"),
         (("Fz", "Fz", "Cz", "T7"), UnknownNameError, r"'Fz' and 'Fz' are both the electrode Fz"),
         (("Fz", "Cz", "Q9"), UnknownNameError, r"'Q9'"),
-        ("Fz", UnknownNameError, r"preset: 'Fz' does not exist.*Names of channels are a list"),
+        ("Fz", ConfigError, r"preset: 'Fz' does not exist.*Names of channels are a list"),
     ],
 )
 def test_other_channels_of_a_model_that_takes_none(saved, names, error, message):
