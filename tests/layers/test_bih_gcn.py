@@ -328,6 +328,14 @@ def test_channel_permutation():
     torch.testing.assert_close(moved.adjacency_local, output.adjacency_local[:, order][:, :, order])
 
 
+def test_which_channel_of_a_region_is_which_is_not_seen():
+    layer = build()
+    spectrogram, z_eeg, z_video = inputs()
+    swapped = spectrogram.clone()
+    swapped[:, [0, 3]] = spectrogram[:, [3, 0]]  # both frontal
+    torch.testing.assert_close(layer(swapped, z_eeg, z_video).logits, layer(spectrogram, z_eeg, z_video).logits)
+
+
 def test_batch_split():
     layer = build()
     whole = layer(*inputs(3))

@@ -40,3 +40,19 @@ def test_bad_setting(module, function):
 
 def test_repr():
     assert repr(CoralLoss("zero")) == "CoralLoss(on_small_batch='zero')"
+
+
+@pytest.mark.parametrize("loss", [CorrelationAlignmentLoss(), CoralLoss(), MMDLoss()])
+def test_who_belongs_to_whom_is_not_seen(loss):
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(12, 5, generator=generator, dtype=torch.float64)
+    b = a + 0.1 * torch.randn(12, 5, generator=generator, dtype=torch.float64)
+    order = torch.randperm(12, generator=generator)
+    torch.testing.assert_close(loss(a, b[order]), loss(a, b))
+    assert loss(a, b) < loss(a, b * torch.tensor([1.0, -1.0, 2.0, 1.0, -3.0], dtype=torch.float64))
+
+
+def test_small_batches_of_unrelated_features_are_mostly_noise():
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 32, 200, generator=generator)
+    assert abs(float(CorrelationAlignmentLoss()(a, b)) - 2 / 31) < 0.003
