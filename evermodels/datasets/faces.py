@@ -69,7 +69,11 @@ class LondonFaces:
         if align not in ("face", "picture"):
             raise ConfigError(f"align: expected 'face' or 'picture', got {align!r}.")
         self.crop, self.size, self.margin, self.align = crop, size, float(margin), align
-        self._finders = (HaarFaceCrop(0.0), HaarFaceCrop(0.0, min_neighbors=2)) if finder is None else (finder,)
+        self._finders = (
+            (HaarFaceCrop(0.0, confirm=False), HaarFaceCrop(0.0, min_neighbors=2, confirm=False))
+            if finder is None
+            else (finder,)
+        )
         self._files = self._index()
         self.people: tuple[str, ...] = tuple(sorted({person for person, _ in self._files}))
         missing = [

@@ -9,7 +9,8 @@ from evermodels.core.lazy import lazy_names
 if TYPE_CHECKING:
     from evermodels.signals.describe import describe_recording
     from evermodels.signals.eeg import EEGRecording, read_eeg
-    from evermodels.signals.faces import HaarFaceCrop, crop_faces, haar_face_crop
+    from evermodels.signals.face_track import crop_faces, haar_face_crop
+    from evermodels.signals.faces import HaarFaceCrop
     from evermodels.signals.filters import band_pass, notch, resample, sliding_windows
     from evermodels.signals.preprocessor import Inputs, Preprocessor
     from evermodels.signals.video import read_video, video_duration
@@ -39,7 +40,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "describe": ("describe_recording",),
         "eeg": ("EEGRecording", "read_eeg"),
-        "faces": ("HaarFaceCrop", "crop_faces", "haar_face_crop"),
+        "face_track": ("crop_faces", "haar_face_crop"),
+        "faces": ("HaarFaceCrop",),
         "filters": ("band_pass", "notch", "resample", "sliding_windows"),
         "preprocessor": ("Inputs", "Preprocessor"),
         "video": ("read_video", "video_duration"),

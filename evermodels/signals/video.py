@@ -9,10 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from evermodels.core.errors import ConfigError, ShapeError, SignalError, require
-from evermodels.signals.faces import FaceFinder, crop_faces, resize
+from evermodels.core.errors import ConfigError, ShapeError, SignalError, boundary, require
+from evermodels.signals.face_track import Seen, cut_face, look, no_face
+from evermodels.signals.faces import FaceFinder
+from evermodels.signals.pictures import (
+    MOST_PIXELS,
+    SUFFIXES,
+    check_picture,
+    check_size,
+    natural_key,
+    picture_array,
+    resize,
+)
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+LONGEST = 7 * 24 * 3600.0
+"""Seconds; a file that says it is longer is damaged."""
+
+_RATES = (1e-3, 1e4)  # pictures per second of a sequence
 _SEEK_FROM = 3.0  # seconds; nearer than this, decoding from the beginning is as quick
 _SLACK = 0.25  # seconds that a container's stated length may exceed its last frame
 
@@ -26,13 +39,16 @@ def video_duration(source: Any, *, fps: float | None = None) -> float:
 
     Raises:
         SignalError: If the file is no video, is cut short so that it cannot be opened, or has no frame.
+        ConfigError: If a sequence comes without ``fps``, or ``fps`` is impossible.
         FileNotFoundError: If there is no such file.
 
     Example:
         >>> video_duration(np.zeros((10, 8, 8, 3), dtype="uint8"), fps=5)
         2.0
     """
-    return _open(source, fps).duration
+    opened = open_video(source, fps)
+    check_rate(opened)
+    return opened.duration
 
 
 def read_video(
@@ -51,8 +67,9 @@ def read_video(
     stamp: right for a variable frame rate, and each frame once where there are as many frames as asked for.
 
     Args:
-        source: A video file that FFmpeg reads (through PyAV), a folder of pictures (in order of their names), a list
-            of picture paths, PIL images or arrays, or an array ``(frames, height, width, 3)`` uint8.
+        source: A video file that FFmpeg reads (through PyAV), a folder of pictures (in order of their names, numbers
+            as people count), a list of picture paths, PIL images or arrays, or an array ``(frames, height, width, 3)``
+            uint8. Grey of 16 bits becomes 8 by its range, transparent pixels are laid on white.
         num_frames: How many frames.
         start: Begin of the window in seconds after the first frame.
         stop: End of the window in seconds; ``None`` for the end of the video.
@@ -78,9 +95,9 @@ def read_video(
         >>> read_video(clip, 2, fps=2, start=1.0, stop=2.0)[:, 0, 0, 0].tolist()
         [2, 3]
     """
-    opened = _open(source, fps)
-    if isinstance(opened, _Pictures) and fps is None and (start != 0.0 or stop is not None):
-        raise ConfigError("fps: a window of a picture sequence needs fps (pictures per second); none was given.")
+    opened = open_video(source, fps)
+    if start != 0.0 or stop is not None:
+        check_rate(opened)
     window = (start, opened.duration if stop is None else stop)
     return next(read_clips(opened, [window], num_frames, size=size, face=face))
 
@@ -111,32 +128,98 @@ def read_clips(
         SignalError: As :func:`read_video`.
         ConfigError: As :func:`read_video`.
     """
+    for frames, seen in read_seen_clips(source, windows, num_frames, size=size, face=face, fps=fps):
+        if face is not None and not seen.usable:
+            raise no_face(seen.why, int(num_frames), face)
+        yield frames
+
+
+def read_seen_clips(
+    source: Any,
+    windows: Sequence[tuple[float, float]],
+    num_frames: int,
+    *,
+    size: tuple[int, int] | None = None,
+    face: FaceFinder | None = None,
+    fps: float | None = None,
+) -> Iterator[tuple[np.ndarray, Seen]]:
+    """Read as :func:`read_clips`, and say of each clip how well its face was seen.
+
+    Args:
+        source: As in :func:`read_video`.
+        windows: As in :func:`read_clips`.
+        num_frames: Frames per clip.
+        size: As in :func:`read_video`.
+        face: As in :func:`read_video`; without a finder every clip counts as usable.
+        fps: As in :func:`read_video`.
+
+    Yields:
+        The clip, without a frame where it is not usable, and how well the face was seen.
+
+    Raises:
+        SignalError: As :func:`read_video`, but not for a clip without a face.
+        ConfigError: As :func:`read_video`.
+    """
     if isinstance(num_frames, bool) or num_frames != int(num_frames) or num_frames < 1:
         raise ConfigError(f"num_frames: expected a whole number of at least 1, got {num_frames!r}.")
-    opened = source if isinstance(source, (_File, _Pictures)) else _open(source, fps)
+    opened = source if isinstance(source, (_File, _Pictures)) else open_video(source, fps)
     _check_windows(windows, opened)
     middle = (np.arange(num_frames) + 0.5) / num_frames
     wanted = [a + middle * (b - a) for a, b in windows]
-    # Every wanted time of every window, in order; a picture that two windows share is decoded and converted once.
+    # Every wanted time of every window, in order; a picture that two windows share is decoded and searched once.
     order = sorted((float(t), k) for k, row in enumerate(wanted) for t in row)
-    clips: list[list[np.ndarray]] = [[] for _ in windows]
+    clips: list[list[_Frame]] = [[] for _ in windows]
     next_out = 0
+    frame = _Frame(np.empty(0))
     for (_, k), picture in zip(order, opened.at([t for t, _ in order], until=max(b for _, b in windows)), strict=True):
-        clips[k].append(picture)
+        frame = frame if frame.picture is picture else _Frame(picture)
+        clips[k].append(frame)
         while next_out < len(clips) and len(clips[next_out]) == num_frames:
             yield _finish(clips[next_out], size, face)
             clips[next_out] = []
             next_out += 1
 
 
-def _finish(frames: list[np.ndarray], size: tuple[int, int] | None, face: FaceFinder | None) -> np.ndarray:
+class _Frame:
+    """A picture, and what the finder says of it once it was asked."""
+
+    def __init__(self, picture: np.ndarray) -> None:
+        self.picture = picture
+        self.found: Any = None
+
+    def look(self, finder: FaceFinder) -> Any:
+        if self.found is None:
+            self.found = look(self.picture, finder)
+        return self.found
+
+
+def _finish(frames: list[_Frame], size: tuple[int, int] | None, face: FaceFinder | None) -> tuple[np.ndarray, Seen]:
+    pictures = [frame.picture for frame in frames]
     if face is not None:
-        return np.stack(crop_faces(frames, face, size=size))
+        crops, seen = cut_face(pictures, [frame.look(face) for frame in frames], face, size)
+        return np.stack(crops) if crops else np.empty((0, 0, 0, 3), np.uint8), seen
+    whole = Seen(float("nan"), 0, float("nan"))
     if size is not None:
-        return np.stack([resize(frame, size) for frame in frames])
-    if len({frame.shape for frame in frames}) > 1:
+        return np.stack([resize(picture, size) for picture in pictures]), whole
+    if len({picture.shape for picture in pictures}) > 1:
         raise ShapeError("video: its pictures have several sizes. Give size=(height, width).")
-    return np.stack(frames)
+    return np.stack(pictures), whole
+
+
+def check_rate(opened: _File | _Pictures) -> None:
+    """Refuse a picture sequence of which nobody said how fast it is.
+
+    Args:
+        opened: What :func:`open_video` gave.
+
+    Raises:
+        ConfigError: If it is one.
+    """
+    if isinstance(opened, _Pictures) and opened.fps is None:
+        raise ConfigError(
+            f"fps: {opened.name} is a sequence of {len(opened.pictures)} pictures, and nothing says how fast they were "
+            "taken, so a window of time cannot be cut. Give fps, pictures per second (--fps on the command line)."
+        )
 
 
 def _check_windows(windows: Sequence[tuple[float, float]], opened: _File | _Pictures) -> None:
@@ -156,18 +239,37 @@ def _check_windows(windows: Sequence[tuple[float, float]], opened: _File | _Pict
             )
 
 
-def _open(source: Any, fps: float | None) -> _File | _Pictures:
+def open_video(source: Any, fps: float | None = None) -> _File | _Pictures:
+    """Open a source once, for what needs its length and its frames.
+
+    Args:
+        source: As in :func:`read_video`.
+        fps: As in :func:`read_video`.
+
+    Returns:
+        An object with ``name``, ``duration`` and ``interval`` in seconds, which :func:`read_clips` takes as its source.
+
+    Raises:
+        SignalError: If it cannot be read.
+        ConfigError: If ``fps`` is impossible.
+        FileNotFoundError: If there is no such file.
+    """
+    if isinstance(source, (_File, _Pictures)):
+        return source
     if isinstance(source, (str, Path)) and not Path(source).is_dir():
         if fps is not None:
             raise ConfigError(f"fps: {fps!r} was given, but a video file has time stamps of its own. Leave it out.")
         return _File(Path(source))
-    if fps is not None and not (np.isfinite(fps) and fps > 0):
-        raise ConfigError(f"fps: expected a positive number of pictures per second, got {fps!r}.")
+    if fps is not None and not (isinstance(fps, (int, float)) and _RATES[0] <= fps <= _RATES[1]):
+        raise ConfigError(
+            f"fps: expected a positive number of pictures per second, {_RATES[0]:g} to {_RATES[1]:g}, got {fps!r}."
+        )
     if isinstance(source, (str, Path)):
         folder = Path(source)
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES)
+        with boundary(SignalError, f"{folder.name}: the folder cannot be read", "Look at its permissions."):
+            paths = sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=natural_key)
         if not paths:
-            raise SignalError(f"{folder.name}: the folder has no picture ({', '.join(sorted(_PICTURES))}).")
+            raise SignalError(f"{folder.name}: the folder has no picture ({', '.join(SUFFIXES)}).")
         return _Pictures(paths, fps, folder.name)
     if isinstance(source, torch.Tensor):
         source = source.detach().cpu().numpy()
@@ -183,51 +285,22 @@ class _Pictures:
     """A sequence of pictures at a fixed rate."""
 
     def __init__(self, pictures: Sequence[Any] | np.ndarray, fps: float | None, name: str) -> None:
-        if len(pictures) == 0:
+        if np.ndim(pictures) == 0 or len(pictures) == 0:
             raise SignalError(f"{name}: the sequence is without a frame.")
         if isinstance(pictures, np.ndarray):
-            _check_picture(pictures[0], f"{name} of shape {pictures.shape}")
-        self.pictures, self.fps, self.name = pictures, fps or 1.0, name
-        self.interval = 1 / self.fps
-        self.duration = len(pictures) / self.fps
+            check_picture(pictures[0], f"{name} of shape {pictures.shape}")
+        self.pictures, self.fps, self.name = pictures, fps, name
+        rate = fps or 1.0  # without one, only the whole sequence is asked for
+        self.interval = 1 / rate
+        self.duration = len(pictures) / rate
 
     def at(self, times: Sequence[float], until: float) -> Iterator[np.ndarray]:
         last, picture = -1, None
         for time in times:
-            index = min(int(time * self.fps + 1e-6), len(self.pictures) - 1)
+            index = min(int(time / self.interval + 1e-6), len(self.pictures) - 1)
             if index != last or picture is None:
-                last, picture = index, self._load(index)
+                last, picture = index, picture_array(self.pictures[index], f"{self.name}, frame {index}")
             yield picture
-
-    def _load(self, index: int) -> np.ndarray:
-        picture = self.pictures[index]
-        if isinstance(picture, (str, Path)):
-            image = require("PIL.Image", extra="video", purpose="read pictures")
-            try:
-                with image.open(picture) as opened:
-                    picture = _upright(opened)
-            except FileNotFoundError:
-                raise FileNotFoundError(f"video: there is no picture {picture}.") from None
-            except OSError as error:
-                raise SignalError(f"{Path(picture).name}: the picture is damaged or cut short ({error}).") from error
-        elif hasattr(picture, "convert"):
-            picture = _upright(picture)
-        picture = np.asarray(picture)
-        _check_picture(picture, f"{self.name}, frame {index}")
-        return picture
-
-
-def _upright(image: Any) -> np.ndarray:
-    ops = require("PIL.ImageOps", extra="video", purpose="read pictures")
-    return np.asarray(ops.exif_transpose(image).convert("RGB"))
-
-
-def _check_picture(picture: np.ndarray, what: str) -> None:
-    if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
-        raise ShapeError(
-            f"{what}: expected pictures (height, width, 3) of uint8, got {picture.shape} of {picture.dtype}. "
-            "Move the colours to the last axis and scale to 0..255."
-        )
 
 
 class _File:
@@ -236,24 +309,45 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.av = require("av", extra="video", purpose="read videos")
         self.path, self.name = path, path.name
-        if not path.exists():
-            raise FileNotFoundError(f"video: there is no file {path}.")
-        if path.stat().st_size == 0:
-            raise SignalError(f"{self.name}: the file is empty (0 bytes). Copy it again.")
+        with self._boundary():
+            if not path.exists():
+                raise FileNotFoundError(f"video: there is no file {path}.")
+            if path.stat().st_size == 0:
+                raise SignalError(f"{self.name}: the file is empty (0 bytes). Copy it again.")
+            self._read_header()
+
+    def _read_header(self) -> None:
         with self._container() as container:
             stream = container.streams.video[0]
             rate = stream.average_rate or stream.guessed_rate
-            self.interval = float(1 / rate) if rate else 1 / 25
             base = stream.time_base
             self.origin = float(stream.start_time * base) if stream.start_time is not None and base else None
             stated = float(stream.duration * base) if stream.duration and base else _tag(stream)
+        self.interval = float(1 / rate) if rate and rate > 0 else 1 / 25
         if stated is None or self.origin is None:  # a container that does not say: look at every frame
-            times = [time for time, _ in self._decode(0.0, origin=0.0)]
-            if not times:
+            first = last = None
+            for last, _ in self._decode(0.0, origin=0.0):
+                first = last if first is None else first
+            if first is None or last is None:
                 raise self._frameless()
-            self.origin = times[0]
-            stated = times[-1] - times[0] + self.interval
+            self.origin = first
+            stated = last - first + self.interval
+        if not 0 < stated <= LONGEST or not abs(self.origin) < 1e9:
+            raise SignalError(
+                f"{self.name}: its header says that it is {stated:g} s long and begins at {self.origin:g} s, which "
+                f"cannot be (at most {LONGEST / 86400:g} days). The header is damaged: copy the file again, or convert "
+                "it with ffmpeg."
+            )
         self.duration = stated
+        self.interval = min(self.interval, stated)
+
+    def _boundary(self) -> Any:
+        return boundary(
+            SignalError,
+            f"{self.name}: it cannot be read as a video",
+            "The file is damaged or of a kind that FFmpeg does not read: copy it again, or convert it with ffmpeg.",
+            passing=(FileNotFoundError,),
+        )
 
     def _container(self) -> Any:
         try:
@@ -276,6 +370,8 @@ class _File:
     def _decode(self, begin: float, *, origin: float) -> Iterator[tuple[float, Any]]:
         with self._container() as container:
             stream = container.streams.video[0]
+            check_size(stream.codec_context.width, stream.codec_context.height, self.name)
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # frames need not be as the header says
             stream.thread_type = "AUTO"
             if begin > 0:
                 container.seek(int((begin + origin) / stream.time_base), stream=stream, backward=True)
@@ -287,6 +383,10 @@ class _File:
                 return  # the caller sees where the frames end, which says more than the decoder
 
     def at(self, times: Sequence[float], until: float) -> Iterator[np.ndarray]:
+        with self._boundary():
+            yield from self._at(times, until)
+
+    def _at(self, times: Sequence[float], until: float) -> Iterator[np.ndarray]:
         origin = self.origin or 0.0
         begin = times[0] if times[0] > _SEEK_FROM else 0.0
         frames = self._decode(begin, origin=origin)
