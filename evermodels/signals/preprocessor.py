@@ -19,7 +19,8 @@ from evermodels.signals.eeg_input import prepare_eeg
 from evermodels.signals.faces import FaceFinder, HaarFaceCrop
 from evermodels.signals.filters import recording_windows, window_events
 from evermodels.signals.own_level import Against, Calibration, OwnLevel, own_level
-from evermodels.signals.video import read_clips, video_duration
+from evermodels.signals.video import check_rate, open_video
+from evermodels.signals.video_windows import Clips, read_windows, window_starts
 from evermodels.signals.whitening import Whitening
 
 
@@ -209,14 +210,12 @@ class Preprocessor:
             ConfigError: If the model takes no video, or a window is impossible.
             SignalError: If the video is unreadable, cut short, has no frame or no face, or a window is past its end.
         """
-        spec = self._video_spec()
+        opened = open_video(source, fps)
         if windows is None:
-            windows = [(0.0, video_duration(source, fps=fps))]
-        mean, std = (torch.tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (spec.mean, spec.std))
-        clips = read_clips(source, windows, spec.num_frames, size=spec.size, face=self.face, fps=fps)
-        return torch.stack(
-            [(torch.from_numpy(clip).permute(0, 3, 1, 2).float().div_(255) - mean) / std for clip in clips]
-        )
+            windows = [(0.0, opened.duration)]
+        else:
+            check_rate(opened)
+        return read_windows(opened, windows, self._video_spec(), self.face, otherwise="").tensor
 
     def __call__(
         self,
@@ -249,14 +248,20 @@ class Preprocessor:
             calibration: As in :meth:`eeg`.
 
         Returns:
-            The tensors and the window times. With both modalities, only windows that both cover.
+            The tensors and the window times. With both modalities, only windows that both cover; of these, where fewer
+            than half of the frames show the face, ``present["video"]`` is false. Of video alone such windows are left
+            out. ``quality`` has ``face_share`` (share of the frames that show the face), ``faces`` (largest number in a
+            frame) and ``crop_size`` (median width of the box in pixels), where a face is looked for.
 
         Raises:
-            ConfigError: If nothing is given, or the model does not take what is.
-            SignalError: If a recording is unusable, or the two have no window in common.
+            ConfigError: If nothing is given, or the model does not take what is, or windows would begin more often than
+                frames come or would not fit into memory.
+            SignalError: If a recording is unusable, no window of the video shows a face, or the two have no window in
+                common.
 
         Warns:
-            UserWarning: If windows of the EEG are left out because the video does not cover them, or as :meth:`eeg`.
+            UserWarning: If windows are left out or read without the video, if fewer than 80 % of a window's frames show
+                the face, if there are several or it is small, or as :meth:`eeg`.
         """
         if eeg is None and video is None:
             raise ConfigError(f"inputs: give at least one of {', '.join(self.input_spec.modalities)}; got none.")
@@ -274,49 +279,70 @@ class Preprocessor:
         form = {"ch_names": ch_names, "unit": unit, "sfreq": sfreq}
         level = self._own_level(recording, eeg, form, baseline=baseline, calibration=calibration)
         tensor, starts = self._windows(recording, level, overlap)
-        tensors = {"eeg": tensor}
+        tensors, clips = {"eeg": tensor}, None
         if video is not None:
-            end = video_duration(video, fps=fps)
-            begins = starts - video_start
-            covered = (begins >= -1e-9) & (begins + length <= end + 1e-3)
-            if not covered.any():
-                raise SignalError(
-                    f"video: it covers {video_start:.3f} to {video_start + end:.3f} s of the EEG, which holds no whole "
-                    f"window of {length:g} s out of the {len(starts)} of the EEG. Give a longer video or set "
-                    "video_start."
-                )
-            if not covered.all():
-                warnings.warn(
-                    f"video: {int((~covered).sum())} of {len(starts)} EEG windows are left out, because the video "
-                    f"covers only {video_start:.3f} to {video_start + end:.3f} s.",
-                    stacklevel=2,
-                )
-            tensors["eeg"], starts = tensor[torch.from_numpy(covered)], starts[covered]
-            clips = [(float(max(a, 0.0)), float(min(max(a, 0.0) + length, end))) for a in begins[covered]]
-            tensors["video"] = self.video(video, windows=clips, fps=fps)
-        notes = tuple(dict.fromkeys((*recording.notes, *level.notes)))
-        events = window_events(recording, starts)
-        return Inputs(tensors, torch.from_numpy(starts), length, dropped, {}, notes, level.against, events)
+            tensors["eeg"], starts, clips = self._beside(tensor, starts, video, fps, video_start)
+            tensors["video"] = clips.tensor
+        # A window without a face stays: what its EEG tells is answered.
+        notes = tuple(dict.fromkeys((*recording.notes, *level.notes, *(clips.notes if clips else ()))))
+        return Inputs(
+            tensors,
+            torch.from_numpy(starts),
+            length,
+            dropped,
+            quality=clips.quality if clips else {},
+            notes=notes,
+            against=level.against,
+            events=window_events(recording, starts),
+            present={"video": clips.usable} if clips is not None and not clips.usable.all() else {},
+        )
+
+    def _beside(
+        self, eeg: Tensor, starts: np.ndarray, video: Any, fps: float | None, video_start: float
+    ) -> tuple[Tensor, np.ndarray, Clips]:
+        """Return the EEG windows that the video covers, their starts, and their clips."""
+        opened, length = open_video(video, fps), self._eeg_spec().window_seconds
+        check_rate(opened, length)
+        end = opened.duration
+        begins = starts - video_start
+        covered = (begins >= -1e-9) & (begins + length <= end + 1e-3)
+        if not covered.any():
+            raise SignalError(
+                f"video: it covers {video_start:.3f} to {video_start + end:.3f} s of the EEG, which holds no whole "
+                f"window of {length:g} s out of the {len(starts)} of the EEG. Give a longer video or set "
+                "video_start (--video-start on the command line)."
+            )
+        if not covered.all():
+            warnings.warn(
+                f"video: {int((~covered).sum())} of {len(starts)} EEG windows are left out, because the video "
+                f"covers only {video_start:.3f} to {video_start + end:.3f} s.",
+                stacklevel=3,
+            )
+        windows = [(float(max(a, 0.0)), float(min(max(a, 0.0) + length, end))) for a in begins[covered]]
+        clips = self._clips(opened, windows, "there the answer is from the EEG alone")
+        return eeg[torch.from_numpy(covered)], starts[covered], clips
 
     def _video_only(self, video: Any, overlap: float, fps: float | None, window_seconds: float | None) -> Inputs:
-        end = video_duration(video, fps=fps)
+        opened = open_video(video, fps)
         if window_seconds is None:
-            window_seconds = self.input_spec.eeg.window_seconds if self.input_spec.eeg else end
-        if not (np.isfinite(window_seconds) and window_seconds > 0):
-            raise ConfigError(f"window_seconds: expected a positive length in seconds, got {window_seconds!r}.")
-        if not 0 <= overlap < 1:
-            raise ConfigError(f"overlap: expected a part of a window, 0 <= overlap < 1, got {overlap!r}.")
-        if end + 1e-3 < window_seconds:
-            raise SignalError(
-                f"video: it is {end:.3f} s long and one window needs {window_seconds:g} s. Give a longer video, or "
-                "window_seconds."
-            )
-        step = window_seconds * (1 - overlap)
-        count = int((end + 1e-3 - window_seconds) // step) + 1
-        starts = np.arange(count) * step
-        clips = [(float(a), float(min(a + window_seconds, end))) for a in starts]
-        tensors = {"video": self.video(video, windows=clips, fps=fps)}
-        return Inputs(tensors, torch.from_numpy(starts), float(window_seconds))
+            window_seconds = self.input_spec.eeg.window_seconds if self.input_spec.eeg else opened.duration
+        starts = window_starts(opened, window_seconds, overlap)
+        windows = [(float(a), float(min(a + window_seconds, opened.duration))) for a in starts]
+        clips = self._clips(opened, windows, "left out")
+        kept = clips.usable
+        return Inputs(
+            {"video": clips.tensor[kept]},
+            torch.from_numpy(starts)[kept],
+            float(window_seconds),
+            quality={name: values[kept] for name, values in clips.quality.items()},
+            notes=clips.notes,
+        )
+
+    def _clips(self, opened: Any, windows: Sequence[tuple[float, float]], otherwise: str) -> Clips:
+        clips = read_windows(opened, windows, self._video_spec(), self.face, otherwise=otherwise)
+        for note in clips.notes:
+            warnings.warn(note, stacklevel=4)
+        return clips
 
     def _eeg_spec(self) -> EEGSpec:
         if self.input_spec.eeg is None:

@@ -206,19 +206,27 @@ def _finish(frames: list[_Frame], size: tuple[int, int] | None, face: FaceFinder
     return np.stack(pictures), whole
 
 
-def check_rate(opened: _File | _Pictures) -> None:
-    """Refuse a picture sequence of which nobody said how fast it is.
+def check_rate(opened: _File | _Pictures, window: float | None = None) -> None:
+    """Refuse a picture sequence of which nobody said how fast it is, or that is too slow for a window.
 
     Args:
         opened: What :func:`open_video` gave.
+        window: Length of a window in seconds.
 
     Raises:
         ConfigError: If it is one.
     """
-    if isinstance(opened, _Pictures) and opened.fps is None:
+    if not isinstance(opened, _Pictures):
+        return
+    if opened.fps is None:
         raise ConfigError(
             f"fps: {opened.name} is a sequence of {len(opened.pictures)} pictures, and nothing says how fast they were "
             "taken, so a window of time cannot be cut. Give fps, pictures per second (--fps on the command line)."
+        )
+    if window is not None and opened.interval > window:
+        raise ConfigError(
+            f"fps: at {opened.fps!r} a picture comes every {opened.interval:g} s, and a window is {window:g} s long, "
+            "so most windows would hold none. Give the right rate."
         )
 
 

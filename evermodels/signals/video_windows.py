@@ -14,7 +14,7 @@ from evermodels.core.memory import physical_memory
 from evermodels.core.specs import VideoSpec
 from evermodels.signals.face_track import FEW, LEAST_SHARE, SMALL, Seen, no_face
 from evermodels.signals.faces import FaceFinder
-from evermodels.signals.video import open_video, read_seen_clips
+from evermodels.signals.video import check_rate, open_video, read_seen_clips
 
 _PART_OF_MEMORY = 0.25
 _NAMED = 5  # windows that a sentence names
@@ -107,6 +107,8 @@ def window_starts(source: Any, seconds: float, overlap: float) -> np.ndarray:
             f"video: it is {opened.duration:.3f} s long and one window needs {seconds:g} s. Give a longer video, or "
             "shorter windows with window_seconds (--window-seconds on the command line)."
         )
+    if seconds < opened.duration:
+        check_rate(opened, seconds)
     step = seconds * (1 - overlap)
     if overlap > 0 and step < opened.interval * (1 - 1e-6):
         raise ConfigError(
