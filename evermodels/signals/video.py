@@ -22,7 +22,7 @@ from evermodels.signals.pictures import (
     resize,
 )
 
-LONGEST = 7 * 24 * 3600.0
+LONGEST = 2 * 24 * 3600.0
 """Seconds; a file that says it is longer is damaged."""
 
 _RATES = (1e-3, 1e4)  # pictures per second of a sequence

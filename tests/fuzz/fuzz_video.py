@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of video containers: damaged files, read through the preprocessor.
 
-Run as ``python tests/fuzz/fuzz_video.py -max_total_time=600`` after ``pip install atheris``; it is no part of the tests.
-Anything but one of our errors is a finding, and so are a hang and a large allocation: libFuzzer stops and writes the
-input to a file, which reproduces it as the argument. With ``FUZZ_COUNTS`` set, counts go into that file.
+Run as ``python tests/fuzz/fuzz_video.py -max_total_time=600`` after ``pip install atheris``; it is no part of the
+tests. Anything but one of our errors is a finding, and so are a hang and a large allocation: libFuzzer stops and writes
+the input to a file, which reproduces it as the argument. With ``FUZZ_COUNTS`` set, counts go into that file.
 """
 
 from __future__ import annotations
