@@ -293,7 +293,7 @@ class _Pictures:
     """A sequence of pictures at a fixed rate."""
 
     def __init__(self, pictures: Sequence[Any] | np.ndarray, fps: float | None, name: str) -> None:
-        if isinstance(pictures, np.ndarray) and pictures.ndim == 0 or len(pictures) == 0:
+        if (isinstance(pictures, np.ndarray) and pictures.ndim == 0) or len(pictures) == 0:
             raise SignalError(f"{name}: the sequence is without a frame.")
         if isinstance(pictures, np.ndarray):
             check_picture(pictures[0], f"{name} of shape {pictures.shape}")

@@ -196,7 +196,7 @@ def test_sequences_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no picture"):
         read_video([tmp_path / "none.png"], 1)
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
-    with pytest.raises(SignalError, match=r"a\.png: the picture is damaged or cut short"):
+    with pytest.raises(SignalError, match=r"a\.png: the picture is damaged, cut short or too large"):
         read_video(tmp_path, 1)
 
 
