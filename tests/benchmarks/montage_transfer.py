@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -37,16 +37,19 @@ def load(model, root: str) -> dict[str, object]:
 
 @contextmanager
 def spectrograms_at_the_mean(model, missing: Sequence[int]) -> Iterator[None]:
-    """Standardised spectrograms of these channels are 0, as in the training's channel dropout."""
+    """Standardised spectrograms of these channels are 0, and so is their squared change before 1 is taken off."""
 
-    def blank(module: torch.nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output.index_fill(1, torch.tensor(missing), 0.0)
+    def blank(value: float) -> Callable[[torch.nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        return lambda module, args, output: output.index_fill(1, torch.tensor(missing), value)
 
-    handle = model.spectrogram_norm.register_forward_hook(blank)
+    handles = [model.spectrogram_norm.register_forward_hook(blank(0.0))]
+    if hasattr(model, "squared_change"):
+        handles.append(model.squared_change.register_forward_hook(blank(-1.0)))
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 @torch.inference_mode()
