@@ -96,7 +96,7 @@ def test_half_of_the_channels_must_be_real():
         (("Cz",), (), {}, ConfigError, "dst_ch_names: expected at least one channel"),
         (("Cz", "ECG"), ("Cz",), {}, UnknownNameError, "'ECG' is not a name .* leave it out if it is not EEG"),
         (("T3", "T7"), ("T7",), {}, UnknownNameError, "'T3' and 'T7' are both the electrode T7"),
-        ("Cz", ("Cz",), {}, UnknownNameError, "single string 'Cz'"),
+        ("Cz", ("Cz",), {}, UnknownNameError, "Names of channels are a list"),
         (("Cz",), ("Cz",), {"min_real": 1.5}, ConfigError, "min_real: expected a part of the channels"),
     ],
 )

@@ -174,7 +174,7 @@ def test_what_cannot_be_adapted(make):
         (("Fp1", "F4", "Oz"), ConfigError, "only 2 of the 7"),
         ((*HEADSET, "ECG"), UnknownNameError, "'ECG'"),
         ((*HEADSET, "T7"), UnknownNameError, "'T3' and 'T7' are both"),
-        ("Cz", UnknownNameError, "single string"),
+        ("Cz", UnknownNameError, "Names of channels are a list"),
     ):
         with pytest.raises(error, match=message):
             model.adapt_montage(names)
