@@ -97,7 +97,7 @@ def test_a_recording_goes_through_unchanged() -> None:
 
 
 def test_volts_taken_for_microvolts() -> None:
-    with pytest.warns(UserWarning, match=r"unit: the array, given as 'uV', moves by [12]\.\d+e-05 µV.*V taken for uV"):
+    with pytest.warns(UserWarning, match=r"unit: the array, given as 'uV', moves by [12][.\d]*e-05 µV.*V taken for uV"):
         read_eeg(noise() * 1e-6, ch_names=["Fz", "Cz"], unit="uV", sfreq=250)
     with (
         pytest.warns(
