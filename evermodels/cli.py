@@ -269,12 +269,14 @@ def _channels(text: str) -> str | tuple[str, ...]:
 
 
 def _is_recording(name: str) -> bool:
+    from evermodels.checkpoints.read import PICKLES
     from evermodels.signals.formats import is_eeg_name
 
     path = Path(name)
     if path.is_dir():
         return not (path / "config.json").is_file()
-    return path.is_file() or is_eeg_name(path)
+    weights = path.suffix.lower() in (*PICKLES, ".safetensors")
+    return (path.is_file() and not weights) or is_eeg_name(path)
 
 
 def _info_on_recording(args: argparse.Namespace) -> int:
