@@ -107,7 +107,7 @@ def cut_face(
     share, boxes = len(kept) / len(frames), np.array([box for _, box in kept])
     why = ""
     if share < LEAST_SHARE:
-        why = f"a face was found in only {len(kept)} of the frames in one place, and half of them must show it"
+        why = f"a face was found in only {len(kept)} of {len(frames)} frames in one place, and half must show it"
     elif not _eyes(kept, finder):
         why = "what looks like a face has no eyes that can be seen (lettering, a face that lies, or sunglasses)"
     if why:
@@ -191,7 +191,7 @@ def _crops(looks: Sequence[Any], size: tuple[int, int] | None) -> tuple[list[np.
     kept = [found for found in looks if isinstance(found, np.ndarray)]
     seen = Seen(len(kept) / len(looks), 1, float("nan"))
     if seen.share < LEAST_SHARE:
-        return [], seen._replace(why=f"a face was found in only {len(kept)} of the frames")
+        return [], seen._replace(why=f"a face was found in only {len(kept)} of {len(looks)} frames")
     last = kept[0]
     crops = [last := (found if isinstance(found, np.ndarray) else last) for found in looks]
     if size is not None:

@@ -130,8 +130,9 @@ def _notes(seen: Sequence[Seen], starts: Sequence[float], spec: VideoSpec, other
     notes = []
     unusable = [not how.usable for how in seen]
     if any(unusable):
-        why = next(how.why for how in seen if how.why)
-        notes.append(f"Video:{which(unusable)} it is not read, since {why}; {otherwise}.")
+        first = unusable.index(True)
+        at = f" (at {starts[first]:g} s)" if sum(unusable) > 1 else ""
+        notes.append(f"Video:{which(unusable)} it is not read, since {seen[first].why}{at}; {otherwise}.")
     few = [how.usable and how.share < FEW for how in seen]
     if any(few):
         least = min(how.share for how, one in zip(seen, few, strict=True) if one)

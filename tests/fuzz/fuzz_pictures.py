@@ -18,9 +18,10 @@ from pathlib import Path
 
 import atheris
 import numpy as np
-from PIL import Image
 
 with atheris.instrument_imports(include=["evermodels.signals.pictures", "PIL"]):
+    from PIL import Image
+
     from evermodels.core.errors import ConfigError, ShapeError, SignalError
     from evermodels.signals.pictures import FORMATS, MOST_PIXELS, picture_array, resize
 

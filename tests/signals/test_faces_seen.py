@@ -71,7 +71,7 @@ def test_below_80_percent_it_is_said_and_below_half_the_video_counts_as_absent()
     assert inputs.present["video"].tolist() == [True, True, False]
     assert not inputs.tensors["video"][2].any() and len(inputs) == 3
     assert len(said) == 2
-    assert "in 1 of 3 windows (at 2 s) it is not read, since a face was found in only 1 of the frames" in said[0]
+    assert "in 1 of 3 windows (at 2 s) it is not read, since a face was found in only 1 of 4 frames" in said[0]
     assert said[0].endswith("there the answer is from the EEG alone.")
     assert "in 1 of 3 windows (at 1 s) the face is seen in fewer than 80% of the frames (down to 75%" in said[1]
 

@@ -266,7 +266,7 @@ def test_a_finder_that_crops_itself() -> None:
 def test_too_few_faces() -> None:
     frames = list(steps(8))
     found = iter([(0, 0, 4, 4), *[None] * 7])
-    with pytest.raises(SignalError, match=r"only 1 of the frames in one place, .*\(8 frames searched"):
+    with pytest.raises(SignalError, match=r"only 1 of 8 frames in one place, .*\(8 frames searched"):
         crop_faces(frames, lambda image: next(found))
 
 
