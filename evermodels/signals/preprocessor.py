@@ -19,7 +19,7 @@ from evermodels.signals.eeg_input import prepare_eeg
 from evermodels.signals.faces import FaceFinder, HaarFaceCrop
 from evermodels.signals.filters import recording_windows, window_events
 from evermodels.signals.own_level import Against, Calibration, OwnLevel, own_level
-from evermodels.signals.video import check_rate, open_video
+from evermodels.signals.video import check_rate, is_number, open_video
 from evermodels.signals.video_windows import Clips, read_windows, window_starts
 from evermodels.signals.whitening import Whitening
 
@@ -303,6 +303,8 @@ class Preprocessor:
         """Return the EEG windows that the video covers, their starts, and their clips."""
         opened, length = open_video(video, fps), self._eeg_spec().window_seconds
         check_rate(opened, length)
+        if not is_number(video_start):
+            raise ConfigError(f"video_start: expected seconds of the EEG recording, got {video_start!r}.")
         end = opened.duration
         begins = starts - video_start
         covered = (begins >= -1e-9) & (begins + length <= end + 1e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ LONGEST = 2 * 24 * 3600.0
 """Seconds; a file that says it is longer is damaged."""
 
 _RATES = (1e-3, 1e4)  # pictures per second of a sequence
+_MOST = 100_000  # frames of a clip
 _SEEK_FROM = 3.0  # seconds; nearer than this, decoding from the beginning is as quick
 _SLACK = 0.25  # seconds that a container's stated length may exceed its last frame
 
@@ -160,8 +163,10 @@ def read_seen_clips(
         SignalError: As :func:`read_video`, but not for a clip without a face.
         ConfigError: As :func:`read_video`.
     """
-    if isinstance(num_frames, bool) or num_frames != int(num_frames) or num_frames < 1:
-        raise ConfigError(f"num_frames: expected a whole number of at least 1, got {num_frames!r}.")
+    if not isinstance(num_frames, (int, np.integer)) or isinstance(num_frames, bool) or not 1 <= num_frames <= _MOST:
+        raise ConfigError(
+            f"num_frames: expected a whole number of at least 1 and at most {_MOST:,}, got {num_frames!r}."
+        )
     opened = source if isinstance(source, (_File, _Pictures)) else open_video(source, fps)
     _check_windows(windows, opened)
     middle = (np.arange(num_frames) + 0.5) / num_frames
@@ -226,8 +231,17 @@ def check_rate(opened: _File | _Pictures, window: float | None = None) -> None:
     if window is not None and opened.interval > window:
         raise ConfigError(
             f"fps: at {opened.fps!r} a picture comes every {opened.interval:g} s, and a window is {window:g} s long, "
-            "so most windows would hold none. Give the right rate."
+            "so most windows would hold none. Give the right rate, or longer windows."
         )
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite real number.
+
+    Args:
+        value: Anything.
+    """
+    return isinstance(value, numbers.Real) and math.isfinite(value)
 
 
 def _check_windows(windows: Sequence[tuple[float, float]], opened: _File | _Pictures) -> None:
@@ -235,7 +249,7 @@ def _check_windows(windows: Sequence[tuple[float, float]], opened: _File | _Pict
         raise ConfigError("windows: expected at least one (start, stop), got none.")
     last = -np.inf
     for start, stop in windows:
-        if not (np.isfinite(start) and np.isfinite(stop) and 0 <= start < stop):
+        if not (is_number(start) and is_number(stop) and 0 <= start < stop):
             raise ConfigError(f"window: expected 0 <= start < stop in seconds, got ({start!r}, {stop!r}).")
         if start < last:
             raise ConfigError(f"windows: expected them in order of time, got {start:g} s after {last:g} s.")
@@ -268,7 +282,7 @@ def open_video(source: Any, fps: float | None = None) -> _File | _Pictures:
         if fps is not None:
             raise ConfigError(f"fps: {fps!r} was given, but a video file has time stamps of its own. Leave it out.")
         return _File(Path(source))
-    if fps is not None and not (isinstance(fps, (int, float)) and _RATES[0] <= fps <= _RATES[1]):
+    if fps is not None and not (is_number(fps) and _RATES[0] <= fps <= _RATES[1]):
         raise ConfigError(
             f"fps: expected a positive number of pictures per second, {_RATES[0]:g} to {_RATES[1]:g}, got {fps!r}."
         )

@@ -14,7 +14,7 @@ from evermodels.core.memory import physical_memory
 from evermodels.core.specs import VideoSpec
 from evermodels.signals.face_track import FEW, LEAST_SHARE, SMALL, Seen, no_face
 from evermodels.signals.faces import FaceFinder
-from evermodels.signals.video import check_rate, open_video, read_seen_clips
+from evermodels.signals.video import check_rate, is_number, open_video, read_seen_clips
 
 _PART_OF_MEMORY = 0.25
 _NAMED = 5  # windows that a sentence names
@@ -98,9 +98,9 @@ def window_starts(source: Any, seconds: float, overlap: float) -> np.ndarray:
         SignalError: If the video is shorter than a window.
     """
     opened = open_video(source)
-    if not (np.isfinite(seconds) and seconds > 0):
+    if not (is_number(seconds) and seconds > 0):
         raise ConfigError(f"window_seconds: expected a positive length in seconds, got {seconds!r}.")
-    if not 0 <= overlap < 1:
+    if not (is_number(overlap) and 0 <= overlap < 1):
         raise ConfigError(f"overlap: expected a part of a window, 0 <= overlap < 1, got {overlap!r}.")
     if opened.duration + 1e-3 < seconds:
         raise SignalError(
@@ -109,8 +109,13 @@ def window_starts(source: Any, seconds: float, overlap: float) -> np.ndarray:
         )
     if seconds < opened.duration:
         check_rate(opened, seconds)
+    if seconds < opened.interval * (1 - 1e-6):
+        raise ConfigError(
+            f"window_seconds: {seconds!r} is shorter than the time between two pictures ({opened.interval:.3g} s). "
+            "Give longer windows."
+        )
     step = seconds * (1 - overlap)
-    if overlap > 0 and step < opened.interval * (1 - 1e-6):
+    if step < opened.interval * (1 - 1e-6):
         raise ConfigError(
             f"overlap: with {overlap!r} the windows begin every {step:.3g} s, more often than the pictures come (every "
             f"{opened.interval:.3g} s). Give at most {max(0.0, 1 - opened.interval / seconds):.4f}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ SPEC = InputSpec(
     eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0, window_seconds=2.0),
     video=VideoSpec(num_frames=4, size=(16, 16), face_crop=False),
 )
+EEG = np.random.default_rng(0).normal(0, 10, (2, 900))
+ARRAY = {"ch_names": ["Cz", "T7"], "unit": "uV", "sfreq": 100.0}
 RAMP = np.tile(np.linspace(0, 65535, 64).astype(np.uint16)[None], (8, 1))
 
 
@@ -134,6 +137,30 @@ def test_windows_never_begin_more_often_than_frames_come() -> None:
     with pytest.raises(ConfigError, match=r"overlap: with 0\.999999 the windows begin every .* Give at most 0\.9500"):
         Preprocessor(SPEC)(video=steps(60), fps=10, overlap=0.999999)
     assert len(Preprocessor(SPEC)(video=steps(60), fps=10, overlap=0.95)) == 41
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: p(video=steps(60), fps=10, window_seconds=1e-9), "a window is 1e-09 s long.*longer windows"),
+        (lambda p: p(video=steps(60), fps=10, window_seconds="2"), "window_seconds: expected a positive length"),
+        (lambda p: p(video=steps(60), fps=10, overlap="x"), "overlap: expected a part of a window"),
+        (lambda p: read_video(steps(6), 10**9), "num_frames: expected a whole number of at least 1 and at most"),
+        (lambda p: read_video(steps(6), float("inf")), "num_frames: expected a whole number"),
+        (lambda p: read_video(steps(6), 2, start="a", fps=2), "window: expected 0 <= start < stop"),
+        (lambda p: p(EEG, steps(60), fps=10, video_start=float("nan"), **ARRAY), "video_start: expected seconds"),
+    ],
+)
+def test_impossible_numbers_are_refused_before_memory(call: Callable[[Preprocessor], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        call(Preprocessor(SPEC))
+
+
+def test_windows_shorter_than_a_frame(write_video) -> None:
+    with pytest.raises(
+        ConfigError, match=r"window_seconds: 1e-09 is shorter than the time between two pictures \(0\.1 s\)"
+    ):
+        Preprocessor(SPEC)(video=write_video([k / 10 for k in range(30)]), window_seconds=1e-9)
 
 
 def test_windows_must_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
