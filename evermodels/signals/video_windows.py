@@ -102,13 +102,13 @@ def window_starts(source: Any, seconds: float, overlap: float) -> np.ndarray:
         raise ConfigError(f"window_seconds: expected a positive length in seconds, got {seconds!r}.")
     if not (is_number(overlap) and 0 <= overlap < 1):
         raise ConfigError(f"overlap: expected a part of a window, 0 <= overlap < 1, got {overlap!r}.")
+    if seconds != opened.duration:  # the whole sequence as one clip is no window of time
+        check_rate(opened, seconds)
     if opened.duration + 1e-3 < seconds:
         raise SignalError(
             f"video: it is {opened.duration:.3f} s long and one window needs {seconds:g} s. Give a longer video, or "
             "shorter windows with window_seconds (--window-seconds on the command line)."
         )
-    if seconds < opened.duration:
-        check_rate(opened, seconds)
     if seconds < opened.interval * (1 - 1e-6):
         raise ConfigError(
             f"window_seconds: {seconds!r} is shorter than the time between two pictures ({opened.interval:.3g} s). "

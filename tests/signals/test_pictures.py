@@ -112,6 +112,7 @@ def test_a_sequence_of_unknown_rate_is_refused_where_time_is_needed() -> None:
     prepare = Preprocessor(SPEC)
     for call in (
         lambda: prepare(video=steps(20)),
+        lambda: prepare(video=steps(1)),
         lambda: prepare(eeg=np.ones((2, 900)), video=steps(20), ch_names=["Cz", "T7"], unit="uV", sfreq=100.0),
         lambda: prepare.video(steps(20), windows=[(0.0, 1.0)]),
         lambda: video_duration(steps(20)),
