@@ -158,6 +158,7 @@ def _kill_at_each_step(url: str, places: Path, state: State) -> None:
         for step in itertools.count(1):
             cache = places / str(step)
             if (child := os.fork()) == 0:
+                torch.set_num_threads(1)  # a fork has none of its parent's worker threads, and would wait for them
                 _die_at(step, cache)
                 _load_right(state, cache)
                 os._exit(0)

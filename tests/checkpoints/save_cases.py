@@ -55,6 +55,7 @@ def in_child(work: Callable[[], None]) -> int:
     if pid == 0:
         code = 1
         try:
+            torch.set_num_threads(1)  # a fork has none of its parent's worker threads, and would wait for them
             work()
             code = 0
         except BaseException:
@@ -236,6 +237,7 @@ def killed_any_time(w: World) -> int:
         started, tell = os.pipe()
 
         def save_for_ever(folder: Path = folder, tell: int = tell) -> None:
+            torch.set_num_threads(1)  # as in in_child
             models = trained(NEW), trained(OLD)
             os.write(tell, b"x")
             while True:
