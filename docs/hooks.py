@@ -28,11 +28,11 @@ API = "API reference"
 CORE = (
     "evermodels.core.outputs",
     "evermodels.core.specs",
+    "evermodels.core.factors",
     "evermodels.core.config",
     "evermodels.core.errors",
     "evermodels.checkpoints.base",
     "evermodels.checkpoints.report",
-    "evermodels.samples",
 )
 _ROLE = re.compile(r":(?:py:)?(class|func|meth|attr|data|mod|exc|obj):`~?([^`]+)`")
 _MATH_ROLE = re.compile(r":math:`([^`]+)`", re.DOTALL)

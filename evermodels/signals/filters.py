@@ -168,8 +168,7 @@ def sliding_windows(
     Raises:
         ShapeError: If ``data`` is not ``(channels, time)``.
         ConfigError: If ``seconds`` or ``overlap`` is impossible.
-        SignalError: If the signal is shorter than one window, or an overlap makes so many that they take more than 4
-        GB.
+        SignalError: If the signal is shorter than one window, or an overlap makes so many that they take over 4 GB.
 
     Example:
         >>> windows, starts = sliding_windows(np.arange(10.0)[None], 1.0, 4.0, overlap=0.5)
