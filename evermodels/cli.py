@@ -270,7 +270,7 @@ def _channels(text: str) -> str | tuple[str, ...]:
 
 def _is_recording(name: str) -> bool:
     from evermodels.checkpoints.read import PICKLES
-    from evermodels.signals.formats import is_eeg_name
+    from evermodels.signals.eeg.formats import is_eeg_name
 
     path = Path(name)
     if path.is_dir():
@@ -405,7 +405,7 @@ def _model_for(args: argparse.Namespace) -> Any:
         return evermodels.from_pretrained(args.model, ch_names=args.ch_names)
     if args.eeg is None:
         raise ConfigError("--ch-names auto: it takes the channels of --eeg, and there is none. Leave it out.")
-    from evermodels.signals.describe import own_channels
+    from evermodels.signals.eeg.describe import own_channels
 
     model = evermodels.from_pretrained(args.model)
     if model.input_spec is None or model.input_spec.eeg is None:

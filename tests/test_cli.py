@@ -434,7 +434,7 @@ def test_evaluate_prints_intervals(capsys, monkeypatch, checkpoint):
 
 
 def test_evaluate_a_model_of_another_montage(capsys, monkeypatch, checkpoint):
-    from evermodels.signals.eeg import MissingChannelsError
+    from evermodels.signals.eeg.read import MissingChannelsError
     from evermodels.training import evaluation
 
     seen = []

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from evermodels import montage, signals
 from evermodels.core.errors import ConfigError, DataError, did_you_mean
 from evermodels.datasets.folders import existing_folder
-from evermodels.signals.whitening import SHORTEST, Whitening, log_power
+from evermodels.signals.eeg.whitening import SHORTEST, Whitening, log_power
 
 STATES = ("rest", "arithmetic")
 """Names of the states, in the order of the publisher's file numbers 1 and 2."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from evermodels.core.errors import ConfigError, DataError, did_you_mean, require
 from evermodels.datasets.clips import EXPRESSIONS
 from evermodels.datasets.folders import existing_folder
-from evermodels.signals.faces import FaceFinder, HaarFaceCrop
+from evermodels.signals.video.faces import FaceFinder, HaarFaceCrop
 
 Box = tuple[float, float, float, float]
 

@@ -22,7 +22,7 @@ from evermodels.datasets.degrade import box_walk, recorded
 from evermodels.datasets.eegmat import BASELINE, EEGMAT, STATES, Stretch
 from evermodels.datasets.faces import LondonFaces
 from evermodels.datasets.splits import PARTS, PairSplit, protocol4_split
-from evermodels.signals.whitening import SHORTEST
+from evermodels.signals.eeg.whitening import SHORTEST
 
 FACTORS = (Factor("state", STATES, ("eeg",)), Factor("expression", EXPRESSIONS, ("video",)))
 CLASSES = product_classes(FACTORS)

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.signals.eeg import EEGRecording
-from evermodels.signals.eeg_input import prepare_eeg
-from evermodels.signals.faces import FaceFinder, HaarFaceCrop
-from evermodels.signals.filters import recording_windows, window_events
-from evermodels.signals.own_level import Against, Calibration, OwnLevel, own_level
-from evermodels.signals.video import check_rate, is_number, open_video
-from evermodels.signals.video_windows import Clips, read_windows, window_starts
-from evermodels.signals.whitening import Whitening
+from evermodels.signals.eeg.filters import recording_windows, window_events
+from evermodels.signals.eeg.input import prepare_eeg
+from evermodels.signals.eeg.own_level import Against, Calibration, OwnLevel, own_level
+from evermodels.signals.eeg.read import EEGRecording
+from evermodels.signals.eeg.whitening import Whitening
+from evermodels.signals.video.faces import FaceFinder, HaarFaceCrop
+from evermodels.signals.video.read import check_rate, is_number, open_video
+from evermodels.signals.video.windows import Clips, read_windows, window_starts
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from evermodels.core.errors import ConfigError, DataError, require
-from evermodels.signals.eeg import MissingChannelsError
+from evermodels.signals.eeg.read import MissingChannelsError
 from evermodels.training.data import make_parts
 from evermodels.training.metrics import Predictions, summarize
 from evermodels.training.recipe import Recipe

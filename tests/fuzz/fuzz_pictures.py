@@ -19,11 +19,11 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-with atheris.instrument_imports(include=["evermodels.signals.pictures", "PIL"]):
+with atheris.instrument_imports(include=["evermodels.signals.video.pictures", "PIL"]):
     from PIL import Image
 
     from evermodels.core.errors import ConfigError, ShapeError, SignalError
-    from evermodels.signals.pictures import FORMATS, MOST_PIXELS, picture_array, resize
+    from evermodels.signals.video.pictures import FORMATS, MOST_PIXELS, picture_array, resize
 
 COUNTS: collections.Counter[str] = collections.Counter()
 PLACE = Path(tempfile.mkdtemp()) / "a.png"

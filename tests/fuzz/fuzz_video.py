@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["evermodels.signals"]):
     from evermodels.core.errors import ConfigError, ShapeError, SignalError
     from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
     from evermodels.signals.preprocessor import Preprocessor
-    from evermodels.signals.video import video_duration
+    from evermodels.signals.video.read import video_duration
 
 COUNTS: collections.Counter[str] = collections.Counter()
 PLACE = Path(tempfile.mkdtemp())

@@ -10,7 +10,7 @@ import pytest
 from evermodels.cli import main
 from evermodels.core.specs import EEGSpec, InputSpec
 from evermodels.signals import describe_recording, read_eeg
-from evermodels.signals.describe import own_channels
+from evermodels.signals.eeg.describe import own_channels
 
 pytest.importorskip("mne")
 

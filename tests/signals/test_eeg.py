@@ -12,7 +12,7 @@ import torch
 from evermodels.core.errors import ConfigError, ShapeError, SignalError, UnknownNameError
 from evermodels.montage import preset
 from evermodels.signals import EEGRecording, band_pass, notch, read_eeg, resample, sliding_windows
-from evermodels.signals.filters import recording_windows
+from evermodels.signals.eeg.filters import recording_windows
 
 mne = pytest.importorskip("mne")
 

@@ -12,7 +12,7 @@ import pytest
 from evermodels.core.errors import ConfigError, ShapeError, SignalError
 from evermodels.core.specs import EEGSpec, InputSpec
 from evermodels.signals import EEGRecording, Preprocessor, band_pass, notch, read_eeg, resample, sliding_windows
-from evermodels.signals.checks import LEAST_SPREAD, MOST_SPREAD, spread_and_offset
+from evermodels.signals.eeg.checks import LEAST_SPREAD, MOST_SPREAD, spread_and_offset
 
 mne = pytest.importorskip("mne")
 

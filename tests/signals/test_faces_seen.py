@@ -11,7 +11,7 @@ import pytest
 from evermodels.core.errors import SignalError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.signals import HaarFaceCrop, Preprocessor, crop_faces, haar_face_crop, read_video, video_duration
-from evermodels.signals.face_track import cut_face, look
+from evermodels.signals.video.face_track import cut_face, look
 
 cv2 = pytest.importorskip("cv2")
 

@@ -14,9 +14,9 @@ import torch
 from evermodels.core.errors import ConfigError, ShapeError, SignalError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.signals import Preprocessor, read_video, video_duration
-from evermodels.signals import video_windows as windows_module
-from evermodels.signals.pictures import picture_array
-from evermodels.signals.video import open_video, read_clips
+from evermodels.signals.video import windows as windows_module
+from evermodels.signals.video.pictures import picture_array
+from evermodels.signals.video.read import open_video, read_clips
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -203,7 +203,7 @@ def test_an_absurd_length_in_the_header(write_video) -> None:
 
 def test_frames_too_large_are_refused_before_they_are_decoded(write_video, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video([k / 10 for k in range(10)])
-    monkeypatch.setattr("evermodels.signals.pictures.MOST_PIXELS", 1000)
+    monkeypatch.setattr("evermodels.signals.video.pictures.MOST_PIXELS", 1000)
     with pytest.raises(SignalError, match=r"a\.mp4: its header says 64 x 48 pixels"):
         read_video(path, 1)
 

@@ -11,8 +11,8 @@ import torch
 
 from evermodels.core.errors import ConfigError, ShapeError, SignalError
 from evermodels.signals import HaarFaceCrop, crop_faces, haar_face_crop, read_video, video_duration
-from evermodels.signals.pictures import resize
-from evermodels.signals.video import read_clips
+from evermodels.signals.video.pictures import resize
+from evermodels.signals.video.read import read_clips
 
 pytest.importorskip("av")
 cv2 = pytest.importorskip("cv2")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evermodels.core.errors import ShapeError, SignalError
-from evermodels.signals.faces import FaceFinder, HaarFaceCrop
-from evermodels.signals.pictures import Box, cut, resize
+from evermodels.signals.video.faces import FaceFinder, HaarFaceCrop
+from evermodels.signals.video.pictures import Box, cut, resize
 
 LEAST_SHARE = 0.5
 """Share of a clip's frames that must show the face; below it the clip counts as one without a face."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from evermodels.core.errors import SignalError, UnknownNameError, require
 from evermodels.montage import by_connector, canonical, canonical_all
-from evermodels.signals.checks import (
+from evermodels.signals.eeg.checks import (
     TO_MICROVOLT,
     check_plausible_rate,
     check_reach,
@@ -23,8 +23,8 @@ from evermodels.signals.checks import (
     to_microvolt,
     unit_note,
 )
-from evermodels.signals.formats import Opened, damaged, passing_warnings
-from evermodels.signals.recording import EEGRecording, MissingChannelsError
+from evermodels.signals.eeg.formats import Opened, damaged, passing_warnings
+from evermodels.signals.eeg.recording import EEGRecording, MissingChannelsError
 
 _BLOCK = 2**20  # samples that are read at once, over all channels: MNE gives float64
 _EXPANSION, _FREE = 64, 2**28

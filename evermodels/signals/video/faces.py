@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evermodels.core.errors import ConfigError, MissingExtraError, require
-from evermodels.signals.pictures import Box
+from evermodels.signals.video.pictures import Box
 
 FaceFinder = Callable[[np.ndarray], Any]
 """Takes a picture ``(height, width, 3)`` uint8 RGB; gives a box ``(x, y, width, height)`` in pixels, ``None`` where

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from evermodels.core.errors import SignalError, boundary
-from evermodels.signals.checks import note
+from evermodels.signals.eeg.checks import note
 
 _BYTES = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
 _LARGEST_TEXT = 64 * 2**20

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from evermodels.core.errors import ConfigError, ShapeError, SignalError, boundary, require
-from evermodels.signals.face_track import Seen, cut_face, look, no_face
-from evermodels.signals.faces import FaceFinder
-from evermodels.signals.pictures import (
+from evermodels.signals.video.face_track import Seen, cut_face, look, no_face
+from evermodels.signals.video.faces import FaceFinder
+from evermodels.signals.video.pictures import (
     MOST_PIXELS,
     SUFFIXES,
     check_picture,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from evermodels.core.specs import EEGSpec, InputSpec
-from evermodels.signals.checks import offset_channels, spread_and_offset
-from evermodels.signals.eeg import EEGRecording, read_eeg
-from evermodels.signals.filters import SAME_RATE
-from evermodels.signals.formats import Opened, is_eeg_name, open_recording
-from evermodels.signals.mne_source import from_mne
-from evermodels.signals.video import read_video, video_duration
+from evermodels.signals.eeg.checks import offset_channels, spread_and_offset
+from evermodels.signals.eeg.filters import SAME_RATE
+from evermodels.signals.eeg.formats import Opened, is_eeg_name, open_recording
+from evermodels.signals.eeg.mne_source import from_mne
+from evermodels.signals.eeg.read import EEGRecording, read_eeg
+from evermodels.signals.video.read import read_video, video_duration
 
 
 def describe_recording(

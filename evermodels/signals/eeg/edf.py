@@ -13,7 +13,7 @@ import numpy as np
 
 from evermodels.core.errors import SignalError, UnknownNameError
 from evermodels.montage import canonical
-from evermodels.signals.checks import note
+from evermodels.signals.eeg.checks import note
 
 SUFFIXES = (".edf", ".bdf")
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.memory import physical_memory
 from evermodels.core.specs import VideoSpec
-from evermodels.signals.face_track import FEW, LEAST_SHARE, SMALL, Seen, no_face
-from evermodels.signals.faces import FaceFinder
-from evermodels.signals.video import check_rate, is_number, open_video, read_seen_clips
+from evermodels.signals.video.face_track import FEW, LEAST_SHARE, SMALL, Seen, no_face
+from evermodels.signals.video.faces import FaceFinder
+from evermodels.signals.video.read import check_rate, is_number, open_video, read_seen_clips
 
 _PART_OF_MEMORY = 0.25
 _NAMED = 5  # windows that a sentence names
@@ -43,7 +43,8 @@ def read_windows(
     """Read the clips of some windows, one after the other.
 
     Args:
-        source: As in :func:`~evermodels.signals.read_video`, or what :func:`~evermodels.signals.video.open_video` gave.
+        source: As in :func:`~evermodels.signals.read_video`, or what
+            :func:`~evermodels.signals.video.read.open_video` gave.
         windows: ``(start, stop)`` of each clip in seconds, in order of time.
         spec: What the model takes.
         face: What finds the face, or ``None`` for the whole picture.

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from evermodels.core.errors import SignalError
 from evermodels.core.specs import EEGSpec
-from evermodels.signals.checks import note, offset_channels, spread_and_offset
-from evermodels.signals.eeg import EEGRecording, MissingChannelsError, read_eeg
-from evermodels.signals.filters import band_pass, notch, resample
+from evermodels.signals.eeg.checks import note, offset_channels, spread_and_offset
+from evermodels.signals.eeg.filters import band_pass, notch, resample
+from evermodels.signals.eeg.read import EEGRecording, MissingChannelsError, read_eeg
 
 
 def prepare_eeg(

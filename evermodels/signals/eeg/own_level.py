@@ -11,8 +11,8 @@ import numpy as np
 
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.specs import EEGSpec
-from evermodels.signals.eeg import EEGRecording
-from evermodels.signals.whitening import SHORTEST, Whitening
+from evermodels.signals.eeg.read import EEGRecording
+from evermodels.signals.eeg.whitening import SHORTEST, Whitening
 
 Calibration: TypeAlias = Whitening | Sequence[Any] | None
 

@@ -12,8 +12,8 @@ from types import ModuleType
 import numpy as np
 
 from evermodels.core.errors import ConfigError, ShapeError, SignalError, require
-from evermodels.signals.formats import passing_warnings
-from evermodels.signals.recording import EEGRecording
+from evermodels.signals.eeg.formats import passing_warnings
+from evermodels.signals.eeg.recording import EEGRecording
 
 SAME_RATE = 1e-6
 """Relative difference of two rates that are equal: 4 ms in an hour, less than two amplifiers' clocks differ by."""

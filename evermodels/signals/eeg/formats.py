@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from evermodels.core.errors import MissingExtraError, SignalError, boundary, require, shorten
-from evermodels.signals import edf
-from evermodels.signals.brainvision import check_brainvision, header_of
-from evermodels.signals.checks import check_plausible_rate, note
+from evermodels.signals.eeg import edf
+from evermodels.signals.eeg.brainvision import check_brainvision, header_of
+from evermodels.signals.eeg.checks import check_plausible_rate, note
 
 # Readers of MNE by ending, each tried in turn: `mne.io.read_raw` knows the same, but hides why two readers failed, and
 # knows neither epochs nor EGI's old .raw.

@@ -11,8 +11,8 @@ from scipy.signal import oaconvolve
 from scipy.signal.windows import hann
 
 from evermodels.core.errors import ConfigError, SignalError
-from evermodels.signals.eeg import EEGRecording
-from evermodels.signals.filters import by_channel, recording_windows
+from evermodels.signals.eeg.filters import by_channel, recording_windows
+from evermodels.signals.eeg.read import EEGRecording
 
 LEVEL = 10.0
 """Standard deviation in µV of white noise that has the spectrum which every channel gets."""
