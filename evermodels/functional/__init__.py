@@ -3,6 +3,7 @@
 from evermodels.functional.alignment import coral, correlation_alignment, mmd
 from evermodels.functional.classification import class_balanced_weights, focal_loss
 from evermodels.functional.graph import cosine_adjacency, region_attention_pool, symmetric_normalize
+from evermodels.functional.log_mel import log_mel_spectrogram
 from evermodels.functional.scan import selective_scan
 from evermodels.functional.spectrogram import log_spectrogram
 
@@ -12,6 +13,7 @@ __all__ = [
     "correlation_alignment",
     "cosine_adjacency",
     "focal_loss",
+    "log_mel_spectrogram",
     "log_spectrogram",
     "mmd",
     "region_attention_pool",
