@@ -167,8 +167,6 @@ def create_model(
     """
     if pretrained:
         return _create_pretrained(name, num_classes, ch_names, sfreq, config)
-    import dataclasses
-
     from evermodels.core import registry
     from evermodels.core.errors import ConfigError, UnknownNameError
 
@@ -178,7 +176,7 @@ def create_model(
             f"build {name.partition('.')[0]!r} with random weights."
         )
     cls = registry.model_class(name)
-    fields = {field.name for field in dataclasses.fields(cls.config_class)}
+    fields = cls.config_class.keys()
     if ch_names is not None and not isinstance(ch_names, str):
         ch_names = tuple(ch_names)
     for key, value in {"num_classes": num_classes, "ch_names": ch_names, "sfreq": sfreq}.items():

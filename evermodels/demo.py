@@ -139,12 +139,12 @@ def face_frames(
     Raises:
         CheckpointError: If the model takes no EEG or no video.
     """
-    if spec.eeg is None or spec.video is None:
+    if spec.eeg is None or spec.video is None or spec.window_seconds is None:
         raise CheckpointError(
             f"model: the demo needs a model of EEG and video, got one of {', '.join(spec.modalities)}."
         )
     faces = LondonFaces(samples.folder("faces"))
-    windows = int(seconds // spec.eeg.window_seconds)
+    windows = int(seconds // spec.window_seconds)
     height, width = spec.video.size
     size = (round(height / _VIEW), round(width / _VIEW))
     clips = []
@@ -153,4 +153,4 @@ def face_frames(
         neutral, smiling = (faces.photo(person, e, size=size) for e in EXPRESSIONS)
         rng = np.random.default_rng((seed, window))
         clips.append(face_clip(neutral, smiling, expression, spec.video.num_frames, spec.video.size, rng, view=_VIEW))
-    return np.concatenate(clips), spec.video.num_frames / spec.eeg.window_seconds
+    return np.concatenate(clips), spec.video.num_frames / spec.window_seconds

@@ -7,7 +7,6 @@ from typing import Any
 
 from evermodels.checkpoints.card import CardInfo
 from evermodels.checkpoints.scores import read_scores
-from evermodels.core.specs import EEGSpec, InputSpec
 from evermodels.core.text import one_line
 
 __all__ = ["describe"]
@@ -29,7 +28,7 @@ def describe(model: Any) -> dict[str, Any]:
 
     Example:
         >>> import evermodels as em
-        >>> describe(em.create_model("ever_tiny"))["EEG"].split(",")[0]
+        >>> describe(em.create_model("ever_tiny"))["EEG"].split(" (")[0]
         '19 channels'
     """
     facts: dict[str, Any] = {
@@ -40,8 +39,10 @@ def describe(model: Any) -> dict[str, Any]:
         facts["classes"] = one_line(", ".join(model.classes[:_MOST_CLASSES])) + (
             f" and {left} more" if (left := len(model.classes) - _MOST_CLASSES) > 0 else ""
         )
-    facts.update(_inputs(getattr(model, "input_spec", None)))
-    made = getattr(getattr(model, "montage_adapter", None), "interpolated", None)
+    spec = getattr(model, "input_spec", None)
+    facts.update({} if spec is None else {title: said[0] for title, said in spec.describe().items()})
+    adapter = getattr(model, "montage_adapter", None)
+    made = None if adapter is None else adapter.interpolated
     if made:
         facts["interpolated"] = f"{len(made)} of the model's {len(model.config.ch_names)} channels: {', '.join(made)}"
     said = getattr(model, "provenance", None)
@@ -62,24 +63,3 @@ def describe(model: Any) -> dict[str, Any]:
         if texts := getattr(info, key):
             facts[key] = [one_line(text) for text in texts]
     return facts
-
-
-def _compared(spec: EEGSpec) -> str:
-    if not spec.whiten:
-        return ""
-    if spec.baseline:
-        return f"; compared with a minute of the person's {spec.baseline}, recorded first"
-    return "; compared with recordings of the person in all states"
-
-
-def _inputs(spec: InputSpec | None) -> dict[str, str]:
-    rows = {}
-    if spec is not None and spec.eeg is not None:
-        rows["EEG"] = (
-            f"{len(spec.eeg.ch_names)} channels, {' '.join(spec.eeg.ch_names)}; {spec.eeg.sfreq:g} Hz; "
-            f"windows of {spec.eeg.window_seconds:g} s" + _compared(spec.eeg)
-        )
-    if spec is not None and spec.video is not None:
-        height, width = spec.video.size
-        rows["video"] = f"{spec.video.num_frames} frames of {height} by {width} pixels a window"
-    return rows

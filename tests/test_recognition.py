@@ -19,7 +19,8 @@ from evermodels.report import render_report
 FACTORS = (Factor("state", ("rest", "arithmetic"), ("eeg",)), Factor("expression", ("neutral", "smiling"), ("video",)))
 CLASSES = product_classes(FACTORS)
 SPEC = InputSpec(
-    eeg=EEGSpec(ch_names=("F3", "F4", "P3", "P4"), sfreq=64.0, window_seconds=5.0),
+    window_seconds=5.0,
+    eeg=EEGSpec(ch_names=("F3", "F4", "P3", "P4"), sfreq=64.0),
     video=VideoSpec(num_frames=2, size=(8, 8)),
 )
 # EEG alone says arithmetic, though "rest & smiling" has the largest share of the four.

@@ -17,7 +17,7 @@ from evermodels.samples import Source
 
 NAMES = montage.preset("muse")
 SPEC = InputSpec(
-    eeg=EEGSpec(ch_names=NAMES, sfreq=64.0, window_seconds=2.0), video=VideoSpec(num_frames=4, size=(8, 8))
+    window_seconds=2.0, eeg=EEGSpec(ch_names=NAMES, sfreq=64.0), video=VideoSpec(num_frames=4, size=(8, 8))
 )
 VOID = {"meta", "img", "source", "br", "link", "input"}
 

@@ -33,18 +33,20 @@ class PretrainedModel(nn.Module):
     Attributes:
         config: The frozen configuration that it was built from.
         architecture: Name in the registry, or ``None`` for a config made by hand.
-        input_spec: What recordings must look like, or ``None`` where the model takes tensors only.
         classes: Names of the classes in the order of the logits, or ``None``.
         factors: What the classes are the product of, where they are combinations such as arousal × valence: with one
             modality absent a :class:`~evermodels.Recognizer` answers for those that it can know.
         provenance: Where the loaded weights come from, as their ``config.json`` says, or ``None``.
         load_report: What was loaded from where, or ``None`` for random weights.
+        montage_adapter: What brings EEG of another headset to the model's channels, or ``None``.
     """
 
     config_class: ClassVar[type[Config]]
     presets: ClassVar[Mapping[str, Config]] = {}
     head_prefixes: ClassVar[tuple[str, ...]] = ("head.",)
     foreign_formats: ClassVar[tuple[ForeignFormat, ...]] = ()
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """First parts of tensors' names that were others in checkpoint format 1: then and now."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -55,11 +57,36 @@ class PretrainedModel(nn.Module):
             )
         self.config: Any = config
         self.architecture: str | None = None
-        self.input_spec: InputSpec | None = None
         self.classes: tuple[str, ...] | None = None
         self.factors: tuple[Factor, ...] = ()
         self.provenance: Mapping[str, Any] | None = None
         self.load_report: LoadReport | None = None
+        self.montage_adapter: Any = None
+
+    @property
+    def input_spec(self) -> InputSpec | None:
+        """What recordings must look like, as the config says; ``None`` where the model takes tensors only."""
+        return self.spec_of(self.config)
+
+    @classmethod
+    def spec_of(cls, config: Any) -> InputSpec | None:
+        """Return what recordings must look like for a model of this configuration.
+
+        Args:
+            config: A configuration of ``config_class``.
+        """
+        spec: InputSpec | None = getattr(config, "input_spec", None)
+        return spec
+
+    @classmethod
+    def from_format_1(cls, config: Mapping[str, Any], input_spec: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return today's configuration of one of checkpoint format 1, in which the input spec stood beside it.
+
+        Args:
+            config: The configuration of the file.
+            input_spec: The input spec that stood beside it.
+        """
+        return dict(config)
 
     @classmethod
     def from_preset(cls, name: str, **config: Any) -> Self:

@@ -15,14 +15,21 @@ from typing import Any
 from evermodels.checkpoints.config_file import (
     CARD_NAME,
     CONFIG_NAME,
-    FORMAT_VERSION,
     WEIGHTS_NAME,
     dump_json,
     parse_json,
 )
 from evermodels.checkpoints.load import from_pretrained
 from evermodels.checkpoints.scores import Score, read_scores
-from evermodels.checkpoints.table import BUNDLED, BUNDLED_LIMIT, TABLE_PATH, TableEntry, load_table, split_name
+from evermodels.checkpoints.table import (
+    BUNDLED,
+    BUNDLED_LIMIT,
+    TABLE_PATH,
+    TABLE_VERSION,
+    TableEntry,
+    load_table,
+    split_name,
+)
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.checkpoints.write import stage, staged
 from evermodels.core.errors import CheckpointError, ConfigError
@@ -103,7 +110,7 @@ def add_to_table(
         raise CheckpointError(f"{name}: all bundled files would be {total:,} bytes, the limit is {BUNDLED_LIMIT:,}.")
     _write(bundled / name, contents)
     entries = {key: e.to_dict() for key, e in sorted({**table, name: entry}.items())}
-    text = dump_json({"format_version": FORMAT_VERSION, "entries": entries}, str(table_path))
+    text = dump_json({"format_version": TABLE_VERSION, "entries": entries}, str(table_path))
     _write(table_path.parent, {table_path.name: text})
     return entry
 

@@ -206,32 +206,7 @@ def _inputs(config: CheckpointConfig) -> str:
     spec = config.input_spec
     if spec is None or not spec.modalities:
         return ""
-    lines = []
-    if spec.eeg is not None:
-        eeg = spec.eeg
-        low, high = (f"{f:g}" if f is not None else "…" for f in (eeg.l_freq, eeg.h_freq))
-        band = f", {low} to {high} Hz" if (eeg.l_freq, eeg.h_freq) != (None, None) else ""
-        names = markdown_name(", ".join(eeg.ch_names))
-        lines.append(
-            f"- EEG in µV: {len(eeg.ch_names)} channels ({names}), {eeg.sfreq:g} Hz, windows of "
-            f"{eeg.window_seconds:g} s{band}, reference {eeg.reference}, scaling {eeg.scale}."
-        )
-        if eeg.whiten and eeg.baseline:
-            lines.append(
-                f"- Compared with a baseline: a minute of the person's {markdown_text(eeg.baseline)} is recorded "
-                "first, and each channel's spectrum divided by that minute's (`evermodels.signals.Whitening`). It "
-                "needs no label and nothing of what is to be recognised."
-            )
-        elif eeg.whiten:
-            lines.append(
-                "- Compared with the person's recordings in all states: each channel's spectrum is divided by the mean "
-                "over them, each counting alike (`evermodels.signals.Whitening`). It takes no labels, but knows where "
-                "the states begin and weighs them equally; scores measured so are transductive."
-            )
-    if spec.video is not None:
-        video = spec.video
-        crop = "the face cut out" if video.face_crop else "whole pictures"
-        lines.append(f"- Video: {video.num_frames} frames of {video.size[0]} by {video.size[1]} pixels, {crop}.")
+    lines = [f"- {title}: {markdown_text('. '.join(said))}." for title, said in spec.describe().items()]
     return "## Inputs\n\n" + "\n".join(lines)
 
 

@@ -25,7 +25,8 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What is written; format 1, in which the input spec stood beside the config, is still read."""
 _DEEPEST = 50
 
 DTYPES = {
@@ -41,12 +42,11 @@ class CheckpointConfig(Config):
     """The content of ``config.json``.
 
     Args:
-        format_version: Version of this layout; always 1 so far.
+        format_version: Version of the layout in the file, 1 or 2.
         architecture: A name of the model table, or the class's name for a configuration made by hand.
         config: The model's configuration.
         library_version: Version of evermodels that wrote it.
         dtype: Type of the floating-point weights.
-        input_spec: What recordings must look like, or ``None`` where the model takes tensors only.
         classes: Names of the classes in the order of the logits.
         factors: What the classes are the product of, where they are combinations.
         training: Where the weights come from: data, protocol, recipe, scores, in plain JSON.
@@ -59,12 +59,18 @@ class CheckpointConfig(Config):
     config: dict[str, Any]
     library_version: str | None = None
     dtype: Literal["float16", "bfloat16", "float32", "float64"] = "float32"
-    input_spec: InputSpec | None = None
     classes: tuple[str, ...] | None = None
     factors: tuple[Factor, ...] = ()
     training: dict[str, Any] | None = None
     files: dict[str, FileDigest] = dataclasses.field(default_factory=dict)
     sha256: str | None = None
+
+    @property
+    def input_spec(self) -> InputSpec | None:
+        """What recordings must look like, as follows from the configuration."""
+        cls = class_of(self.architecture, CONFIG_NAME)
+        spec: InputSpec | None = cls.spec_of(cls.config_class.from_dict(self.config))
+        return spec
 
     def check(self) -> None:
         """Refuse classes that are no names or doubled, factors and digests of others, and what no card can say."""
@@ -173,21 +179,31 @@ def parse_config(data: bytes, where: str) -> CheckpointConfig:
     """
     mapping = parse_json(data, where)
     version = mapping.get("format_version")
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in (1, FORMAT_VERSION):
         raise ConfigError(
             f"{where}: format_version: expected {FORMAT_VERSION}, got {version!r}. "
             "A higher one needs a newer evermodels (pip install -U evermodels); without one it is not our file."
         )
+    digest = content_digest(mapping)
     try:
-        content = CheckpointConfig.from_dict(mapping, where=CONFIG_NAME)
+        content = CheckpointConfig.from_dict(_upgraded(mapping, where) if version == 1 else mapping, where=CONFIG_NAME)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
-    if content.sha256 is not None and content.sha256 != content_digest(mapping):
+    if content.sha256 is not None and content.sha256 != digest:
         raise ChecksumError(
             f"{where}: its content is not what was written: it is damaged or was changed. Get the checkpoint again; "
             "if it was changed on purpose, take 'sha256' out of it."
         )
     return content
+
+
+def _upgraded(mapping: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the content of a file of format 1 as format 2 has it."""
+    rest = {key: value for key, value in mapping.items() if key != "input_spec"}
+    config, architecture = mapping.get("config"), mapping.get("architecture")
+    if not isinstance(config, dict) or not isinstance(architecture, str):
+        return rest  # refused by the caller, naming key and type
+    return {**rest, "config": class_of(architecture, where).from_format_1(config, mapping.get("input_spec"))}
 
 
 def class_of(architecture: str, where: str) -> Any:

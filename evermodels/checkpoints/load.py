@@ -12,7 +12,6 @@ import torch
 
 from evermodels import montage
 from evermodels.checkpoints import hub
-from evermodels.checkpoints.agreement import check_agreement
 from evermodels.checkpoints.arguments import check_arguments, find_device, find_dtype
 from evermodels.checkpoints.config_file import (
     CONFIG_NAME,
@@ -223,19 +222,27 @@ def _load(source: Source, expected_class: type[PretrainedModel] | None) -> tuple
         if not declared:
             way_out += f" If the weights were changed on purpose, take 'files' out of {CONFIG_NAME}."
         declared = {**declared, CONFIG_NAME: content.files[WEIGHTS_NAME]}
-    tensors, report = read_tensors(path, model.state_dict(), source=source.name, declared=declared, way_out=way_out)
-    assign(model, tensors)
+    # What each tensor is called in the file.
+    names = {name: _named_then(cls, name) if content.format_version == 1 else name for name in model.state_dict()}
+    expected = {names[name]: tensor for name, tensor in model.state_dict().items()}
+    tensors, report = read_tensors(path, expected, source=source.name, declared=declared, way_out=way_out)
+    assign(model, {name: tensors[then] for name, then in names.items()})
     model.load_report = report
-    if (adapter := getattr(model, "montage_adapter", None)) is not None:
-        model.load_report = report.with_montage(adapter)
+    if model.montage_adapter is not None:
+        model.load_report = report.with_montage(model.montage_adapter)
     if content.architecture != cls.__name__:
         model.architecture = content.architecture
-    if content.input_spec is not None:
-        check_agreement(content.input_spec, model.input_spec, model.config, str(config_path))
-        model.input_spec = content.input_spec
     model.classes, model.factors = content.classes, content.factors
     model.provenance = content.training
     return model, DTYPES[content.dtype]
+
+
+def _named_then(cls: Any, name: str) -> str:
+    """Return what a tensor was called in checkpoint format 1."""
+    for then, now in cls.renamed.items():
+        if name.startswith(now):
+            return str(then + name[len(now) :])
+    return name
 
 
 def _empty(cls: Any, content: CheckpointConfig, path: Path) -> PretrainedModel:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, parse_json
+from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, parse_json
 from evermodels.checkpoints.hub import is_repo_id
 from evermodels.checkpoints.read import read_bytes
 from evermodels.checkpoints.scores import Score
@@ -24,6 +24,9 @@ from evermodels.core.errors import (
 )
 
 TABLE_PATH = Path(__file__).with_name("table.json")
+TABLE_VERSION = 1
+"""Layout of the weight table."""
+
 BUNDLED = Path(__file__).with_name("bundled")
 BUNDLED_LIMIT = 40_000_000
 
@@ -112,9 +115,9 @@ def parse_table(data: bytes, where: str) -> dict[str, TableEntry]:
     """
     mapping = parse_json(data, where)
     version = mapping.get("format_version")
-    if set(mapping) != {"format_version", "entries"} or type(version) is not int or version != FORMAT_VERSION:
+    if set(mapping) != {"format_version", "entries"} or type(version) is not int or version != TABLE_VERSION:
         raise ConfigError(
-            f"{where}: expected format_version {FORMAT_VERSION} and entries, got {shorten(str(sorted(mapping)))}."
+            f"{where}: expected format_version {TABLE_VERSION} and entries, got {shorten(str(sorted(mapping)))}."
         )
     if not isinstance(mapping["entries"], Mapping):
         raise ConfigError(f"{where}: entries: expected a mapping by name.")

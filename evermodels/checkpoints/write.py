@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from evermodels.checkpoints.agreement import check_agreement
 from evermodels.checkpoints.card import CardInfo, model_card
 from evermodels.checkpoints.config_file import (
     CARD_NAME,
@@ -123,7 +122,6 @@ def save_pretrained(
         "library_version": getattr(sys.modules[__name__.partition(".")[0]], "__version__", None),
         "dtype": dtype,
         "config": model.config.to_dict(),
-        "input_spec": model.input_spec.to_dict() if model.input_spec is not None else None,
         "classes": list(names) if names is not None else None,
         "training": dict(training) if training is not None else None,
     }
@@ -131,10 +129,6 @@ def save_pretrained(
         content["factors"] = [f.to_dict() if isinstance(f, Factor) else f for f in factors]
     # The same reader that will load it checks it now, before anything is written.
     checked = parse_config(dump_json(content, "training"), "save_pretrained")
-    if checked.input_spec is not None:
-        with torch.device("meta"):
-            own = type(model)(model.config).input_spec
-        check_agreement(checked.input_spec, own, model.config, "save_pretrained")
     text = card if isinstance(card, str) else model_card(checked, _card_info(card), name=folder.name)
     try:
         readable = text.encode("utf-8")

@@ -7,7 +7,7 @@ import functools
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from typing_extensions import Self
@@ -187,15 +187,37 @@ class Config:
         if not isinstance(mapping, Mapping):
             raise ConfigError(f"{where}: expected a mapping, got {type(mapping).__name__}.")
         fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
-        for key in mapping:
-            if key not in fields:
-                allowed = ", ".join(sorted(fields))
-                raise ConfigError(f"{where}: unknown key {quoted(key)}.{did_you_mean(key, fields)} Allowed: {allowed}.")
+        cls.refuse_unknown(mapping, fields, where=where)
         for key, field in fields.items():
             no_default = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if no_default and key not in mapping:
                 raise ConfigError(f"{where}: missing key {key!r}.")
         return cls(**mapping)
+
+    @classmethod
+    def refuse_unknown(cls, mapping: Mapping[str, Any], known: Iterable[str], *, where: str | None = None) -> None:
+        """Refuse a key that is not known.
+
+        Args:
+            mapping: Values by key.
+            known: The keys that are.
+            where: A name for the message (default: the class's).
+
+        Raises:
+            ConfigError: If there is one, naming what is close and what is allowed.
+        """
+        known = sorted(known)
+        for key in mapping:
+            if key not in known:
+                raise ConfigError(
+                    f"{where or cls.__name__}: unknown key {quoted(key)}.{did_you_mean(key, known)} "
+                    f"Allowed: {', '.join(known)}."
+                )
+
+    @classmethod
+    def keys(cls) -> set[str]:
+        """Names that :meth:`replace` takes."""
+        return {f.name for f in dataclasses.fields(cls) if f.init}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
@@ -205,9 +227,21 @@ class Config:
         """Return a copy with some values changed, checked again.
 
         Args:
-            **changes: New values by key.
+            **changes: New values by key; where a configuration stands, a mapping changes values inside it.
 
         Raises:
             ConfigError: For an unknown key, a wrong type, or an impossible value.
         """
-        return type(self).from_dict({**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, **changes})
+        now = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return type(self).from_dict({**now, **{k: _merged(now.get(k), change) for k, change in changes.items()}})
+
+
+def _merged(value: Any, change: Any) -> Any:
+    """Put a change into a value: into a configuration key by key, also where configurations stand in a mapping."""
+    if not isinstance(change, Mapping):
+        return change
+    if isinstance(value, Config):
+        return value.replace(**change)
+    if isinstance(value, Mapping) and value and all(isinstance(v, Config) for v in value.values()):
+        return {**value, **{k: _merged(value.get(k), v) for k, v in change.items()}}
+    return change

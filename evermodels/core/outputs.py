@@ -1,4 +1,4 @@
-"""The typed output that every system returns."""
+"""The typed output that every system returns, and the closed table of the kinds of attention."""
 
 from __future__ import annotations
 
@@ -7,15 +7,33 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+ATTENTION: dict[str, tuple[str, ...]] = {
+    "channels": ("channels",),
+    "regions": ("regions",),
+    "region_share": ("regions",),
+    "frames": ("frames",),
+    "time": ("time",),
+    "modalities": ("modalities",),
+    "adjacency_local": ("channels", "channels"),
+    "adjacency_region": ("nodes", "nodes"),
+}
+"""Kinds of attention and their axes without the batch; each has its picture in :mod:`evermodels.plots`.
+
+``regions`` ranks the regions among themselves, ``region_share`` says how much they count; ``frames`` are those of the
+video, ``time`` the steps of a sequence, ``modalities`` in the order of the input spec, ``nodes`` the two modalities and
+then the regions.
+"""
+
 
 @dataclass
 class EmotionOutput:
     """Output of a system; a registered pytree, so that ``torch.compile`` and ``torch.export`` return it too.
 
     Args:
-        logits: Class scores before softmax, ``(batch, num_classes)``; with ``num_classes=0`` the fused embedding.
+        logits: Class scores before softmax, ``(batch, num_classes)``; ``(batch, 0)`` with ``num_classes=0``.
+        embedding: What the classifier reads, of all modalities together, ``(batch, dim)``.
         embeddings: Embedding of each modality, ``(batch, dim)``, by modality name.
-        attention: What the model looked at, by name; shapes are documented by each system.
+        attention: What the model looked at, by the kinds of :data:`ATTENTION`, each with the batch first.
 
     Example:
         >>> import torch
@@ -25,6 +43,7 @@ class EmotionOutput:
     """
 
     logits: Tensor
+    embedding: Tensor | None = None
     embeddings: dict[str, Tensor] = field(default_factory=dict)
     attention: dict[str, Tensor] = field(default_factory=dict)
 

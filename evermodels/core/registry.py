@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evermodels.core.errors import UnknownNameError, did_you_mean
+from evermodels.core.kinds import modalities_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,29 +22,32 @@ class ModelEntry(NamedTuple):
 
     Args:
         kind: ``"backbone"`` (an encoder) or ``"system"`` (a whole recogniser).
-        modalities: What it takes.
+        takes: Of a system the modalities, of a backbone the kind of tensor (:data:`evermodels.core.kinds.KINDS`).
         module: Module that holds the class.
         class_name: The class; its ``presets`` table holds the name's configuration.
         summary: One line for people.
     """
 
     kind: str
-    modalities: tuple[str, ...]
+    takes: tuple[str, ...]
     module: str
     class_name: str
     summary: str
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities that it takes, or whose recordings can give what it takes."""
+        return self.takes if self.kind == "system" else modalities_of(self.takes)
 
-def _family(
-    kind: str, modalities: tuple[str, ...], module: str, cls: str, names: dict[str, str]
-) -> dict[str, ModelEntry]:
-    return {name: ModelEntry(kind, modalities, module, cls, summary) for name, summary in names.items()}
+
+def _family(kind: str, takes: tuple[str, ...], module: str, cls: str, names: dict[str, str]) -> dict[str, ModelEntry]:
+    return {name: ModelEntry(kind, takes, module, cls, summary) for name, summary in names.items()}
 
 
 MODELS: dict[str, ModelEntry] = {
     **_family(
         "backbone",
-        ("eeg",),
+        ("spectrogram",),
         "evermodels.backbones.eeg.audio_mamba",
         "AudioMamba",
         {

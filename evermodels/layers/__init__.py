@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from evermodels.layers.bih_gcn import BIHGCN, BIHGCNOutput
     from evermodels.layers.mamba import MambaBlock
     from evermodels.layers.montage_adapter import MontageAdapter
+    from evermodels.layers.spectrogram_front_end import SpectrogramFrontEnd
     from evermodels.layers.spectrogram_norm import SpectrogramNorm
     from evermodels.layers.squared_change import SquaredChange
     from evermodels.layers.stft_spectrogram import STFTSpectrogram
@@ -21,6 +22,7 @@ __all__ = [
     "MambaBlock",
     "MontageAdapter",
     "STFTSpectrogram",
+    "SpectrogramFrontEnd",
     "SpectrogramNorm",
     "SquaredChange",
 ]
@@ -31,6 +33,7 @@ __getattr__, __dir__ = lazy_names(
         "bih_gcn": ("BIHGCN", "BIHGCNOutput"),
         "mamba": ("MambaBlock",),
         "montage_adapter": ("MontageAdapter",),
+        "spectrogram_front_end": ("SpectrogramFrontEnd",),
         "spectrogram_norm": ("SpectrogramNorm",),
         "squared_change": ("SquaredChange",),
         "stft_spectrogram": ("STFTSpectrogram",),

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from evermodels.core.config import check_num_classes
 from evermodels.core.errors import ConfigError, ShapeError, check_axes, did_you_mean
 from evermodels.core.outputs import EmotionOutput
+from evermodels.core.presence import presence
 from evermodels.functional._graph import cosines, node_shares, normalized, pooled
 from evermodels.layers._brain_graphs import channel_data, region_data
-from evermodels.layers.graph_convolution import GraphConvolution, Propagation
+from evermodels.layers.graph_convolution import GraphConvolution
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -35,8 +36,9 @@ class BIHGCNOutput:
     """Output of :class:`BIHGCN`; a registered pytree.
 
     Args:
-        logits: Fused class scores, eq. 14, ``(batch, num_classes)``; with ``num_classes=0`` the fused embedding
-            ``(batch, dim)``.
+        logits: Fused class scores, eq. 14, ``(batch, num_classes)``.
+        embedding: What stage 2's weight reads, fused as eq. 14 fuses the logits, ``(batch, dim)``: by linearity the
+            logits are its product with that weight.
         node_logits: Every node of stage 2 after its graph convolution, eq. 13, ``(batch, 2 + regions, num_classes)``:
             EEG, video, then the regions.
         channel_attention: Weight of each channel within its region, eq. 10, ``(batch, channels)``; 0 for channels
@@ -46,6 +48,7 @@ class BIHGCNOutput:
         adjacency_region: Normalised adjacency of stage 2, ``(batch, 2 + regions, 2 + regions)``.
         node_shares: How much of what reaches the logits came through each node of stage 2, ``(batch, 2 + regions)``,
             EEG, video, then the regions; sums to 1, without gradient. See :class:`BIHGCN`.
+        omega: Weight of EEG in eq. 14, a scalar, or ``(batch, 1)`` where samples lack a modality: all on the other.
 
     Example:
         >>> import torch
@@ -56,12 +59,14 @@ class BIHGCNOutput:
     """
 
     logits: Tensor
+    embedding: Tensor
     node_logits: Tensor
     channel_attention: Tensor
     region_embeddings: Tensor
     adjacency_local: Tensor
     adjacency_region: Tensor
     node_shares: Tensor
+    omega: Tensor
 
 
 torch.export.register_dataclass(BIHGCNOutput, serialized_type_name="evermodels.BIHGCNOutput")
@@ -138,7 +143,7 @@ class BIHGCN(nn.Module):
     Args:
         in_features: Values of one channel's spectrogram, ``F * T``.
         dim: Width of the nodes, ``d``; that of ``z_eeg`` and ``z_video``.
-        num_classes: Number of classes ``L``; 0 for the fused embedding: stage 2 without weight and bias.
+        num_classes: Number of classes ``L``; 0 for the fused embedding alone: stage 2 without weight and bias.
         regions: Channel indices by region name, for example from ``montage.regions``; a channel has at most one region.
         self_loops: Whether channels (stage 1) and nodes (stage 2) are their own neighbours.
         local_mask: Whether only channels of the same region are joined; ``False`` joins all that have a region
@@ -217,7 +222,7 @@ class BIHGCN(nn.Module):
         self.local_gcn = GraphConvolution(dim, dim)
         self.activation = _ACTIVATIONS[activation]()
         self.attention = nn.Linear(dim, 1, bias=False)
-        self.region_gcn: nn.Module = GraphConvolution(dim, num_classes) if num_classes else Propagation()
+        self.region_gcn = GraphConvolution(dim, num_classes) if num_classes else None
         self.omega_logit = nn.Parameter(torch.empty(()))
         self.eeg_token = nn.Parameter(torch.empty(dim))
         self.video_token = nn.Parameter(torch.empty(dim))
@@ -234,7 +239,7 @@ class BIHGCN(nn.Module):
         self.proj.reset_parameters()
         self.local_gcn.reset_parameters()
         self.attention.reset_parameters()
-        if isinstance(self.region_gcn, GraphConvolution):
+        if self.region_gcn is not None:
             self.region_gcn.reset_parameters()
         nn.init.zeros_(self.omega_logit)
         for token in (self.eeg_token, self.video_token, self.region_token):
@@ -289,19 +294,18 @@ class BIHGCN(nn.Module):
         """Give stage 2 a new weight and bias for other classes; nothing else changes.
 
         Args:
-            num_classes: Number of classes, or 0 for the fused embedding.
+            num_classes: Number of classes, or 0 for the fused embedding alone.
 
         Raises:
             ConfigError: If it is negative.
         """
         check_num_classes(num_classes)
         self.num_classes = num_classes
-        new: nn.Module = GraphConvolution(self.dim, num_classes) if num_classes else Propagation()
-        self.region_gcn = new.to(device=self.proj.weight.device, dtype=self.proj.weight.dtype)
+        anchor = self.proj.weight
+        new = GraphConvolution(self.dim, num_classes) if num_classes else None
+        self.region_gcn = None if new is None else new.to(device=anchor.device, dtype=anchor.dtype)
 
-    def _inputs(
-        self, spectrogram: Tensor | None, z_eeg: Tensor | None, z_video: Tensor | None
-    ) -> tuple[int, torch.device]:
+    def _inputs(self, spectrogram: Tensor | None, z_eeg: Tensor | None, z_video: Tensor | None) -> int:
         if (spectrogram is None) != (z_eeg is None):
             missing, given = ("z_eeg", "spectrogram") if z_eeg is None else ("spectrogram", "z_eeg")
             raise ShapeError(f"{missing}: missing, while {given} is given. EEG takes both, or None for both.")
@@ -328,33 +332,7 @@ class BIHGCN(nn.Module):
                     f"spectrogram: expected frequency * time = in_features = {self.in_features}, got "
                     f"{spectrogram.shape[2]} * {spectrogram.shape[3]}. Resize it, or build BIHGCN for this size."
                 )
-        return batch, first.device
-
-    @staticmethod
-    def _present(
-        present: Mapping[str, Tensor] | None, given: Mapping[str, bool], batch: int, device: torch.device
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Return who has EEG and who has video, or None for everybody."""
-        present = present or {}
-        flags: dict[str, Tensor | None] = {}
-        for name in present:
-            if name not in given:
-                raise ConfigError(f"present: unknown modality {name!r}; expected 'eeg' or 'video'.")
-        eager = not torch.compiler.is_compiling() and device.type != "meta"
-        for name, is_given in given.items():
-            flag = present.get(name)
-            if flag is not None:
-                check_axes(f"present[{name!r}]", flag, "batch", batch=batch)
-                if flag.dtype != torch.bool:
-                    raise ConfigError(f"present[{name!r}]: expected bool, got {flag.dtype}. Convert it with .bool().")
-                if eager and not is_given and bool(flag.any()):
-                    raise ShapeError(f"present[{name!r}]: says that samples have {name}, but no {name} was given.")
-            flags[name] = flag if is_given else torch.zeros(batch, dtype=torch.bool, device=device)
-        eeg, video = flags["eeg"], flags["video"]
-        if eager and eeg is not None and video is not None and not bool((eeg | video).all()):
-            nobody = (~(eeg | video)).nonzero().flatten().tolist()
-            raise ShapeError(f"present: sample(s) {nobody} have neither EEG nor video. Leave them out of the batch.")
-        return eeg, video
+        return batch
 
     def _stage_one(self, spectrogram: Tensor, has_eeg: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Eq. 5-10: region embeddings, channel attention and the normalised adjacency."""
@@ -400,9 +378,9 @@ class BIHGCN(nn.Module):
             ShapeError: If shapes do not fit, or a sample has no modality at all (the latter in eager mode only).
             ConfigError: If ``present`` names another modality or is not bool.
         """
-        batch, device = self._inputs(spectrogram, z_eeg, z_video)
-        given = {"eeg": z_eeg is not None, "video": z_video is not None}
-        has_eeg, has_video = self._present(present, given, batch, device)
+        batch = self._inputs(spectrogram, z_eeg, z_video)
+        flags = presence({"eeg": z_eeg, "video": z_video}, present) or {}
+        has_eeg, has_video = flags.get("eeg"), flags.get("video")
         z_e = _or_token(z_eeg, self.eeg_token, has_eeg, batch)
         z_v = _or_token(z_video, self.video_token, has_video, batch)
         if spectrogram is None:
@@ -416,15 +394,20 @@ class BIHGCN(nn.Module):
         nodes = torch.cat([z_e[:, None].to(dtype), z_v[:, None].to(dtype), regions.to(dtype)], dim=1)  # eq. 11
         adjacency = normalized(cosines(nodes, self.region_edges_mask))  # eq. 12
         hidden = self.activation(self.global_gcn(nodes, adjacency)) if self.global_layers == 2 else nodes
-        node_logits = self.region_gcn(hidden, adjacency)  # eq. 13
+        if self.region_gcn is None:
+            node_logits = hidden.new_zeros(*hidden.shape[:2], 0)
+        else:
+            node_logits = self.region_gcn(hidden, adjacency)  # eq. 13
         omega = self.omega
-        if has_eeg is not None or has_video is not None:
-            everyone = torch.ones(batch, dtype=torch.bool, device=device)
-            eeg, video = (everyone if flag is None else flag for flag in (has_eeg, has_video))
-            omega = torch.where(eeg & video, omega, eeg.to(omega.dtype))[:, None]
+        if has_eeg is not None and has_video is not None:
+            omega = torch.where(has_eeg & has_video, omega, has_eeg.to(omega.dtype))[:, None]
         logits = self._read(node_logits, omega, has_eeg)  # eq. 14
-        shares = self._shares(nodes.detach(), adjacency.detach(), omega.detach(), has_eeg)
-        return BIHGCNOutput(logits, node_logits, attention, regions, adjacency_local, adjacency, shares)
+        weights = self._read(adjacency, omega, has_eeg)
+        embedding = torch.einsum("bn,bnd->bd", weights.to(hidden.dtype), hidden)
+        shares = self._shares(nodes.detach(), adjacency.detach(), weights.detach())
+        return BIHGCNOutput(
+            logits, embedding, node_logits, attention, regions, adjacency_local, adjacency, shares, omega
+        )
 
     def _read(self, rows: Tensor, omega: Tensor, has_eeg: Tensor | None) -> Tensor:
         """Bring ``(batch, nodes, width)`` to ``(batch, width)`` as eq. 14 does, or with the regions."""
@@ -434,9 +417,9 @@ class BIHGCN(nn.Module):
         rho = self.rho_logit.sigmoid() if has_eeg is None else (self.rho_logit.sigmoid() * has_eeg)[:, None]
         return torch.lerp(fused, rows[:, 2:].mean(1), rho.to(rows.dtype))
 
-    def _shares(self, nodes: Tensor, adjacency: Tensor, omega: Tensor, has_eeg: Tensor | None) -> Tensor:
+    def _shares(self, nodes: Tensor, adjacency: Tensor, weights: Tensor) -> Tensor:
         """Return how much of what reaches the logits came through each node, ``(batch, nodes)``."""
-        weights = self._read(adjacency, omega, has_eeg).detach()[:, :, None]
+        weights = weights[:, :, None]
         if self.global_layers == 2:
             weight, bias = self.global_gcn.weight.detach(), self.global_gcn.bias.detach()
             support = F.linear(nodes, weight).to(adjacency.dtype)
@@ -444,7 +427,7 @@ class BIHGCN(nn.Module):
             slope = self.activation(before) / before.masked_fill(before == 0, torch.inf)
             nodes, weights = support, (adjacency * weights).mT @ slope
         last = self.region_gcn
-        return node_shares(nodes, weights, last.weight.detach() if isinstance(last, GraphConvolution) else None)
+        return node_shares(nodes, weights, None if last is None else last.weight.detach())
 
     def to_torch_geometric(
         self, output: BIHGCNOutput | EmotionOutput, index: int = 0, *, ch_names: Sequence[str] | None = None

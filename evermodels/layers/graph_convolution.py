@@ -39,17 +39,3 @@ class GraphConvolution(nn.Module):
     def extra_repr(self) -> str:
         """Return the widths for ``repr``."""
         return f"in_features={self.weight.shape[1]}, out_features={self.weight.shape[0]}"
-
-
-class Propagation(nn.Module):
-    r"""A graph convolution without parameters, :math:`\hat A H`, for embeddings in place of logits.
-
-    Example:
-        >>> import torch
-        >>> Propagation()(torch.ones(1, 2, 1), torch.tensor([[[1.0, 1.0], [0.0, 1.0]]])).flatten()
-        tensor([2., 1.])
-    """
-
-    def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
-        """Propagate ``(batch, nodes, dim)`` over ``(batch, nodes, nodes)``."""
-        return adjacency.to(nodes.dtype) @ nodes

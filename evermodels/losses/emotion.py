@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -46,7 +47,8 @@ class EmotionLoss(nn.Module):
 
     .. math:: L = w_{ce} L_{ce} + w_f L_f + w_{align} L_{align}
 
-    The alignment term looks only at samples that have both modalities. The weights are the paper's best (Table 7).
+    The alignment term looks only at samples that have both modalities; of more than two, it is the mean over all pairs
+    (a choice). The weights are the paper's best (Table 7).
 
     Args:
         class_weights: Weight of each class in the cross-entropy, for example from
@@ -105,9 +107,9 @@ class EmotionLoss(nn.Module):
         """Compute the terms.
 
         Args:
-            output: What a system returned; for alignment its ``embeddings`` hold ``"eeg"`` and ``"video"``.
+            output: What a system returned; for alignment its ``embeddings`` hold two modalities or more.
             target: Class indices, int64, ``(batch,)``.
-            present: ``(batch,)`` bool by modality, as given to the system (default: every sample has both).
+            present: ``(batch,)`` bool by modality, as given to the system (default: every sample has all).
 
         Returns:
             The total and its terms.
@@ -127,27 +129,28 @@ class EmotionLoss(nn.Module):
         return EmotionLossOutput(total, cross_entropy, focal, alignment)
 
     def _align(self, output: EmotionOutput, present: Mapping[str, Tensor]) -> Tensor:
+        """Mean over all pairs of modalities, each over the samples that have both."""
         assert self.alignment is not None
-        missing = [name for name in ("eeg", "video") if name not in output.embeddings]
-        if missing and self.alignment.on_small_batch == "zero":
+        z = output.embeddings
+        if len(z) < 2 and self.alignment.on_small_batch == "zero":
             return output.logits.sum() * 0
-        if missing:
+        if len(z) < 2:
             raise ConfigError(
-                f"output: alignment needs the embeddings of 'eeg' and 'video', not found: {missing} "
-                f"(it has {sorted(output.embeddings)}). Give both modalities, or build the loss with alignment='none'."
+                f"output: alignment needs the embeddings of two modalities, it has {sorted(z)}. Give both modalities, "
+                "or build the loss with alignment='none'."
             )
-        z_eeg, z_video = output.embeddings["eeg"], output.embeddings["video"]
-        both: Tensor | None = None
-        for name in ("eeg", "video"):
-            flag = present.get(name)
-            if flag is not None:
-                check_axes(f"present[{name!r}]", flag, "batch", batch=z_eeg.shape[0])
-                if flag.dtype != torch.bool:
-                    raise ConfigError(f"present[{name!r}]: expected bool, got {flag.dtype}. Convert it with .bool().")
-                both = flag if both is None else both & flag
-        if both is not None:
-            z_eeg, z_video = z_eeg[both], z_video[both]
-        return self.alignment(z_eeg, z_video)
+        for name in present.keys() & z.keys():
+            check_axes(f"present[{name!r}]", present[name], "batch", batch=z[name].shape[0])
+            if present[name].dtype != torch.bool:
+                raise ConfigError(
+                    f"present[{name!r}]: expected bool, got {present[name].dtype}. Convert it with .bool()."
+                )
+        terms = []
+        for pair in itertools.combinations(z, 2):
+            flags = [present[name] for name in pair if name in present]
+            rows = [z[name][torch.stack(flags).all(dim=0)] if flags else z[name] for name in pair]
+            terms.append(self.alignment(*rows))
+        return terms[0] if len(terms) == 1 else torch.stack(terms).mean()
 
     def extra_repr(self) -> str:
         """Return the factors for ``repr``."""

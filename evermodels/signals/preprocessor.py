@@ -73,7 +73,7 @@ class Preprocessor:
         ConfigError: If ``input_spec`` is not an :class:`~evermodels.core.specs.InputSpec`.
 
     Example:
-        >>> spec = InputSpec(eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0, window_seconds=2.0))
+        >>> spec = InputSpec(window_seconds=2.0, eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0))
         >>> volts = 2e-5 * np.random.default_rng(0).standard_normal((3, 500))
         >>> inputs = Preprocessor(spec)(eeg=volts, ch_names=["EEG T3", "Fz", "CZ"], unit="V", sfreq=100, overlap=0.5)
         >>> inputs.tensors["eeg"].shape, inputs.starts.tolist(), inputs.dropped
@@ -121,8 +121,8 @@ class Preprocessor:
             SignalError: If a recording is unusable, shorter than 10 s, or has a flat channel.
 
         Example:
-            >>> eeg = EEGSpec(ch_names=("Cz",), sfreq=100.0, window_seconds=2.0, whiten=True, baseline="rest")
-            >>> preprocessor = Preprocessor(InputSpec(eeg=eeg))
+            >>> eeg = EEGSpec(ch_names=("Cz",), sfreq=100.0, whiten=True, baseline="rest")
+            >>> preprocessor = Preprocessor(InputSpec(window_seconds=2.0, eeg=eeg))
             >>> rest, task = 1e-5 * np.random.default_rng(0).standard_normal((2, 1, 3000))
             >>> form = {"ch_names": ["Cz"], "unit": "V", "sfreq": 100.0}
             >>> whitening = preprocessor.calibrate([rest], **form)
@@ -272,7 +272,7 @@ class Preprocessor:
                 if value is not None:
                     raise ConfigError(f"{name}: it is for EEG, and there is none. Leave it out, or give eeg.")
             return self._video_only(video, overlap, fps, window_seconds)
-        length = self._eeg_spec().window_seconds
+        length = self._length()
         if window_seconds is not None and window_seconds != length:
             raise ConfigError(f"window_seconds: the model's EEG window is {length:g} s, got {window_seconds!r}.")
         recording, dropped = self._read(eeg, ch_names, unit, sfreq)
@@ -301,7 +301,7 @@ class Preprocessor:
         self, eeg: Tensor, starts: np.ndarray, video: Any, fps: float | None, video_start: float
     ) -> tuple[Tensor, np.ndarray, Clips]:
         """Return the EEG windows that the video covers, their starts, and their clips."""
-        opened, length = open_video(video, fps), self._eeg_spec().window_seconds
+        opened, length = open_video(video, fps), self._length()
         check_rate(opened, length)
         if not is_number(video_start):
             raise ConfigError(f"video_start: expected seconds of the EEG recording, got {video_start!r}.")
@@ -327,7 +327,7 @@ class Preprocessor:
     def _video_only(self, video: Any, overlap: float, fps: float | None, window_seconds: float | None) -> Inputs:
         opened = open_video(video, fps)
         if window_seconds is None:
-            window_seconds = self.input_spec.eeg.window_seconds if self.input_spec.eeg else opened.duration
+            window_seconds = self.input_spec.window_seconds or opened.duration
         starts = window_starts(opened, window_seconds, overlap)
         windows = [(float(a), float(min(a + window_seconds, opened.duration))) for a in starts]
         clips = self._clips(opened, windows, "left out")
@@ -346,6 +346,10 @@ class Preprocessor:
             warnings.warn(note, stacklevel=4)
         return clips
 
+    def _length(self) -> float:
+        assert self.input_spec.window_seconds is not None  # the spec refuses EEG without it
+        return self.input_spec.window_seconds
+
     def _eeg_spec(self) -> EEGSpec:
         if self.input_spec.eeg is None:
             raise ConfigError(
@@ -363,7 +367,9 @@ class Preprocessor:
     def _read(
         self, source: Any, ch_names: Sequence[str] | None, unit: str | None, sfreq: float | None
     ) -> tuple[EEGRecording, tuple[str, ...]]:
-        recording = prepare_eeg(self._eeg_spec(), source, ch_names=ch_names, unit=unit, sfreq=sfreq)
+        recording = prepare_eeg(
+            self._eeg_spec(), source, window_seconds=self._length(), ch_names=ch_names, unit=unit, sfreq=sfreq
+        )
         return recording, recording.dropped
 
     def _own_level(
@@ -382,14 +388,14 @@ class Preprocessor:
         if level.whitening is not None:
             recording = level.whitening(recording)
         spec = self._eeg_spec()
-        windows, starts = recording_windows(recording, spec.window_seconds, overlap)
+        windows, starts = recording_windows(recording, self._length(), overlap)
         if level.left_out is not None:
             first, last = level.left_out
-            kept = (starts + spec.window_seconds <= first + 1e-9) | (starts >= last - 1e-9)
+            kept = (starts + self._length() <= first + 1e-9) | (starts >= last - 1e-9)
             if not kept.any():
                 raise SignalError(
                     f"eeg: nothing is left to read beside the baseline, {first:g} to {last:g} s of "
-                    f"{recording.end:.1f} s; one window needs {spec.window_seconds:g} s. Give a longer recording "
+                    f"{recording.end:.1f} s; one window needs {self._length():g} s. Give a longer recording "
                     "or a shorter baseline."
                 )
             windows, starts = windows[kept], starts[kept]

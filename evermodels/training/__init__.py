@@ -8,7 +8,7 @@ from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from evermodels.training.bootstrap import Interval, Resamples, interval, metric_values, paired_difference, verdict
-    from evermodels.training.build import build_model, load_encoder
+    from evermodels.training.build import build_model
     from evermodels.training.data import Parts, make_parts
     from evermodels.training.engine import fit, run_folder
     from evermodels.training.evaluation import evaluate, evaluate_checkpoint, predict
@@ -39,7 +39,6 @@ __all__ = [
     "late_fusion",
     "learning_rate_factor",
     "list_recipes",
-    "load_encoder",
     "load_recipe",
     "make_optimizer",
     "make_parts",
@@ -60,7 +59,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "bootstrap": ("Interval", "Resamples", "interval", "metric_values", "paired_difference", "verdict"),
-        "build": ("build_model", "load_encoder"),
+        "build": ("build_model",),
         "data": ("Parts", "make_parts"),
         "engine": ("fit", "run_folder"),
         "evaluation": ("evaluate", "evaluate_checkpoint", "predict"),

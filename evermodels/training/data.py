@@ -78,7 +78,7 @@ def eeg_transform(settings: Augmentation, sfreq: float) -> Any:
 
 
 @functools.lru_cache(maxsize=2)
-def _eegmat(folder: Path, spec: EEGSpec, baseline_seconds: float) -> EEGMAT:
+def _eegmat(folder: Path, spec: EEGSpec, window_seconds: float, baseline_seconds: float) -> EEGMAT:
     """Recordings are decoded once for all rows and seeds of a process."""
     from evermodels.datasets.eegmat import EEGMAT
 
@@ -86,7 +86,7 @@ def _eegmat(folder: Path, spec: EEGSpec, baseline_seconds: float) -> EEGMAT:
         folder,
         ch_names=spec.ch_names,
         sfreq=spec.sfreq,
-        window_seconds=spec.window_seconds,
+        window_seconds=window_seconds,
         l_freq=spec.l_freq,
         h_freq=spec.h_freq,
         reference=spec.reference,
@@ -132,14 +132,14 @@ def quadrant_parts(
 
     settings = recipe.data
     # What a row does not look at is still drawn: the windows as usual, the clips as small as they can be.
-    eeg = spec.eeg or EEGSpec(ch_names=montage.preset("eegmat"), sfreq=200.0, window_seconds=5.0)
+    eeg = spec.eeg or EEGSpec(ch_names=montage.preset("eegmat"), sfreq=200.0)
     video = spec.video or VideoSpec(num_frames=1, size=(8, 8))
     if eeg.notch is not None or eeg.scale != "none":
         raise ConfigError(
             f"model: its input spec asks for notch={eeg.notch}, scale={eeg.scale!r}; the quadrant pairs "
             "give EEG in µV with notch=None and scale='none'."
         )
-    eegmat = _eegmat(data_folder("eegmat", data_root), eeg, settings.baseline_seconds)
+    eegmat = _eegmat(data_folder("eegmat", data_root), eeg, spec.window_seconds or 5.0, settings.baseline_seconds)
     # A clip shows the middle of a photograph: with this border around it, the faces fill its frames as they fill the
     # frames that the spec's margin cuts out of a recording.
     faces = _faces(data_folder("faces", data_root), video.face_crop, ((1 + 2 * video.margin) / VIEW - 1) / 2)

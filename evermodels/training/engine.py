@@ -20,7 +20,7 @@ from evermodels.functional import class_balanced_weights
 from evermodels.training import provenance
 from evermodels.training.batches import EpochSampler, Mixup, mix_seeds
 from evermodels.training.bootstrap import METRICS, interval
-from evermodels.training.build import build_model, load_encoder
+from evermodels.training.build import build_model
 from evermodels.training.data import Parts, check_disjoint, class_counts, make_parts, people
 from evermodels.training.evaluation import inputs_of, modalities_of, predict
 from evermodels.training.metrics import Predictions, summarize
@@ -190,7 +190,7 @@ class _Run:
         self.set_seed(mix_seeds(seed))
         model = build_model(recipe)
         for modality, folder in sources.items():
-            load_encoder(model, modality, folder)
+            model.load_encoder(modality, folder)
         self.parts = (
             parts if parts is not None else make_parts(recipe, model.input_spec, seed=seed, data_root=data_root)
         )
@@ -210,7 +210,7 @@ class _Run:
                 f"optim.batch_size: expected at most {length}, the training samples, got {optim.batch_size}."
             )
         # A checkpoint brings the statistics that its weights were trained with.
-        if "eeg" in self.modalities and not getattr(model, "has_statistics", True):
+        if not model.has_statistics:
             model.fit_statistics(DataLoader(self.parts.train, batch_size=EVAL_BATCH))
         loader: DataLoader[dict[str, Any]] = DataLoader(
             self.parts.train,

@@ -85,5 +85,7 @@ class HalfLoss(nn.Module):
             target: Class of each sample, 0..3, ``(batch,)``.
             present: As the loss takes it.
         """
-        seen = EmotionOutput(half_logits(output.logits, self.seen), output.embeddings, output.attention)
+        seen = EmotionOutput(
+            half_logits(output.logits, self.seen), output.embedding, output.embeddings, output.attention
+        )
         return self.loss(seen, target // 2 if self.seen == "arousal" else target % 2, present=present)

@@ -14,7 +14,7 @@ class Net(nn.Module):
         self.head = nn.Linear(3, 2)
 
     def forward(self, x):
-        return EmotionOutput(self.head(x), {"eeg": x + 1}, {"channels": x.softmax(-1)})
+        return EmotionOutput(self.head(x), x, {"eeg": x + 1}, {"channels": x.softmax(-1)})
 
 
 def test_probabilities():

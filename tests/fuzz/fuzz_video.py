@@ -30,7 +30,8 @@ COUNTS: collections.Counter[str] = collections.Counter()
 PLACE = Path(tempfile.mkdtemp())
 PREPARE = Preprocessor(
     InputSpec(
-        eeg=EEGSpec(ch_names=("Cz",), sfreq=100.0, window_seconds=0.5),
+        window_seconds=0.5,
+        eeg=EEGSpec(ch_names=("Cz",), sfreq=100.0),
         video=VideoSpec(num_frames=2, size=(8, 8), face_crop=False),
     )
 )

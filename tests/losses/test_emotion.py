@@ -12,7 +12,7 @@ TARGET = torch.tensor([0, 2, 1, 1, 0])
 
 def output(**embeddings):
     embeddings = embeddings or {"eeg": torch.randn(5, 4), "video": torch.randn(5, 4)}
-    return EmotionOutput(torch.randn(5, 3), embeddings)
+    return EmotionOutput(torch.randn(5, 3), embeddings=embeddings)
 
 
 def test_terms_by_themselves():
@@ -64,18 +64,20 @@ def test_too_few_samples_with_both():
     assert loss(out, TARGET, present).alignment.item() == 0
     none = {"eeg": torch.zeros(5, dtype=torch.bool)}
     assert loss(out, TARGET, none).alignment.item() == 0
-    assert loss(EmotionOutput(out.logits, {"eeg": out.embeddings["eeg"]}), TARGET).alignment.item() == 0
+    assert loss(EmotionOutput(out.logits, embeddings={"eeg": out.embeddings["eeg"]}), TARGET).alignment.item() == 0
 
 
 def test_gradient_reaches_logits_and_embeddings():
     eeg, video = torch.randn(5, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
     logits = torch.randn(5, 3, requires_grad=True)
-    EmotionLoss(alignment="correlation")(EmotionOutput(logits, {"eeg": eeg, "video": video}), TARGET).total.backward()
+    EmotionLoss(alignment="correlation")(
+        EmotionOutput(logits, embeddings={"eeg": eeg, "video": video}), TARGET
+    ).total.backward()
     assert logits.grad.any() and eeg.grad.any() and video.grad.any()
     values = [x.detach().double().requires_grad_() for x in (logits, eeg, video)]
     loss = EmotionLoss([0.5, 1.0, 1.5], alignment="correlation")
     assert torch.autograd.gradcheck(
-        lambda z, e, v: loss(EmotionOutput(z, {"eeg": e, "video": v}), TARGET).total, values
+        lambda z, e, v: loss(EmotionOutput(z, embeddings={"eeg": e, "video": v}), TARGET).total, values
     )
 
 
@@ -106,7 +108,7 @@ def test_bad_settings(kwargs, message):
 
 def test_bad_input():
     loss = EmotionLoss(alignment="correlation")
-    with pytest.raises(ConfigError, match=r"not found: \['video'\] .*it has \['eeg'\].*alignment='none'"):
+    with pytest.raises(ConfigError, match=r"two modalities, it has \['eeg'\].*alignment='none'"):
         loss(output(eeg=torch.randn(5, 4)), TARGET)
     with pytest.raises(ShapeError, match=r"present\['eeg'\]: .* with batch=5"):
         loss(output(), TARGET, {"eeg": torch.ones(4, dtype=torch.bool)})

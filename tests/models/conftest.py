@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
+from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.models import EVER, EVERConfig
+from evermodels.models.system import EncoderConfig
 
 SMALL = EVERConfig(
     num_classes=3,
-    eeg_encoder="audio_mamba_nano",
-    eeg_config={"embed_dim": 16, "depth": 2},
-    video_encoder="videomae_nano",
-    video_config={"embed_dim": 24, "depth": 1, "num_heads": 2, "patch_size": 8},
+    input_spec=InputSpec(
+        window_seconds=2.0,
+        eeg=EEGSpec(ch_names=("Fp1", "F4", "T7", "C3", "Cz", "P4", "O1"), sfreq=32.0),
+        video=VideoSpec(num_frames=4, size=(16, 24)),
+    ),
+    encoders={
+        "eeg": EncoderConfig("audio_mamba_nano", {"embed_dim": 16, "depth": 2}),
+        "video": EncoderConfig("videomae_nano", {"embed_dim": 24, "depth": 1, "num_heads": 2, "patch_size": 8}),
+    },
     dim=20,
-    ch_names=("Fp1", "F4", "T7", "C3", "Cz", "P4", "O1"),
-    sfreq=32.0,
-    window_seconds=2.0,
     n_fft=16,
     spectrogram_size=(16, 16),
-    num_frames=4,
-    img_size=(16, 24),
 )
+EEG = {field.name for field in dataclasses.fields(EEGSpec)} - {"ch_names", "sfreq"}
+
+
+def changed(**changes) -> EVERConfig:
+    """The small configuration with changes; what is the EEG's goes into its spec."""
+    eeg = {key: changes.pop(key) for key in EEG & changes.keys()}
+    return SMALL.replace(**changes, **({"input_spec": {"eeg": eeg}} if eeg else {}))
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +47,7 @@ def make():
 
     def build(**changes) -> EVER:
         torch.manual_seed(7)
-        return EVER(SMALL.replace(**changes)).eval()
+        return EVER(changed(**changes)).eval()
 
     return build
 
@@ -47,12 +58,10 @@ def batch():
 
     def draw(model: EVER, n: int = 3, seed: int = 1) -> dict[str, torch.Tensor]:
         g = torch.Generator().manual_seed(seed)
-        c = model.config
-        full = {
-            "eeg": 20 * torch.randn(n, len(c.recorded_ch_names), round(c.sfreq * c.window_seconds), generator=g),
-            "video": torch.randn(n, c.num_frames, 3, *c.img_size, generator=g),
-        }
-        return {m: full[m] for m in c.modalities}
+        spec = model.input_spec
+        eeg = spec.eeg and 20 * torch.randn(n, *spec.shape("eeg"), generator=g)
+        video = torch.randn(n, 4, 3, 16, 24, generator=g)
+        return {m: {"eeg": eeg, "video": video}[m] for m in spec.modalities}
 
     return draw
 
@@ -62,7 +71,7 @@ def leaves():
     """A function that returns all tensors of an output by name."""
 
     def flat(output) -> dict[str, torch.Tensor]:
-        return {"logits": output.logits, **output.embeddings, **output.attention}
+        return {"logits": output.logits, "embedding": output.embedding, **output.embeddings, **output.attention}
 
     return flat
 

@@ -16,7 +16,7 @@ from evermodels.signals.video.face_track import cut_face, look
 cv2 = pytest.importorskip("cv2")
 
 VIDEO = VideoSpec(num_frames=4, size=(16, 16))
-BOTH = InputSpec(eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0, window_seconds=1.0), video=VIDEO)
+BOTH = InputSpec(window_seconds=1.0, eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0), video=VIDEO)
 ARRAY = {"ch_names": ["Cz", "T7"], "unit": "uV", "sfreq": 100.0}
 FACE, OTHER = (4.0, 4.0, 50.0, 50.0), (70.0, 4.0, 20.0, 20.0)
 

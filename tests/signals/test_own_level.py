@@ -13,7 +13,7 @@ from evermodels.signals import EEGRecording, Preprocessor, Whitening
 
 SFREQ = 100.0
 NAMES = ("Fz", "Cz")
-SPEC = InputSpec(eeg=EEGSpec(ch_names=NAMES, sfreq=SFREQ, window_seconds=5.0, whiten=True, baseline="rest"))
+SPEC = InputSpec(window_seconds=5.0, eeg=EEGSpec(ch_names=NAMES, sfreq=SFREQ, whiten=True, baseline="rest"))
 FORM = {"ch_names": NAMES, "unit": "uV", "sfreq": SFREQ}
 
 
@@ -137,7 +137,7 @@ def test_equals_the_reader_of_eegmat(real_data) -> None:
     eegmat = EEGMAT(
         real_data / "eegmat", subjects=["33"], sfreq=SFREQ, whiten=True, baseline="rest", baseline_seconds=60
     )
-    eeg = EEGSpec(ch_names=eegmat.ch_names, sfreq=SFREQ, window_seconds=5.0, whiten=True, baseline="rest")
+    eeg = EEGSpec(ch_names=eegmat.ch_names, sfreq=SFREQ, whiten=True, baseline="rest")
     preprocessor = Preprocessor(InputSpec(eeg=eeg))
     found = preprocessor(eegmat.path("33", "rest"), baseline=(0, 60))
     np.testing.assert_array_equal(found.tensors["eeg"].numpy(), eegmat.windows("33", "rest"))

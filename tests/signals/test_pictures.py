@@ -21,7 +21,8 @@ from evermodels.signals.video.read import open_video, read_clips
 Image = pytest.importorskip("PIL.Image")
 
 SPEC = InputSpec(
-    eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0, window_seconds=2.0),
+    window_seconds=2.0,
+    eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0),
     video=VideoSpec(num_frames=4, size=(16, 16), face_crop=False),
 )
 EEG = np.random.default_rng(0).normal(0, 10, (2, 900))

@@ -19,7 +19,7 @@ from evermodels.signals import Preprocessor, band_pass, read_eeg, read_video, re
 pytest.importorskip("mne")
 pytest.importorskip("av")
 
-EEG = EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0, window_seconds=2.0)
+EEG = EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0)
 VIDEO = VideoSpec(num_frames=4, size=(16, 16), face_crop=False)
 BOTH = InputSpec(eeg=EEG, video=VIDEO)
 ARRAY = {"ch_names": ["EEG T3", "Fz", "CZ"], "unit": "uV", "sfreq": 100}
@@ -74,7 +74,7 @@ def test_rate_filters_reference_and_scale() -> None:
 def test_notch_of_the_spec() -> None:
     time = np.arange(2000) / 250
     mains = 30 * np.sin(2 * np.pi * 50 * time)[None].repeat(2, 0)
-    spec = EEGSpec(ch_names=("Cz", "T7"), sfreq=250.0, window_seconds=2.0, notch=50.0)
+    spec = EEGSpec(ch_names=("Cz", "T7"), sfreq=250.0, notch=50.0)
     windows = Preprocessor(InputSpec(eeg=spec)).eeg(mains, ch_names=["Cz", "T7"], unit="uV", sfreq=250)
     assert windows[1:3].abs().max() < 1.0
 
@@ -88,7 +88,7 @@ def test_a_flat_channel_stays_finite() -> None:
 
 
 def test_eegmat_file(real_data: Path) -> None:
-    spec = InputSpec(eeg=EEGSpec(ch_names=preset("eegmat"), sfreq=200.0, window_seconds=5.0))
+    spec = InputSpec(window_seconds=5.0, eeg=EEGSpec(ch_names=preset("eegmat"), sfreq=200.0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         inputs = Preprocessor(spec)(eeg=real_data / "eegmat_original" / "Subject35_2.edf")

@@ -16,7 +16,7 @@ pytest.importorskip("mne")
 
 SFREQ = 100.0
 NAMES = ("Fz", "Cz", "Oz")
-SPEC = InputSpec(eeg=EEGSpec(ch_names=NAMES, sfreq=SFREQ, window_seconds=2.0, whiten=True))
+SPEC = InputSpec(window_seconds=2.0, eeg=EEGSpec(ch_names=NAMES, sfreq=SFREQ, whiten=True))
 ARRAY = {"ch_names": NAMES, "unit": "uV", "sfreq": SFREQ}
 
 
@@ -136,7 +136,7 @@ def test_the_preprocessor_follows_the_spec() -> None:
 
 def test_files() -> None:
     paths = [samples.path(f"eegmat_subject33_{state}.edf") for state in ("rest", "arithmetic")]
-    spec = InputSpec(eeg=EEGSpec(ch_names=("F3", "O2"), sfreq=SFREQ, window_seconds=5.0, whiten=True))
+    spec = InputSpec(window_seconds=5.0, eeg=EEGSpec(ch_names=("F3", "O2"), sfreq=SFREQ, whiten=True))
     recordings = [resample(read_eeg(path, ch_names=("F3", "O2")), SFREQ) for path in paths]
     expected = Whitening.fit(recordings)(recordings[1]).data[:, :500]
     found = Preprocessor(spec).eeg(paths[1], calibration=[str(p) for p in paths])
@@ -147,7 +147,7 @@ def test_equals_the_reader_of_eegmat(real_data) -> None:
     from evermodels.datasets import EEGMAT
 
     eegmat = EEGMAT(real_data / "eegmat", subjects=["33"], sfreq=SFREQ, whiten=True)
-    spec = InputSpec(eeg=EEGSpec(ch_names=eegmat.ch_names, sfreq=SFREQ, window_seconds=5.0, whiten=True))
+    spec = InputSpec(window_seconds=5.0, eeg=EEGSpec(ch_names=eegmat.ch_names, sfreq=SFREQ, whiten=True))
     paths = [eegmat.path("33", state) for state in ("rest", "arithmetic")]
     for path, state in zip(paths, ("rest", "arithmetic"), strict=True):
         windows = Preprocessor(spec).eeg(path, calibration=paths)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,8 @@ from einops import rearrange
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
+from evermodels.backbones.base import Backbone
 from evermodels.backbones.eeg.audio_mamba_foreign import FORMATS
-from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core.config import Config, check_num_classes
 from evermodels.core.errors import check_axes
 from evermodels.layers.mamba import MambaBlock
@@ -195,7 +196,7 @@ def add_to_residual(hidden: Tensor, residual: Tensor | None) -> Tensor:
     return hidden if residual is None else hidden + residual
 
 
-class AudioMamba(PretrainedModel):
+class AudioMamba(Backbone):
     """Encode a spectrogram with selective state-space blocks and a class token in the middle of the sequence.
 
     Erol, Senocak, Feng and Chung, *Audio Mamba: Bidirectional State Space Model for Audio Representation Learning*
@@ -214,7 +215,7 @@ class AudioMamba(PretrainedModel):
         torch.Size([2, 64])
     """
 
-    input: ClassVar[Literal["spectrogram"]] = "spectrogram"
+    input = "spectrogram"
     config_class = AudioMambaConfig
     presets: ClassVar[dict[str, AudioMambaConfig]] = {
         "audio_mamba_nano": AudioMambaConfig(embed_dim=64, depth=4, patch_size=(8, 8), input_size=(64, 64)),
@@ -257,6 +258,20 @@ class AudioMamba(PretrainedModel):
         self.head = self._make_head(c.num_classes)
         self._cls_index = {"first": 0, "middle": num_patches // 2, "last": num_patches}[c.cls_position]
         self.reset_parameters()
+
+    @classmethod
+    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
+        """Return the channels and the size of the spectrogram.
+
+        Args:
+            shape: ``(channels, frequency, time)``.
+        """
+        return {"in_chans": shape[0], "input_size": tuple(shape[1:])}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """``(channels, frequency, time)``."""
+        return (self.config.in_chans, *self.config.input_size)
 
     @property
     def embed_dim(self) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from einops import rearrange
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from evermodels.backbones.base import Backbone
 from evermodels.backbones.video.videomae_foreign import FORMATS
-from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core.config import Config, check_num_classes
 from evermodels.core.errors import ShapeError, check_axes
 from evermodels.core.specs import InputSpec, VideoSpec
@@ -104,6 +104,11 @@ class VideoMAEConfig(Config):
             raise self.refuse("img_size", f"a height and width that are multiples of patch_size ({self.patch_size})")
         if (tokens := math.prod(self.grid)) > 2**18:
             raise self.refuse("img_size", f"a clip of at most {2**18:,} tokens, not {tokens:,}")
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What recordings must look like: clips of any length."""
+        return InputSpec(video=VideoSpec(num_frames=self.num_frames, size=self.img_size))
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -199,7 +204,7 @@ def _vit(dim: int, heads: int, depth: int = 12, frames: int = 16, size: int = 22
     return VideoMAEConfig(num_frames=frames, img_size=(size, size), embed_dim=dim, depth=depth, num_heads=heads)
 
 
-class VideoMAE(PretrainedModel):
+class VideoMAE(Backbone):
     """Encoder of VideoMAE and AdaMAE, fine-tuning form: all tubelets enter, their mean is the embedding.
 
     Source: Tong et al., "VideoMAE", NeurIPS 2022, §3; Bandara et al., "AdaMAE", CVPR 2023, §3, whose fine-tuning
@@ -222,7 +227,7 @@ class VideoMAE(PretrainedModel):
     """
 
     config_class = VideoMAEConfig
-    input: ClassVar[Literal["eeg", "spectrogram", "video", "log_mel"]] = "video"
+    input = "video"
     head_prefixes = ("head.",)
     foreign_formats = FORMATS
     pos_embed: Tensor
@@ -238,7 +243,6 @@ class VideoMAE(PretrainedModel):
         super().__init__(config)
         self.num_classes = config.num_classes
         self.grad_checkpointing = False
-        self.input_spec = InputSpec(video=VideoSpec(num_frames=config.num_frames, size=config.img_size))
         self.patch_embed = TubeletEmbed(config)
         self.pos_drop = nn.Dropout(config.drop_rate)
         steps = max(config.depth - 1, 1)
@@ -248,6 +252,20 @@ class VideoMAE(PretrainedModel):
         self.head: nn.Module = self._make_head(config.num_classes)
         self.reset_parameters()
         self.reset_buffers()
+
+    @classmethod
+    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
+        """Return the frames and their size.
+
+        Args:
+            shape: ``(frames, 3, height, width)``.
+        """
+        return {"num_frames": shape[0], "img_size": tuple(shape[2:])}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """``(frames, 3, height, width)``."""
+        return self.config.input_spec.shape("video")
 
     @property
     def embed_dim(self) -> int:

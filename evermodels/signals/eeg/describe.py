@@ -57,7 +57,7 @@ def describe_recording(
         recording = from_mne(opened, ch_names, unit)
     facts = _eeg(recording, opened)
     if input_spec is not None and input_spec.eeg is not None:
-        facts |= _with_model(recording, input_spec.eeg)
+        facts |= _with_model(recording, input_spec.eeg, input_spec.window_seconds or recording.duration)
     if recording.notes:
         facts["notes"] = list(recording.notes)
     return facts
@@ -73,7 +73,7 @@ def own_channels(source: Any, spec: EEGSpec, *, unit: str | None = None) -> tupl
 
     Example:
         >>> recording = EEGRecording(np.ones((2, 500), dtype="float32"), ("Fz", "Cz"), 250.0)
-        >>> own_channels(recording, EEGSpec(ch_names=("Fz", "Pz"), sfreq=100.0, window_seconds=1.0))
+        >>> own_channels(recording, EEGSpec(ch_names=("Fz", "Pz"), sfreq=100.0))
         ('Fz', 'Cz')
     """
     names = read_eeg(source, unit=unit).ch_names
@@ -116,7 +116,7 @@ def _eeg(recording: EEGRecording, opened: Opened | None) -> dict[str, Any]:
     return facts
 
 
-def _with_model(recording: EEGRecording, spec: EEGSpec) -> dict[str, Any]:
+def _with_model(recording: EEGRecording, spec: EEGSpec, seconds: float) -> dict[str, Any]:
     used = [name for name in spec.ch_names if name in recording.ch_names]
     missing = [name for name in spec.ch_names if name not in recording.ch_names]
     extra = [name for name in recording.ch_names if name not in spec.ch_names]
@@ -134,8 +134,8 @@ def _with_model(recording: EEGRecording, spec: EEGSpec) -> dict[str, Any]:
     edges = {"l_freq": spec.l_freq, "h_freq": spec.h_freq, "notch": spec.notch}
     facts["filters"] = ", ".join(f"{key} {value:g} Hz" for key, value in edges.items() if value) or "none"
     facts["reference"] = spec.reference
-    counts = [round((b - a) / recording.sfreq * spec.sfreq) // spec.num_samples for a, b in recording.segments]
-    facts["windows"] = f"{sum(counts)} of {spec.window_seconds:g} s without overlap"
+    counts = [round((b - a) / recording.sfreq * spec.sfreq) // spec.num_samples(seconds) for a, b in recording.segments]
+    facts["windows"] = f"{sum(counts)} of {seconds:g} s without overlap"
     if spec.whiten:
         by_state = f"a baseline of {spec.baseline} (--baseline)"
         facts["compared with"] = by_state if spec.baseline else "recordings of all states (--calibrate)"
@@ -152,7 +152,7 @@ def _video(path: Path, input_spec: InputSpec | None) -> dict[str, Any]:
     seconds = video_duration(path)
     facts["length"] = f"{seconds:.1f} s"
     if input_spec is not None and input_spec.video is not None:
-        length = input_spec.eeg.window_seconds if input_spec.eeg is not None else seconds
+        length = input_spec.window_seconds or seconds
         count = int((seconds + 1e-3) // length)
         facts["windows"] = f"{count} of {length:g} s, {input_spec.video.num_frames} frames each"
     return facts

@@ -20,6 +20,7 @@ def prepare_eeg(
     spec: EEGSpec,
     source: Any,
     *,
+    window_seconds: float,
     ch_names: Sequence[str] | None = None,
     unit: str | None = None,
     sfreq: float | None = None,
@@ -29,6 +30,7 @@ def prepare_eeg(
     Args:
         spec: What the model takes.
         source: As in :func:`~evermodels.signals.read_eeg`.
+        window_seconds: Length of a window, for what is said of shorter stretches.
         ch_names: Names of an array's rows.
         unit: Unit of an array.
         sfreq: Sampling rate of an array in Hz.
@@ -44,9 +46,9 @@ def prepare_eeg(
             are too short for a window.
 
     Example:
-        >>> spec = EEGSpec(ch_names=("Cz",), sfreq=100.0, window_seconds=2.0, l_freq=1.0)
+        >>> spec = EEGSpec(ch_names=("Cz",), sfreq=100.0, l_freq=1.0)
         >>> volts = 2e-5 * np.random.default_rng(0).standard_normal((2, 5000))
-        >>> prepare_eeg(spec, volts, ch_names=["Fz", "Cz"], unit="V", sfreq=250.0)
+        >>> prepare_eeg(spec, volts, ch_names=["Fz", "Cz"], unit="V", sfreq=250.0, window_seconds=2.0)
         EEGRecording(1 channels Cz, 100 Hz, 20.0 s)
     """
     if ch_names is None and not isinstance(source, (np.ndarray, Tensor, list, tuple)):
@@ -66,7 +68,7 @@ def prepare_eeg(
     if spec.reference == "average":
         recording = replace(recording, data=recording.data - recording.data.mean(axis=0, keepdims=True))
     recording = resample(recording, spec.sfreq)
-    notes = [*_offset_notes(spec, recording), *_short_notes(spec, recording)]
+    notes = [*_offset_notes(spec, recording), *_short_notes(spec.sfreq, window_seconds, recording)]
     kept: list[str] = []
     for text in notes:
         note(kept, text)
@@ -88,12 +90,12 @@ def _offset_notes(spec: EEGSpec, recording: EEGRecording) -> list[str]:
     ]
 
 
-def _short_notes(spec: EEGSpec, recording: EEGRecording) -> list[str]:
+def _short_notes(sfreq: float, seconds: float, recording: EEGRecording) -> list[str]:
     lengths = [(stop - start) / recording.sfreq for start, stop in recording.segments]
-    short = [length for length in lengths if round(length * spec.sfreq) < spec.num_samples]
+    short = [length for length in lengths if round(length * sfreq) < round(seconds * sfreq)]
     if not short or len(short) == len(lengths):
         return []
     return [
         f"eeg: {len(short)} of its {len(lengths)} uninterrupted stretches, {sum(short):.1f} s in all, are shorter "
-        f"than a window of {spec.window_seconds:g} s and are not read."
+        f"than a window of {seconds:g} s and are not read."
     ]

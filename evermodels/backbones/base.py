@@ -1,0 +1,60 @@
+"""What every encoder says of itself, so that a system can take it without knowing it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from evermodels.checkpoints.base import PretrainedModel
+
+
+class Backbone(PretrainedModel, abc.ABC):
+    """An encoder: one tensor in, an embedding or class scores out.
+
+    A subclass sets ``input``, a key of :data:`evermodels.core.kinds.KINDS`, and defines :meth:`sizes_for`,
+    :attr:`sample_shape`, :attr:`embed_dim` and timm's ``forward_features``, ``forward_head`` and ``reset_classifier``.
+
+    Attributes:
+        input: Kind of the tensor that it takes.
+    """
+
+    input: ClassVar[str]
+
+    @classmethod
+    @abc.abstractmethod
+    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
+        """Return the values of the configuration that make it take samples of a shape.
+
+        Args:
+            shape: Shape of one sample, without the batch.
+        """
+
+    @property
+    @abc.abstractmethod
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample that it takes, without the batch."""
+
+    @property
+    @abc.abstractmethod
+    def embed_dim(self) -> int:
+        """Width of the embedding that ``num_classes=0`` returns."""
+
+    @abc.abstractmethod
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the tokens.
+
+        Args:
+            x: A batch of what ``input`` names.
+        """
+
+    @abc.abstractmethod
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return class scores of tokens, or the embedding.
+
+        Args:
+            x: What :meth:`forward_features` returned.
+            pre_logits: Whether to stop before the classifier.
+        """

@@ -1,0 +1,109 @@
+"""How sound must look when it enters a model: a waveform, or its log-mel spectrogram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from evermodels.core.errors import ConfigError
+from evermodels.core.specs.modality import LONGEST, ModalitySpec
+
+
+@dataclass(frozen=True)
+class AudioSpec(ModalitySpec):
+    """How sound must look when it enters a model.
+
+    Args:
+        sfreq: Sampling rate in Hz.
+        form: ``"log_mel"`` (frames by mel bands) or ``"waveform"`` (values in -1..1).
+        n_mels: Mel bands of the spectrogram.
+        frame_seconds: Length of a spectrogram's frame.
+        hop_seconds: Time from one frame to the next.
+        f_min: Lower edge of the lowest mel band in Hz.
+        f_max: Upper edge of the highest in Hz; ``None`` for half of ``sfreq``.
+        mean: Subtracted from every value of the spectrogram, as AST does with its data set's mean.
+        std: Divided by afterwards.
+
+    Example:
+        >>> AudioSpec().shape(5.0)  # frames, mels
+        (498, 128)
+        >>> AudioSpec(form="waveform").shape(5.0)
+        (80000,)
+    """
+
+    title: ClassVar[str] = "sound"
+
+    sfreq: float = 16000.0
+    form: Literal["log_mel", "waveform"] = "log_mel"
+    n_mels: int = 128
+    frame_seconds: float = 0.025
+    hop_seconds: float = 0.010
+    f_min: float = 0.0
+    f_max: float | None = None
+    mean: float = 0.0
+    std: float = 1.0
+
+    def check(self) -> None:
+        """Refuse impossible rates, frames and bands."""
+        if self.sfreq <= 0:
+            raise self.refuse("sfreq", "a positive rate in Hz")
+        if self.n_mels < 1:
+            raise self.refuse("n_mels", "at least 1")
+        for key in ("frame_seconds", "hop_seconds"):
+            if not 1 <= getattr(self, key) * self.sfreq <= LONGEST:
+                raise self.refuse(key, f"at least one sample at {self.sfreq:g} Hz")
+        top = self.sfreq / 2 if self.f_max is None else self.f_max
+        if not 0 <= self.f_min < top <= self.sfreq / 2:
+            raise self.refuse("f_min", f"0 <= f_min < f_max <= {self.sfreq / 2:g} Hz")
+        if self.std <= 0:
+            raise self.refuse("std", "a positive number")
+
+    @property
+    def kind(self) -> str:
+        """``"log_mel"`` or ``"waveform"``."""
+        return self.form
+
+    def num_samples(self, window_seconds: float) -> int:
+        """Return the samples in one window.
+
+        Args:
+            window_seconds: Length of a window.
+        """
+        return round(window_seconds * self.sfreq)
+
+    def check_window(self, window_seconds: float | None) -> None:
+        """Refuse windows without a length, shorter than a frame, or too long to be meant.
+
+        Args:
+            window_seconds: Length of a window, as the :class:`InputSpec` says.
+
+        Raises:
+            ConfigError: If it cannot be.
+        """
+        if window_seconds is None:
+            raise ConfigError("InputSpec.window_seconds: expected a length in seconds, since sound comes in windows.")
+        least = self.frame_seconds if self.form == "log_mel" else 1 / self.sfreq
+        if not least <= window_seconds <= LONGEST / self.sfreq:
+            raise ConfigError(
+                f"InputSpec.window_seconds: expected {least:g} to {LONGEST / self.sfreq:g} s at {self.sfreq:g} Hz, got "
+                f"{window_seconds!r}."
+            )
+
+    def shape(self, window_seconds: float | None) -> tuple[int, ...]:
+        """Return ``(frames, mels)``, or ``(samples,)`` of a waveform.
+
+        Args:
+            window_seconds: Length of a window.
+        """
+        self.check_window(window_seconds)
+        assert window_seconds is not None  # check_window has refused it
+        samples = self.num_samples(window_seconds)
+        if self.form == "waveform":
+            return (samples,)
+        frame, hop = round(self.frame_seconds * self.sfreq), round(self.hop_seconds * self.sfreq)
+        return (1 + (samples - frame) // hop, self.n_mels)
+
+    def describe(self) -> tuple[str, ...]:
+        """Return what sound must be."""
+        what = f"{self.n_mels} mel bands every {1000 * self.hop_seconds:g} ms" if self.form == "log_mel" else "waveform"
+        return (f"one channel of sound at {self.sfreq:g} Hz, {what}",)

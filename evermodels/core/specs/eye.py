@@ -1,0 +1,90 @@
+"""How eye movement and pupil must look when they enter a model: features by stretch, or the raw series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from evermodels.core.errors import ConfigError
+from evermodels.core.specs.modality import LONGEST, ModalitySpec
+from evermodels.core.text import LABEL_RULE, doubled, is_label
+
+
+@dataclass(frozen=True)
+class EyeSpec(ModalitySpec):
+    """How eye movement and pupil must look when they enter a model.
+
+    Args:
+        form: ``"features"`` (numbers for each stretch of the window) or ``"series"`` (the recording itself).
+        features: Names of the features in the model's order, see :mod:`evermodels.signals.eye`.
+        channels: Columns of the recording in the model's order, for ``"series"``.
+        sfreq: Rate of the series in Hz.
+        seconds: Length of the stretch that one row of features stands for.
+
+    Example:
+        >>> EyeSpec(features=("pupil_mean", "blink_rate"), seconds=2.5).shape(5.0)  # stretches, features
+        (2, 2)
+        >>> EyeSpec(form="series", channels=("pupil", "openness"), sfreq=60.0).shape(5.0)
+        (300, 2)
+    """
+
+    title: ClassVar[str] = "eye movement"
+
+    form: Literal["features", "series"] = "features"
+    features: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    sfreq: float = 60.0
+    seconds: float = 1.0
+
+    def check(self) -> None:
+        """Refuse empty or doubled names and impossible rates."""
+        key, other = ("features", "channels") if self.form == "features" else ("channels", "features")
+        names = getattr(self, key)
+        if not names or doubled(names) or not all(map(is_label, names)):
+            raise self.refuse(key, f"at least one name, each once, each {LABEL_RULE}, with form={self.form!r}")
+        if getattr(self, other):
+            raise self.refuse(other, f"() with form={self.form!r}")
+        if self.sfreq <= 0:
+            raise self.refuse("sfreq", "a positive rate in Hz")
+        if self.seconds <= 0:
+            raise self.refuse("seconds", "a positive length in seconds")
+
+    @property
+    def kind(self) -> str:
+        """``"eye"``."""
+        return "eye"
+
+    def check_window(self, window_seconds: float | None) -> None:
+        """Refuse windows without a length, shorter than a stretch, or too long to be meant.
+
+        Args:
+            window_seconds: Length of a window, as the :class:`InputSpec` says.
+
+        Raises:
+            ConfigError: If it cannot be.
+        """
+        if window_seconds is None:
+            raise ConfigError("InputSpec.window_seconds: expected a length in seconds, since eyes come in windows.")
+        least = self.seconds if self.form == "features" else 1 / self.sfreq
+        if not least <= window_seconds * (1 + 1e-9) or window_seconds * self.sfreq > LONGEST:
+            raise ConfigError(
+                f"InputSpec.window_seconds: expected {least:g} to {LONGEST / self.sfreq:g} s, got {window_seconds!r}."
+            )
+
+    def shape(self, window_seconds: float | None) -> tuple[int, ...]:
+        """Return ``(stretches, features)``, or ``(time, channels)`` of a series.
+
+        Args:
+            window_seconds: Length of a window.
+        """
+        self.check_window(window_seconds)
+        assert window_seconds is not None  # check_window has refused it
+        if self.form == "series":
+            return (round(window_seconds * self.sfreq), len(self.channels))
+        return (int(window_seconds / self.seconds + 1e-9), len(self.features))
+
+    def describe(self) -> tuple[str, ...]:
+        """Return what the recording must hold."""
+        if self.form == "series":
+            return (f"{', '.join(self.channels)} at {self.sfreq:g} Hz",)
+        return (f"{len(self.features)} features ({', '.join(self.features)}), every {self.seconds:g} s",)

@@ -1,0 +1,48 @@
+"""What the specs of all modalities have in common."""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar
+
+from evermodels.core.config import Config
+
+LONGEST = 10_000_000
+"""Values of a window along time; more is a mistake that would ask for all memory."""
+
+
+class ModalitySpec(Config, abc.ABC):
+    """How recordings of one modality must look when they enter a model.
+
+    Attributes:
+        title: What people call the modality.
+    """
+
+    title: ClassVar[str]
+
+    @property
+    @abc.abstractmethod
+    def kind(self) -> str:
+        """Kind of the tensor, a key of :data:`evermodels.core.kinds.KINDS`."""
+
+    @abc.abstractmethod
+    def shape(self, window_seconds: float | None) -> tuple[int, ...]:
+        """Return the shape of one sample, without the batch.
+
+        Args:
+            window_seconds: Length of a window, as the :class:`InputSpec` says.
+        """
+
+    @abc.abstractmethod
+    def describe(self) -> tuple[str, ...]:
+        """Return plain sentences without a full stop: what it is, then what has to be known about it."""
+
+    def check_window(self, window_seconds: float | None) -> None:
+        """Refuse a window length that this modality cannot have.
+
+        Args:
+            window_seconds: Length of a window, as the :class:`InputSpec` says.
+
+        Raises:
+            ConfigError: If it cannot.
+        """

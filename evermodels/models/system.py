@@ -1,0 +1,596 @@
+"""What every system shares: its recordings, encoders, presence, montage, statistics, learning-rate groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from evermodels import montage
+from evermodels.backbones.base import Backbone
+from evermodels.checkpoints.base import PretrainedModel
+from evermodels.core import registry
+from evermodels.core.config import Config, check_num_classes
+from evermodels.core.errors import CheckpointError, ConfigError, ShapeError, SignalError, check_axes
+from evermodels.core.kinds import KINDS
+from evermodels.core.presence import presence, zero_absent
+from evermodels.core.specs import InputSpec
+from evermodels.layers import MontageAdapter
+
+_SHORT = ("modalities", "window_seconds")
+_SHORT_EEG = ("ch_names", "sfreq")
+
+
+@dataclass(frozen=True)
+class EncoderConfig(Config):
+    """Which encoder a modality has.
+
+    Args:
+        name: Registered backbone.
+        config: Values that differ from its preset; the sizes that follow from the recordings are left out.
+
+    Example:
+        >>> EncoderConfig("audio_mamba_nano", {"depth": 2, "patch_size": [32, 2]}).config["patch_size"]
+        (32, 2)
+    """
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Bring lists to tuples: JSON has lists only, and loaded must equal saved."""
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in self.config.items()}
+        object.__setattr__(self, "config", plain)
+
+
+@dataclass(frozen=True)
+class SystemConfig(Config):
+    """What every system's configuration holds; each system adds its own.
+
+    ``replace``, ``create_model`` and recipes also take ``ch_names``, ``sfreq``, ``window_seconds`` and ``modalities``
+    for what stands inside ``input_spec``.
+
+    Args:
+        num_classes: Classes; 0 for the embedding.
+        input_spec: What the recordings are; the one truth on modalities, channels, rates and window length.
+        encoders: Encoder of each modality.
+        source_ch_names: EEG channels of the recordings, where they are others than the model's (default: its own); see
+            :meth:`System.adapt_montage`.
+        drop_rate: Dropout on the embeddings before the fusion.
+        modality_drop_rate: Chance per sample, in training, that one of its modalities is hidden from the fusion, so
+            that it learns to do without.
+
+    Raises:
+        ConfigError: For an unknown key, a wrong type or an impossible value.
+        UnknownNameError: If a channel name is unknown or stands twice.
+    """
+
+    num_classes: int
+    input_spec: InputSpec
+    encoders: Mapping[str, EncoderConfig]
+    source_ch_names: tuple[str, ...] | None = None
+    drop_rate: float = 0.0
+    modality_drop_rate: float = 0.0
+
+    def check(self) -> None:
+        """Bring channel names to canonical spelling and refuse what cannot work."""
+        check_num_classes(self.num_classes, f"{type(self).__name__}.num_classes")
+        if not self.modalities:
+            raise self.refuse("input_spec", "at least one modality")
+        self._check_channels()
+        if missing := [m for m in self.modalities if m not in self.encoders]:
+            raise self.refuse("encoders", f"one for each of {', '.join(self.modalities)} (not for {missing[0]!r})")
+        object.__setattr__(self, "encoders", {m: self.encoders[m] for m in self.modalities})
+        for key in ("drop_rate", "modality_drop_rate"):
+            if not 0 <= getattr(self, key) < 1:
+                raise self.refuse(key, "a number in [0, 1)")
+
+    def _check_channels(self) -> None:
+        eeg = self.input_spec.eeg
+        if eeg is None:
+            if self.source_ch_names is not None:
+                raise self.refuse("source_ch_names", "None, as this model takes no EEG")
+            return
+        own = eeg.replace(ch_names=montage.canonical_all(eeg.ch_names))
+        object.__setattr__(self, "input_spec", self.input_spec.replace(eeg=own))
+        if self.source_ch_names is not None:
+            source = montage.canonical_all(self.source_ch_names)
+            object.__setattr__(self, "source_ch_names", None if source == own.ch_names else source)
+
+    @classmethod
+    def keys(cls) -> set[str]:
+        """Names that ``replace`` takes."""
+        return super().keys() | {*_SHORT, *_SHORT_EEG}
+
+    def replace(self, /, **changes: Any) -> Self:
+        """Return a copy with some values changed, checked again.
+
+        Args:
+            **changes: New values by key, or mappings that change values inside; ``ch_names``, ``sfreq`` (of the EEG),
+                ``window_seconds`` and ``modalities`` (those to keep) stand for what is inside ``input_spec``.
+
+        Raises:
+            ConfigError: For an unknown key, a wrong type, or an impossible value.
+        """
+        short = {key: changes.pop(key) for key in (*_SHORT, *_SHORT_EEG) if key in changes}
+        if short:
+            changes["input_spec"] = self._shorthand(changes.get("input_spec", {}), **short)
+        return super().replace(**changes)
+
+    def _shorthand(self, change: Any, modalities: Sequence[str] | None = None, **values: Any) -> InputSpec:
+        spec = change if isinstance(change, InputSpec) else self.input_spec.replace(**change)
+        eeg = {key: values.pop(key) for key in _SHORT_EEG if key in values}
+        if eeg and spec.eeg is None:
+            raise ConfigError(f"{', '.join(eeg)}: this model takes no EEG. Leave it out.")
+        spec = spec.replace(**values, **({"eeg": eeg} if eeg else {}))
+        if modalities is None:
+            return spec
+        if isinstance(modalities, str) or not isinstance(modalities, Sequence):
+            raise ConfigError(f"modalities: expected a list of names, got {modalities!r}.")
+        return spec.only(tuple(modalities))
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities that the model takes."""
+        return self.input_spec.modalities
+
+    @property
+    def ch_names(self) -> tuple[str, ...]:
+        """EEG channels of the model itself, whatever the recordings have."""
+        return () if self.input_spec.eeg is None else self.input_spec.eeg.ch_names
+
+    @property
+    def recorded(self) -> InputSpec:
+        """What recordings must look like: ``input_spec``, with the channels of another headset where one is set."""
+        eeg = self.input_spec.eeg
+        if eeg is None or self.source_ch_names is None:
+            return self.input_spec
+        # Raw channels are interpolated; reference and scale are made afterwards, by the model itself.
+        raw = eeg.replace(ch_names=self.source_ch_names, reference="as recorded", scale="none")
+        return self.input_spec.replace(eeg=raw)
+
+
+class Given(NamedTuple):
+    """A batch that was checked.
+
+    Args:
+        inputs: Tensors by modality, zeros where a sample has none.
+        present: ``(batch,)`` bool by modality, or ``None`` where every sample has all.
+    """
+
+    inputs: dict[str, Tensor]
+    present: dict[str, Tensor] | None
+
+    def here(self, modality: str) -> Tensor | None:
+        """Return which samples have a modality, or ``None`` for all.
+
+        Args:
+            modality: Its name.
+        """
+        return None if self.present is None else self.present[modality]
+
+
+class System(PretrainedModel):
+    """A whole recogniser: encoders by modality, and a fusion that each subclass brings.
+
+    A subclass sets ``config_class`` (a :class:`SystemConfig`) and ``loss_config_class``, builds its encoders with
+    :meth:`build_encoders`, and defines ``forward`` with its own modalities by keyword, then ``*, present=None,
+    masks=None``; :meth:`given` checks them, :meth:`encode` runs one encoder, :meth:`hide` does modality dropout.
+
+    Attributes:
+        check_values: Whether NaN and infinities are refused in eager mode.
+        regions: Channel indices by region name, where the model groups its channels; else empty.
+
+    Raises:
+        ConfigError: If an encoder does not fit its modality.
+    """
+
+    config: Any
+    config_class: ClassVar[type[Config]]
+    loss_config_class: ClassVar[type[Config]]
+    masked: ClassVar[tuple[str, ...]] = ()
+    """Modalities for which ``masks`` are taken."""
+
+    def __init__(self, config: SystemConfig) -> None:
+        super().__init__(config)
+        self.check_values = True
+        self.regions: Mapping[str, Sequence[int]] = {}
+        if config.source_ch_names is not None:
+            self.montage_adapter = MontageAdapter(config.source_ch_names, config.ch_names, min_real=0.0)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities that the model takes."""
+        return self.config.modalities
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What recordings must look like."""
+        return self.config.recorded
+
+    @classmethod
+    def spec_of(cls, config: Any) -> InputSpec:
+        """Return what recordings must look like for a model of this configuration.
+
+        Args:
+            config: A configuration of ``config_class``.
+        """
+        return config.recorded
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
+        return next(self.parameters()).dtype
+
+    # Encoders
+
+    def encoder_shape(self, modality: str, kind: str) -> tuple[int, ...] | None:
+        """Return the shape of one sample as a modality's encoder gets it, or ``None`` for a kind that it cannot have.
+
+        Args:
+            modality: Its name.
+            kind: What the encoder takes. A subclass that makes another kind of it says its shape here.
+        """
+        spec: InputSpec = self.config.input_spec
+        return spec.shape(modality) if kind == spec.of(modality).kind else None
+
+    def build_encoder(self, modality: str) -> Backbone:
+        """Build the encoder of a modality without a head, told the size of what it gets.
+
+        Args:
+            modality: Its name.
+
+        Raises:
+            UnknownNameError: If the encoder is not in the registry.
+            ConfigError: If it takes something else, or its configuration repeats a size that follows from the inputs.
+        """
+        name, where = self.config.encoders[modality].name, f"{type(self.config).__name__}.encoders.{modality}"
+        cls = registry.model_class(name)
+        kind = getattr(cls, "input", "nothing that a system has")
+        shape = self.encoder_shape(modality, kind) if kind in KINDS else None
+        if shape is None:
+            own = [k for k in KINDS if modality in KINDS[k].modalities and self.encoder_shape(modality, k) is not None]
+            raise ConfigError(
+                f"{where}: expected a backbone whose input is {' or '.join(map(repr, own))}, got {name!r} "
+                f"(input {kind!r})."
+            )
+        sizes, overrides = cls.sizes_for(shape), dict(self.config.encoders[modality].config)
+        for key in (*sizes, "num_classes"):
+            if key in overrides:
+                raise ConfigError(
+                    f"{where}.config: {key!r} follows from the model's own inputs. Leave it out and change input_spec."
+                )
+        encoder: Backbone = cls.from_preset(name, num_classes=0, **sizes, **overrides)
+        return encoder
+
+    def build_encoders(self, dim: int | None) -> None:
+        """Add ``{modality}_encoder`` and ``{modality}_projection`` for each modality, in their order.
+
+        Args:
+            dim: Width to which each embedding is brought by one linear layer, unless it has it; ``None`` for its own.
+        """
+        for modality in self.modalities:
+            encoder = self.build_encoder(modality)
+            width = encoder.embed_dim
+            self.add_module(f"{modality}_encoder", encoder)
+            same = dim is None or dim == width
+            self.add_module(f"{modality}_projection", nn.Identity() if same or dim is None else nn.Linear(width, dim))
+
+    def encoder(self, modality: str) -> Backbone:
+        """Return the encoder of a modality.
+
+        Args:
+            modality: Its name.
+
+        Raises:
+            ConfigError: If the model does not take it.
+        """
+        if modality not in self.modalities:
+            raise ConfigError(f"{modality}: this {type(self).__name__} takes {' and '.join(self.modalities)} only.")
+        found: Backbone = getattr(self, f"{modality}_encoder")
+        return found
+
+    def encode(self, modality: str, x: Tensor, given: Given) -> Tensor:
+        """Run one encoder and its projection; ``(batch, dim)``, zero where absent.
+
+        Args:
+            modality: One that is among ``given.inputs``.
+            x: What the encoder takes.
+            given: The batch.
+        """
+        z = getattr(self, f"{modality}_projection")(self.encoder(modality)(x))
+        return zero_absent(z, given.here(modality))
+
+    def load_encoder(self, modality: str, folder: str | Path) -> int:
+        """Copy one whole encoder from a checkpoint folder: a system's, or a backbone's as ``convert`` writes it.
+
+        Args:
+            modality: Whose encoder is overwritten.
+            folder: A checkpoint with an encoder of the same sizes. The head of a backbone is left out.
+
+        Returns:
+            How many tensors were copied.
+
+        Raises:
+            CheckpointError: If the file is missing, or tensors are missing, left over, or of other shapes.
+            ConfigError: If the model does not take the modality.
+
+        Example:
+            >>> import evermodels as em, tempfile
+            >>> alone, both = em.create_model("ever_tiny", modalities=("eeg",)), em.create_model("ever_tiny")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     copied = both.load_encoder("eeg", alone.save_pretrained(folder))
+            >>> copied == len(alone.eeg_encoder.state_dict())
+            True
+        """
+        encoder, file = self.encoder(modality), Path(folder) / "model.safetensors"
+        if not file.is_file():
+            raise CheckpointError(f"init_from: {str(file)!r} does not exist. Train the row that it comes from first.")
+        want = encoder.state_dict()
+        with safe_open(file, framework="pt") as weights:
+            keys = set(weights.keys())
+            prefix = f"{modality}_encoder." if any(key.startswith(f"{modality}_encoder.") for key in keys) else ""
+            have = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+            have = have if prefix else {key for key in have if not key.startswith(encoder.head_prefixes)}
+            missing, left = sorted(set(want) - have), sorted(have - set(want))
+            shapes = [
+                k
+                for k in sorted(set(want) & have)
+                if tuple(weights.get_slice(prefix + k).get_shape()) != tuple(want[k].shape)
+            ]
+            if missing or left or shapes:
+                raise CheckpointError(
+                    f"init_from: {modality}_encoder of {str(file)!r} is not the whole encoder of this model: missing "
+                    f"{missing[:3]} ({len(missing)}), left over {left[:3]} ({len(left)}), other shapes {shapes[:3]} "
+                    f"({len(shapes)}). Give both the same encoder settings."
+                )
+            encoder.load_state_dict({key: weights.get_tensor(prefix + key) for key in want})
+        return len(want)
+
+    # Inputs
+
+    def given(
+        self,
+        inputs: Mapping[str, Tensor | None],
+        present: Mapping[str, Tensor] | None,
+        masks: Mapping[str, Tensor] | None,
+    ) -> Given:
+        """Check a batch: shapes, presence, values; and bring EEG of another headset to the model's channels.
+
+        Args:
+            inputs: Every modality of ``forward`` by name.
+            present: As ``forward`` takes it.
+            masks: As ``forward`` takes it.
+
+        Raises:
+            ShapeError: If a shape is wrong or no modality is present.
+            SignalError: If a value is not finite (checked in eager mode only).
+            ConfigError: If a modality or mask comes that the model does not take.
+        """
+        takes = " and ".join(self.modalities)
+        for name, value in inputs.items():
+            if value is not None and name not in self.modalities:
+                raise ConfigError(f"{name}: this {type(self).__name__} takes {takes} only. Leave {name!r} out.")
+        for name in masks or ():
+            if name not in self.masked:
+                raise ConfigError(
+                    f"masks: this {type(self).__name__} takes {' and '.join(self.masked) or 'none'}, got {name!r}."
+                )
+        own = {name: inputs.get(name) for name in self.modalities}
+        for name, value in own.items():
+            if value is not None:
+                self.check_shape(name, value)
+        flags = presence(own, present)
+        clean: dict[str, Tensor] = {}
+        for name, value in own.items():
+            if value is not None:
+                x = zero_absent(value, None if flags is None else flags[name])
+                if self.check_values:
+                    self._check_finite(name, x)
+                clean[name] = self.adapted(x) if name == "eeg" else x
+        return Given(clean, flags)
+
+    def check_shape(self, modality: str, x: Tensor) -> None:
+        """Refuse a batch of another shape than the input spec says.
+
+        Args:
+            modality: Its name.
+            x: The batch.
+
+        Raises:
+            ShapeError: If it does not fit.
+        """
+        spec: InputSpec = self.input_spec
+        axes = KINDS[spec.of(modality).kind].axes
+        if modality == "eeg" and spec.eeg is not None and spec.eeg.features is None:
+            self.check_channels(x)
+        check_axes(modality, x, f"batch {' '.join(axes)}", **dict(zip(axes, spec.shape(modality), strict=True)))
+
+    def check_channels(self, x: Tensor) -> None:
+        """Refuse EEG that has not the channels of the input spec.
+
+        Args:
+            x: The batch.
+
+        Raises:
+            ShapeError: If it is not ``(batch, channels, time)`` of as many channels.
+        """
+        spec = self.input_spec.eeg
+        assert spec is not None  # it takes EEG
+        check_axes("eeg", x, "batch channels time")
+        if x.shape[1] != len(spec.ch_names):
+            raise ShapeError(
+                f"eeg: expected (batch, channels, time) with the {len(spec.ch_names)} channels "
+                f"{', '.join(spec.ch_names)}, got {x.shape[1]} channels (shape {tuple(x.shape)}). Pick and order them "
+                "by name with evermodels.signals.Preprocessor, or carry the model to your channels with "
+                "adapt_montage(ch_names)."
+            )
+
+    def _check_finite(self, modality: str, x: Tensor) -> None:
+        if torch.compiler.is_compiling() or x.is_meta:
+            return
+        # One pass without a temporary finds any.
+        if torch.isfinite(x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)):
+            return
+        bad = ~torch.isfinite(x)
+        if not bad.any():
+            return
+        spec: InputSpec = self.input_spec
+        where = ""
+        if modality == "eeg" and spec.eeg is not None and spec.eeg.features is None:
+            here = bad.any(dim=2).any(dim=0).tolist()
+            names = [name for name, wrong in zip(spec.eeg.ch_names, here, strict=True) if wrong]
+            where = f", in channels {', '.join(names)}"
+        raise SignalError(
+            f"{modality}: {int(bad.sum())} values are NaN or infinite{where}. Interpolate or drop that stretch, "
+            f'or say that the sample has no {modality} with present={{"{modality}": ...}}.'
+        )
+
+    def hide(self, given: Given) -> dict[str, Tensor] | None:
+        """Return the presence with one modality of some samples hidden, in training; else the presence as it is.
+
+        Args:
+            given: The batch.
+        """
+        rate, names = self.config.modality_drop_rate, self.modalities
+        if not (self.training and rate > 0 and len(given.inputs) == len(names) > 1):
+            return given.present
+        some = next(iter(given.inputs.values()))
+        draw = torch.rand(some.shape[0], device=some.device)
+        every = torch.ones_like(draw, dtype=torch.bool)
+        now = {m: every if given.present is None else given.present[m] for m in names}
+        enough = torch.stack(list(now.values())).sum(dim=0) > 1  # nothing else may be left of a sample
+        part = rate / len(names)
+        return {m: now[m] & ~((draw >= k * part) & (draw < (k + 1) * part) & enough) for k, m in enumerate(names)}
+
+    # Montage
+
+    def adapted(self, eeg: Tensor) -> Tensor:
+        """Bring EEG of another headset to the model's channels.
+
+        Args:
+            eeg: ``(batch, channels, time)`` of the recordings' channels.
+        """
+        if self.montage_adapter is None:
+            return eeg
+        spec = self.config.input_spec.eeg
+        eeg = self.montage_adapter(eeg)
+        if spec.reference == "average":
+            eeg = eeg - eeg.mean(dim=1, keepdim=True)
+        if spec.scale == "zscore":
+            spread = eeg.std(dim=2, correction=0, keepdim=True)
+            eeg = (eeg - eeg.mean(dim=2, keepdim=True)) / torch.where(spread > 0, spread, 1)
+        return eeg
+
+    def adapt_montage(self, ch_names: Sequence[str], *, min_real: float = 0.5) -> Mapping[str, str]:
+        """Take recordings of another headset from now on: channels by name, missing ones interpolated.
+
+        A :class:`~evermodels.layers.MontageAdapter` comes before the model; no weight changes. ``input_spec`` asks for
+        the new channels, so that a :class:`~evermodels.signals.Preprocessor` made afterwards follows, and a saved
+        checkpoint keeps them (``config.source_ch_names``). Channels are interpolated in µV: where the config asks for
+        an average reference or z-scores, the model makes them afterwards. What a person is compared with (``whiten``)
+        is that of the recorded channels, before. The model's own names undo an earlier call.
+
+        Args:
+            ch_names: The recording's channels in its order, any spelling; those that the model lacks are of use for
+                the interpolation only.
+            min_real: Least part of the model's channels that the recording must have, 0 to 1.
+
+        Returns:
+            The interpolated channels, each with the channels that weigh most in it.
+
+        Raises:
+            ConfigError: If the model takes no EEG signals, fewer than ``min_real`` of its channels are there, or one
+                cannot be interpolated.
+            UnknownNameError: If a name is unknown, or two mean the same electrode.
+
+        Example:
+            >>> import evermodels as em
+            >>> model = em.create_model("ever_tiny")
+            >>> list(model.adapt_montage(montage.preset("epoc")))
+            ['Fp1', 'Fp2', 'C3', 'C4', 'P3', 'P4', 'Fz', 'Cz', 'Pz']
+            >>> len(model.input_spec.eeg.ch_names), len(model.config.ch_names)
+            (14, 19)
+        """
+        eeg = self.config.input_spec.eeg
+        if eeg is None or eeg.features is not None:
+            raise ConfigError(f"ch_names: this {type(self).__name__} takes no EEG signals. Leave it out.")
+        adapter = MontageAdapter(ch_names, self.config.ch_names, min_real=min_real)
+        self.config = self.config.replace(source_ch_names=adapter.src_ch_names)
+        changed = self.config.source_ch_names is not None
+        self.montage_adapter = adapter.to(next(self.parameters()).device) if changed else None
+        if self.load_report is not None:
+            self.load_report = self.load_report.with_montage(adapter)
+        return adapter.interpolated
+
+    # Training
+
+    def front_ends(self) -> dict[str, Any]:
+        """Return the layers with statistics of the training people by modality, each with ``fit`` and ``fitted``.
+
+        A subclass names them; none by default.
+        """
+        return {}
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether :meth:`fit_statistics` has nothing left to do: the numbers are there, or none are needed."""
+        return all(layer.fitted for layer in self.front_ends().values())
+
+    def fit_statistics(self, batches: Iterable[Mapping[str, Any]], *, replace: bool = False) -> None:
+        """Take the statistics that the model standardises by from training samples; nothing where it has none.
+
+        It must be done once before training. The numbers are saved with the weights, so that a loaded model needs no
+        call: its weights were trained with the numbers that it has.
+
+        Args:
+            batches: Batches of training people only, tensors by modality; gone through once for each modality that has
+                statistics.
+            replace: Whether numbers that are there already, from a checkpoint or an earlier call, are replaced.
+
+        Raises:
+            ShapeError: If there is no batch, or one does not fit.
+            ConfigError: If there are numbers already, and ``replace`` is not asked for.
+        """
+        layers = self.front_ends()
+        if not replace and any(layer.fitted for layer in layers.values()):
+            raise ConfigError(
+                "fit_statistics: this model has statistics already, from its checkpoint or an earlier call, and its "
+                "weights were trained with them. Leave the call out, or give replace=True and train them all."
+            )
+        device = next(self.parameters()).device
+
+        def samples(modality: str) -> Iterator[Tensor]:
+            for batch in batches:
+                here = (batch.get("present") or {}).get(modality)
+                x = batch[modality] if here is None else batch[modality][here]
+                x = x.to(device)
+                yield self.adapted(x) if modality == "eeg" else x
+
+        with torch.no_grad():
+            for modality, layer in layers.items():
+                layer.fit(samples(modality))
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters by ``"{modality}_encoder"`` and ``"rest"``, for a learning rate each."""
+        groups: dict[str, list[nn.Parameter]] = {f"{modality}_encoder": [] for modality in self.modalities}
+        groups["rest"] = []
+        for name, parameter in self.named_parameters():
+            head = name.partition(".")[0]
+            groups[head if head in groups else "rest"].append(parameter)
+        return groups
+
+    def make_loss(self, class_counts: Tensor | Sequence[int] | None = None, **values: Any) -> nn.Module:
+        """Return the loss that the paper trains with; each subclass defines it.
+
+        Args:
+            class_counts: Training samples per class, ``(num_classes,)``, for class weights (default: none).
+            **values: Values of ``loss_config_class`` that differ from its defaults.
+        """
+        raise ConfigError(f"loss: {type(self).__name__} has no loss of its own, got {sorted(values)}.")
