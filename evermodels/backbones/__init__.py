@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from evermodels.backbones.base import Backbone
     from evermodels.backbones.eeg.audio_mamba import AudioMamba, AudioMambaConfig
     from evermodels.backbones.video.videomae import VideoMAE, VideoMAEConfig
 
-__all__ = ["AudioMamba", "AudioMambaConfig", "VideoMAE", "VideoMAEConfig"]
+__all__ = ["AudioMamba", "AudioMambaConfig", "Backbone", "VideoMAE", "VideoMAEConfig"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "base": ("Backbone",),
         "eeg.audio_mamba": ("AudioMamba", "AudioMambaConfig"),
         "video.videomae": ("VideoMAE", "VideoMAEConfig"),
     },

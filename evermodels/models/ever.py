@@ -208,16 +208,21 @@ class EVER(System):
             ConfigError: If there is no such value, or it is impossible.
         """
         config: EVERConfig = self.config
-        options = {key: values.pop(key) for key in ("class_weights", "alignment", "align_weight") if key in values}
+        options: dict[str, Any] = {
+            key: values.pop(key) for key in ("class_weights", "alignment", "align_weight") if key in values
+        }
         loss = EVERLossConfig.from_dict(values)
         if class_counts is not None:
             counts = torch.as_tensor(class_counts)
             if counts.shape != (config.num_classes,):
                 raise ShapeError(f"class_counts: expected ({config.num_classes},), got {tuple(counts.shape)}.")
             options["class_weights"] = class_balanced_weights(counts, loss.beta)
-        options = {"alignment": config.alignment if config.both else "none", **options}
-        given = {key: value for key, value in loss.to_dict().items() if key != "beta"}
-        return EmotionLoss(**{"align_weight": config.align_weight, **given, **options})
+        own = {
+            "alignment": config.alignment if config.both else "none",
+            "align_weight": config.align_weight,
+            **{key: value for key, value in loss.to_dict().items() if key != "beta"},
+        }
+        return EmotionLoss(**{**own, **options})
 
     def front_ends(self) -> dict[str, Any]:
         """Return the spectrogram, where it has statistics."""
