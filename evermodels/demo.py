@@ -56,9 +56,8 @@ _INTRO = (
     "is compared with a minute of rest that the person recorded first; nothing else is known of the person."
 )
 _FRAMES = (
-    "The frames of one window as the video encoder receives them. There is no openly licensed video that fits, so each "
-    "clip was made from one person's two photographs with small random motion and light; some begin in the other "
-    "expression and fade. Windows alternate between two people."
+    "There is no openly licensed video that fits, so each clip was made from one person's two photographs with small "
+    "random motion and light; some begin in the other expression and fade. Windows alternate between two people."
 )
 _LIMITS = (
     "This demo is not emotion recognition: it tells rest from arithmetic and neutral from smiling. EEG and faces are "
@@ -114,7 +113,7 @@ def run(out: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = N
         title="EVER reads a brain and a face",
         intro=_INTRO,
         truth={part.title: part.truth for part in PARTS},
-        notes={"frames": _FRAMES},
+        notes={"video": _FRAMES},
         limits=_LIMITS,
         sources=list(samples.ATTRIBUTION.values()),
     )

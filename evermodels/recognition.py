@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Recognition", "Top"]
-
-Picture = Literal["probabilities", "attention", "graph", "spectrogram", "frames"]
 
 
 class Top(NamedTuple):
@@ -71,6 +69,8 @@ class Recognition:
         factors: What the classes are the product of, where they are combinations.
         present: Whether each window has a modality, ``(windows,)`` bool by modality; one that is not named was there.
         events: What each window is a part of, such as the condition of its trial; empty where the recording has none.
+        captions: What the model says on how to read a picture, by kind of attention or modality; see
+            :mod:`evermodels.plots`, which knows a text for each.
 
     Raises:
         ShapeError: If the numbers of windows or classes differ, or a probability is not finite.
@@ -96,6 +96,7 @@ class Recognition:
     factors: tuple[Factor, ...] = ()
     present: Mapping[str, np.ndarray] = field(default_factory=dict)
     events: tuple[str, ...] = ()
+    captions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check lengths and values; take the channels of the input spec where none are given."""
@@ -278,12 +279,12 @@ class Recognition:
         """
         return "\n".join([text_table(self), *(one_line(gap) for gap in self.gaps)])
 
-    def plot(self, picture: Picture = "probabilities", /, **settings: Any) -> Figure:
-        """Draw a picture of the result.
+    def plot(self, picture: str = "probabilities", /, **settings: Any) -> Figure:
+        """Draw a picture of the result; see :func:`evermodels.plots.plot_result`.
 
         Args:
-            picture: ``"probabilities"`` over time, ``"attention"`` on a head, the ``"graph"`` between regions,
-                the ``"spectrogram"`` or the ``"frames"`` that the model read.
+            picture: ``"probabilities"`` over time; a kind of attention that it holds, such as ``"channels"``; a
+                modality whose input it holds, such as ``"eeg"``; or ``"spectrogram"``.
             **settings: Further arguments of the function of :mod:`evermodels.plots` that draws it.
 
         Raises:
@@ -297,16 +298,7 @@ class Recognition:
         """
         from evermodels import plots
 
-        pictures: dict[str, Callable[..., Figure]] = {
-            "probabilities": plots.plot_probabilities,
-            "attention": plots.plot_region_attention,
-            "graph": plots.plot_adjacency,
-            "spectrogram": plots.plot_spectrogram,
-            "frames": plots.plot_frames,
-        }
-        if picture not in pictures:
-            raise ConfigError(f"picture: expected one of {', '.join(map(repr, pictures))}, got {picture!r}.")
-        return pictures[picture](self, **settings)
+        return plots.plot_result(self, picture, **settings)
 
     def _known_sets(self) -> dict[tuple[int, ...], np.ndarray]:
         """Return the windows in which the same factors are known, by the factors' numbers."""

@@ -200,6 +200,7 @@ class Recognizer:
             factors=factors,
             present=present,
             events=prepared.events,
+            captions=dict(getattr(self.model, "captions", {})),
         )
 
     def _measured(self, against: str) -> tuple[str, ...]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
 
 from evermodels import __version__
 from evermodels.core.errors import ConfigError
 from evermodels.core.files import write_whole
+from evermodels.plots.pictures import attention_picture
 from evermodels.recognition import Recognition
-from evermodels.report_pictures import figures, grid, pictures, timelines
+from evermodels.report_pictures import sections, timelines
 from evermodels.report_result import cautions, legend, table, tile
 from evermodels.samples import Source
 
@@ -46,7 +49,8 @@ def write_report(
         title: Title of the page.
         intro: What this page is about, one paragraph.
         truth: The class that a part was recorded as, by its heading, where it is known.
-        notes: A sentence under a section's heading: ``"spectrogram"``, ``"frames"``, ``"attention"``, ``"graph"``.
+        notes: Further sentences under a picture, by what it shows: a modality such as ``"video"``, or a kind of
+            attention such as ``"channels"``.
         limits: Sentences added to :data:`LIMITS`.
         sources: Whose recordings these are.
 
@@ -82,62 +86,38 @@ def render_report(
     parts = dict(recognition) if isinstance(recognition, Mapping) else {"": recognition}
     if not parts:
         raise ConfigError("recognition: expected at least one, got none.")
-    first, notes = next(iter(parts.values())), dict(notes or {})
-    body = [
-        f"<header><h1>{escape(title)}</h1><p class='soft'>model <code>{escape(first.model)}</code> · "
-        f"{sum(len(r) for r in parts.values())} windows of {first.window_seconds:g} s</p>"
-        + (f"<p class='lead'>{escape(intro)}</p>" if intro else "")
-        + "</header>",
-        cautions(parts),
-        _results(parts, dict(truth or {})),
-        *pictures(parts, notes),
-        _facts(first.facts, first),
-        _limits([*LIMITS, *first.facts.get("not_this", ()), *limits]),
-        _sources(sources),
-    ]
-    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
-    return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>\n{css}</style></head>\n<body><main>\n"
-        + "\n".join(piece for piece in body if piece)
-        + f"\n<footer>Written by evermodels {escape(__version__)}. This page loads nothing from anywhere.</footer>"
-        "\n</main></body></html>\n"
+    first, truth = next(iter(parts.values())), dict(truth or {})
+    return _template().render(
+        title=title,
+        intro=intro,
+        version=__version__,
+        model=first.model,
+        windows=sum(len(result) for result in parts.values()),
+        window_seconds=first.window_seconds,
+        cautions=cautions(parts),
+        tiles=[tile(name, result, truth.get(name)) for name, result in parts.items()],
+        legend=legend(parts),
+        timelines=timelines(parts),
+        tables=[table(name, result, truth.get(name)) for name, result in parts.items()],
+        sections=sections(parts, notes or {}),
+        facts=_facts(first),
+        limits=[*LIMITS, *first.facts.get("not_this", ()), *limits],
+        sources=sources,
     )
 
 
-def _results(parts: Mapping[str, Recognition], truth: Mapping[str, str]) -> str:
-    tiles = [tile(name, result, truth.get(name)) for name, result in parts.items()]
-    tables = "".join(
-        (f"<h3>{escape(name)}</h3>" if name else "") + table(result, truth.get(name)) for name, result in parts.items()
-    )
-    return (
-        "<section><h2>Result</h2><p class='soft'>Mean probability over the windows, then each window.</p>"
-        f"{grid(tiles)}{legend(parts)}"
-        f"{figures('Probability of each class over time', timelines(parts))}{tables}</section>"
-    )
+def _facts(result: Recognition) -> list[tuple[str, str]]:
+    facts = dict(result.facts)
+    facts.pop("not_this", None)  # stands under the limits
+    if attribution := facts.pop("attribution", ()):
+        facts["learned from"] = "; ".join(attribution)
+    if without := [kind for kind in result.attention if attention_picture(kind) is None]:
+        facts["attention without a picture"] = ", ".join(without)
+    return [("name", result.model), *((name, str(value)) for name, value in facts.items() if name != "name")]
 
 
-def _facts(facts: Mapping[str, Any], result: Recognition) -> str:
-    lists = ("not_this", "attribution")
-    rows = {"name": result.model, **{k: v for k, v in facts.items() if k not in lists}}
-    if facts.get("attribution"):
-        rows["learned from"] = "; ".join(facts["attribution"])
-    items = "".join(f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>" for key, value in rows.items())
-    return f"<section><h2>About the model</h2><dl>{items}</dl></section>"
-
-
-def _limits(limits: Sequence[str]) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in limits)
-    return f"<section class='not'><h2>What this is not</h2><ul>{items}</ul></section>"
-
-
-def _sources(sources: Sequence[Source]) -> str:
-    if not sources:
-        return ""
-    items = "".join(
-        f"<li><strong>{escape(s.data)}</strong>. {escape(s.citation)}. Licence: {escape(s.licence)}. "
-        f"Changes: {escape(s.changes)}.</li>"
-        for s in sources
-    )
-    return f"<section class='sources'><h2>Whose recordings these are</h2><ul>{items}</ul></section>"
+@cache
+def _template() -> Template:
+    source = files("evermodels").joinpath("report.html").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return page.from_string(source)

@@ -4,121 +4,121 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from evermodels import plots
-from evermodels.plots.attention import NEXT_TO_NOTHING
+from evermodels.plots.head import NEXT_TO_NOTHING, channels_on_head
+from evermodels.plots.pictures import ATTENTION, INPUTS, Picture, attention_picture, input_kind
+from evermodels.plots.results import mean_attention, modality_title, montage_modality, window_title, windows_with
 from evermodels.recognition import Recognition
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Drawing: TypeAlias = "Callable[[plots.Theme], Figure]"
+Parts: TypeAlias = "Mapping[str, Recognition]"
 
-_WHITENED = (
-    " Each channel was divided by the person's own spectrum first, that of {}: bright is more than there, dark is less."
-)
+_SAME_MATTER = ("channels", "regions")  # say nothing where what regions carry is next to nothing
 
 
-def pictures(parts: Mapping[str, Recognition], notes: Mapping[str, str]) -> list[str]:
-    """Return the sections with pictures of what was read and what was weighed; those without data are left out.
+class Drawn(NamedTuple):
+    """A picture inside the page.
+
+    Args:
+        caption: Which part it is of; empty where there is one only.
+        alt: What it shows, for those who cannot see it.
+        light: Address that holds the picture itself, on light paper.
+        dark: The same on dark paper.
+    """
+
+    caption: str
+    alt: str
+    light: str
+    dark: str
+
+
+class Section(NamedTuple):
+    """A section of the page with a picture of each part.
+
+    Args:
+        heading: What the pictures show.
+        text: How to read them.
+        pictures: The pictures.
+    """
+
+    heading: str
+    text: str
+    pictures: list[Drawn]
+
+
+def sections(parts: Parts, notes: Mapping[str, str]) -> Iterator[Section]:
+    """Yield a section for each kind of input that was kept, then for each kind of attention that the model gives.
 
     Args:
         parts: The results by heading.
-        notes: Other sentences under the headings, by section.
+        notes: Further sentences, by modality or kind of attention.
     """
-    first = next(iter(parts.values()))
+    captions = next(iter(parts.values())).captions
+    for modality, kind in _in_order(
+        (m, input_kind(getattr(r.input_spec, m))) for r in parts.values() for m in r.inputs
+    ):
+        chosen = {
+            name: result
+            for name, result in parts.items()
+            if modality in result.inputs and input_kind(getattr(result.input_spec, modality)) == kind
+        }
+        first, pictures = next(iter(chosen.values())), INPUTS[kind]
+        for picture in pictures:
+            last = picture is pictures[-1]
+            said = [captions.get(modality), _compared(first, modality), notes.get(modality)] if last else []
+            heading = f"{modality_title(first, modality)}: {picture.heading}"
+            yield _section(heading, [picture.text, *said], chosen, modality, picture)
+    shares = {name: share for name, result in parts.items() if (share := _region_share(result)) is not None}
+    little = bool(shares) and all(share.sum() < NEXT_TO_NOTHING for share in shares.values())
+    for kind in _attention_kinds(parts):
+        chosen = {name: result for name, result in parts.items() if _speaks(result, kind)}
+        drawing = attention_picture(kind)
+        if drawing is None or not chosen or (little and kind in _SAME_MATTER):
+            continue
+        said = [captions.get(kind) or drawing.text, notes.get(kind)]
+        if kind == "region_share":
+            said += [_next_to_nothing(shares)] if little else [_in_words(name, share) for name, share in shares.items()]
+        yield _section(drawing.heading, said, chosen, kind, drawing)
+
+
+def timelines(parts: Parts) -> list[Drawn]:
+    """Return pictures of the probabilities over time.
+
+    Args:
+        parts: The results by heading.
+    """
+    draw = {name: partial(plots.plot_probabilities, result, legend=False) for name, result in parts.items()}
+    return _drawn("Probability of each class over time", draw, {})
+
+
+def _section(heading: str, said: Iterable[str | None], parts: Parts, which: str, picture: Picture) -> Section:
+    limits: tuple[float, float] | None = None
+    if picture.one_scale and len(parts) > 1:  # otherwise the pictures could not be compared
+        ends = [picture.draw(result, which).axes[0].images[0].get_clim() for result in parts.values()]
+        limits = min(low for low, _ in ends), max(high for _, high in ends)
+    scale = {"limits": limits} if picture.one_scale else {}
+    draw = {name: partial(picture.draw, result, which, **scale) for name, result in parts.items()}
+    windows = {name: window_title(result) for name, result in parts.items()} if picture.of_window else {}
+    return Section(heading, " ".join(filter(None, said)), _drawn(heading, draw, windows))
+
+
+def _drawn(heading: str, draw: Mapping[str, Callable[..., Figure]], windows: Mapping[str, str]) -> list[Drawn]:
     return [
-        _section(
-            "EEG: how much of which rhythm, when",
-            notes.get("spectrogram")
-            or "Log spectrogram in windows of one second, the mean over channels; the EEG encoder receives one of each "
-            "channel. Below 4 Hz lies delta, from 4 to 8 theta, from 8 to 13 alpha, above that beta."
-            + _whitened(first),
-            _spectrograms(parts),
-        ),
-        _section(
-            "Face: the frames used",
-            notes.get("frames") or "The frames of one window as the video encoder receives them, in their order.",
-            _frames(parts),
-        ),
-        _attention(parts, notes.get("attention")),
-        _section(
-            "How EEG, face and regions are joined",
-            notes.get("graph")
-            or "The graph of the second stage: each cell says how much one node (column) takes part in another (row). "
-            "z_e is the EEG encoder's embedding, z_v the face encoder's. Mean over the windows.",
-            _graphs(parts),
-        ),
+        Drawn(
+            ": ".join(filter(None, (name, windows.get(name)))),
+            f"{heading}: {name}" if name else heading,
+            *(_png(function(title="", theme=theme)) for theme in ("light", "dark")),
+        )
+        for name, function in draw.items()
     ]
-
-
-def figures(heading: str, drawings: Mapping[str, Drawing]) -> str:
-    """Return pictures side by side.
-
-    Args:
-        heading: What they show, for those who cannot see them.
-        drawings: What draws each, by caption.
-    """
-    return grid(
-        [
-            "<figure>"
-            + (f"<figcaption>{escape(name)}</figcaption>" if name else "")
-            + _picture(draw, f"{heading}: {name}" if name else heading)
-            + "</figure>"
-            for name, draw in drawings.items()
-        ]
-    )
-
-
-def grid(pieces: Sequence[str]) -> str:
-    """Return pieces of HTML side by side where there is room.
-
-    Args:
-        pieces: The pieces.
-    """
-    return f"<div class='parts{' one' if len(pieces) == 1 else ''}'>" + "".join(pieces) + "</div>"
-
-
-def timelines(parts: Mapping[str, Recognition]) -> dict[str, Drawing]:
-    """Return what draws the probabilities over time.
-
-    Args:
-        parts: The results by heading.
-    """
-
-    def drawing(result: Recognition) -> Drawing:
-        return lambda theme: plots.plot_probabilities(result, title="", legend=False, theme=theme)
-
-    return {name: drawing(result) for name, result in parts.items()}
-
-
-def _whitened(result: Recognition) -> str:
-    eeg = result.input_spec.eeg
-    if eeg is None or not result.against:
-        return ""
-    against = {"itself": "this very recording", "baseline": f"a baseline of {eeg.baseline}"}
-    return _WHITENED.format(against.get(result.against, "recordings in all states"))
-
-
-def _section(heading: str, text: str, drawings: Mapping[str, Drawing]) -> str:
-    if not drawings:
-        return ""
-    return (
-        f"<section><h2>{escape(heading)}</h2><p class='lead'>{escape(text)}</p>{figures(heading, drawings)}</section>"
-    )
-
-
-def _picture(draw: Drawing, alt: str) -> str:
-    light, dark = _png(draw("light")), _png(draw("dark"))
-    return (
-        f"<picture><source media='(prefers-color-scheme: dark)' srcset='{dark}'>"
-        f"<img src='{light}' alt='{escape(alt, quote=True)}'></picture>"
-    )
 
 
 def _png(figure: Figure) -> str:
@@ -127,95 +127,53 @@ def _png(figure: Figure) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _on_one_scale(
-    parts: Mapping[str, Recognition],
-    drawing: Callable[[Recognition, tuple[float, float] | None], Drawing],
-) -> dict[str, Drawing]:
-    """Give the pictures of all parts one scale of colours: otherwise they could not be compared."""
-    limits: tuple[float, float] | None = None
-    if len(parts) > 1:
-        ends = [drawing(result, None)("light").axes[0].images[0].get_clim() for result in parts.values()]
-        limits = min(low for low, _ in ends), max(high for _, high in ends)
-    return {name: drawing(result, limits) for name, result in parts.items()}
+def _in_order(things: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(things))
 
 
-def _spectrograms(parts: Mapping[str, Recognition]) -> dict[str, Drawing]:
-    def drawing(result: Recognition, limits: tuple[float, float] | None) -> Drawing:
-        return lambda theme: plots.plot_spectrogram(result, title="", limits=limits, theme=theme)
-
-    return _on_one_scale({name: result for name, result in parts.items() if "eeg" in result.inputs}, drawing)
-
-
-def _frames(parts: Mapping[str, Recognition]) -> dict[str, Drawing]:
-    def drawing(result: Recognition) -> Drawing:
-        return lambda theme: plots.plot_frames(result, theme=theme)
-
-    return {name: drawing(result) for name, result in parts.items() if "video" in result.inputs}
+def _attention_kinds(parts: Parts) -> list[str]:
+    """Return the kinds of attention in the order of the page."""
+    order = list(ATTENTION)
+    kinds = dict.fromkeys(kind for result in parts.values() for kind in result.attention)
+    return sorted(kinds, key=lambda kind: order.index(kind) if kind in order else len(order))
 
 
-def _attention(parts: Mapping[str, Recognition], note: str | None) -> str:
-    """Return maps of the head, or the plain sentence that the regions carry next to nothing."""
-    chosen = {n: r for n, r in parts.items() if "eeg" in r.inputs and "channels" in r.attention and r.regions}
-    shares = {name: _region_share(result) for name, result in chosen.items()}
-    if chosen and all(share is not None and share.sum() < NEXT_TO_NOTHING for share in shares.values()):
-        return _next_to_nothing(chosen, {name: share for name, share in shares.items() if share is not None})
-    heading = "Which electrodes counted"
-    text = note or (
-        "Attention of each electrode among those of its region, times the region's weight; 1 is an equal share, "
-        "2 twice as much. Mean over the windows; seen from above, the nose points up; the colours between "
-        "electrodes are interpolated."
-    )
-    for name, share in shares.items():
-        if share is not None:
-            said = plots.describe_region_share(share)
-            text += f" {name}: {said}." if name else f" {said[:1].upper()}{said[1:]}."
-
-    def drawing(result: Recognition, limits: tuple[float, float] | None) -> Drawing:
-        return lambda theme: plots.plot_region_attention(result, title="", limits=limits, theme=theme)
-
-    return _section(heading, text, _on_one_scale(chosen, drawing))
+def _speaks(result: Recognition, kind: str) -> bool:
+    """Whether a result's attention speaks of the recording: of electrodes and regions it does where there was EEG."""
+    if kind not in result.attention:
+        return False
+    if kind == "channels" and not channels_on_head(result.ch_names):
+        return False
+    of_the_head = kind in (*_SAME_MATTER, "region_share")
+    return not of_the_head or bool(windows_with(result, montage_modality(result)).any())
 
 
 def _region_share(result: Recognition) -> np.ndarray | None:
     """Return how much of the answer came through each region, the mean over windows with EEG, not scaled."""
-    share = result.attention.get("region_share")
-    if share is None or not result.present["eeg"].any():
+    if not _speaks(result, "region_share"):
         return None
-    mean: np.ndarray = share[result.present["eeg"]].mean(axis=0)
-    return mean
+    return mean_attention(result, "region_share", montage_modality(result))
 
 
-def _next_to_nothing(chosen: Mapping[str, Recognition], shares: Mapping[str, np.ndarray]) -> str:
-    tiles = []
-    for name, result in chosen.items():
-        rows = "".join(
-            f"<div class='bar-row'><span>{escape(region)}</span><span class='bar'>"
-            f"<i style='width:{100 * share:.2f}%;background:var(--accent)'></i></span>"
-            f"<span class='num'>{100 * share:.1f} %</span></div>"
-            for region, share in zip(result.regions, shares[name], strict=True)
-        )
-        tiles.append(f"<div class='tile'>{f'<h3 class=soft>{escape(name)}</h3>' if name else ''}{rows}</div>")
+def _in_words(name: str, share: np.ndarray) -> str:
+    said = plots.describe_region_share(share)
+    return f"{name}: {said}." if name else f"{said[:1].upper()}{said[1:]}."
+
+
+def _next_to_nothing(shares: Mapping[str, np.ndarray]) -> str:
     most = max(float(share.sum()) for share in shares.values())
     return (
-        "<section><h2>Which electrodes counted</h2><p class='lead'>In this model the brain regions carry almost "
-        f"nothing: together no more than {most:.1%} of what reaches the answer came through them, the rest through the "
-        "embeddings of EEG and face as a whole. A map of the head would show differences within that remainder only, "
-        "and is left out. Each region's part of the answer, on a scale from 0 to 100 %:</p>"
-        f"{grid(tiles)}</section>"
+        f"Here the brain regions carry almost nothing: together no more than {100 * most:.1f} %. A map of the head "
+        "would show differences within that remainder only, and is left out."
     )
 
 
-def _graphs(parts: Mapping[str, Recognition]) -> dict[str, Drawing]:
-    def drawing(result: Recognition) -> Drawing:
-        return lambda theme: plots.plot_adjacency(result, title="", reach=reach, theme=theme)
-
-    def matrix(result: Recognition) -> np.ndarray:
-        return result.attention["adjacency_region"].mean(axis=0)
-
-    chosen = {
-        name: result
-        for name, result in parts.items()
-        if "adjacency_region" in result.attention and len(matrix(result)) == 2 + len(result.regions)
-    }
-    reach = max((float(np.abs(matrix(result)).max()) for result in chosen.values()), default=None)
-    return {name: drawing(result) for name, result in chosen.items()}
+def _compared(result: Recognition, modality: str) -> str:
+    spec = getattr(result.input_spec, modality)
+    if not getattr(spec, "whiten", False) or not result.against:
+        return ""
+    against = {"itself": "this very recording", "baseline": f"a baseline of {spec.baseline}"}
+    return (
+        "Each channel was divided by the person's own spectrum first, that of "
+        f"{against.get(result.against, 'recordings in all states')}: bright is more than there, dark is less."
+    )

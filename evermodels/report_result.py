@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,175 +21,152 @@ FEW_FRAMES = 0.8
 _QUALITY = {"face_share": "frames with a face", "faces": "faces", "crop_size": "face size (pixels)"}
 
 
-def cautions(parts: Mapping[str, Recognition]) -> str:
+class Bar(NamedTuple):
+    """A probability as a bar.
+
+    Args:
+        label: Whose it is.
+        share: How much, 0 to 1.
+        colour: Colour in CSS.
+    """
+
+    label: str
+    share: float
+    colour: str
+
+
+def cautions(parts: Mapping[str, Recognition]) -> list[str]:
     """Return what a reader must know before the numbers: what was absent, what a result cannot know, poor windows.
 
     Args:
         parts: The results by heading.
     """
-    lines: list[str] = []
+    results = list(parts.values())
+    common = [note for note in results[0].notes if all(note in result.notes for result in results)]
+    lines = list(common)
     for name, result in parts.items():
-        own = [gap[:1].upper() + gap[1:] + "." for gap in result.gaps] + list(result.notes)
+        own = [gap[:1].upper() + gap[1:] + "." for gap in result.gaps]
+        own += [note for note in result.notes if note not in common]
         if poor := int(_poor(result).sum()):
             own.append(
                 f"In {poor} of {len(result)} windows a face was found in fewer than {FEW_FRAMES:.0%} of the frames; "
                 "they are marked in the table, and what the model says of the face there is worth less."
             )
         lines += [f"{name}: {line}" if name and len(parts) > 1 else line for line in own]
-    if len(parts) > 1:  # what holds for all of them is said once
-        sets = [set(result.notes) for result in parts.values()]
-        common = [note for note in next(iter(parts.values())).notes if all(note in notes for notes in sets)]
-        lines = common + [line for line in lines if not any(line.endswith(f": {note}") for note in common)]
-    if not lines:
-        return ""
-    items = "".join(f"<li>{escape(line)}</li>" for line in dict.fromkeys(lines))
-    return f"<section class='not'><h2>Before you read on</h2><ul>{items}</ul></section>"
+    return list(dict.fromkeys(lines))
 
 
-def legend(parts: Mapping[str, Recognition]) -> str:
+def legend(parts: Mapping[str, Recognition]) -> list[dict[str, Any]]:
     """Return the colours of the labels, once where all parts have the same.
 
     Args:
         parts: The results by heading.
     """
-    said: dict[tuple[str, ...], list[str]] = {}
+    names_by_labels: dict[tuple[str, ...], list[str]] = {}
     for name, result in parts.items():
-        said.setdefault(result.answers[0], []).append(name)
-    rows = ""
-    for labels, names in said.items():
-        if len(labels) <= len(CLASS_COLOURS):
-            whose = f"<span class='soft'>{escape(', '.join(names))}:</span>" if len(said) > 1 else ""
-            rows += f"<div class='legend'>{whose}" + "".join(
-                f"<span><i style='background:{_colour(k)}'></i>{escape(label)}</span>" for k, label in enumerate(labels)
-            )
-            rows += "</div>"
-    return rows
+        names_by_labels.setdefault(result.answers[0], []).append(name)
+    return [
+        {
+            "whose": ", ".join(names) if len(names_by_labels) > 1 else "",
+            "labels": [(label, _colour(k)) for k, label in enumerate(labels)],
+        }
+        for labels, names in names_by_labels.items()
+        if len(labels) <= len(CLASS_COLOURS)
+    ]
 
 
-def tile(name: str, result: Recognition, truth: str | None) -> str:
+def tile(name: str, result: Recognition, recorded: str | None) -> dict[str, Any]:
     """Return the means of one result: its labels, and each factor by itself.
 
     Args:
         name: Its heading.
         result: The result.
-        truth: The class that it was recorded as, where it is known.
+        recorded: The class that it was recorded as, where it is known.
     """
     labels, values = result.answers
     columns = [Column(label, label, column) for label, column in zip(labels, values.T, strict=True)]
-    bars = "".join(_bar(c.label, c.mean, _colour(columns.index(c))) for c in main_columns(columns))
-    groups = factor_columns(result)
-    if len(groups) > 1:
-        for title, group in groups.items():
-            bars += f"<h4>{escape(title)}</h4>" + "".join(_bar(c.label, c.mean, "var(--soft)") for c in group)
-    for factor in result.factors:
-        if factor.name not in groups:
-            gap = next(gap for gap in result.gaps if gap.startswith(f"{factor.name} ("))
-            bars += f"<p class='unknown'>{escape(gap)}</p>"
-    tag = ""
-    if truth is not None:
-        kind = "hit" if _agrees(result.top.label, truth) else "miss"
-        tag = f"<p><span class='tag {kind}'>recorded as {escape(truth)}</span> "
-        told = [top for top in result.tops if top is not None]
-        tag += f"<span class='soft'>{sum(_agrees(top, truth) for top in told)} of {len(told)} windows agree</span></p>"
-    heading = f"<h3 class='soft'>{escape(name)}</h3>" if name else ""
-    return f"<div class='tile'>{heading}<div class='top'>{escape(result.top.label)}</div>{tag}{bars}</div>"
+    colours = {column.label: _colour(k) for k, column in enumerate(columns)}
+    groups = [{"title": "", "bars": [Bar(c.label, c.mean, colours[c.label]) for c in main_columns(columns)]}]
+    factors = factor_columns(result)
+    if len(factors) > 1:
+        groups += [
+            {"title": title, "bars": [Bar(c.label, c.mean, "var(--soft)") for c in group]}
+            for title, group in factors.items()
+        ]
+    unknown = [factor.name for factor in result.factors if factor.name not in factors]
+    told = [top for top in result.tops if top is not None]
+    return {
+        "name": name,
+        "top": result.top.label,
+        "groups": groups,
+        "not_known": [next(gap for gap in result.gaps if gap.startswith(f"{factor} (")) for factor in unknown],
+        "recorded": recorded,
+        "hit": recorded is not None and _agrees(result.top.label, recorded),
+        "agreeing": sum(_agrees(top, recorded) for top in told) if recorded is not None else 0,
+        "told": len(told),
+    }
 
 
-def table(result: Recognition, truth: str | None) -> str:
-    """Return one row per window.
+def table(name: str, result: Recognition, recorded: str | None) -> dict[str, Any]:
+    """Return one row per window, with what the model said and how well the window could be read.
 
     Args:
+        name: Heading of the result.
         result: The result.
-        truth: The class that it was recorded as, where it is known.
+        recorded: The class that it was recorded as, where it is known.
     """
     columns = main_columns(shown_columns(result))
     labels, values = result.answers
-    poor, times = _poor(result), _times(result)
-    head = "".join(f"<th class='num'>{escape(shorten(column.label, 40))}</th>" for column in columns)
-    rows = []
-    for k, top in list(enumerate(result.tops))[:MOST_ROWS]:
-        cells = "".join(_cell(column.values[k], column.label == top) for column in columns)
-        mark = " ✓" if truth is not None and top is not None and _agrees(top, truth) else ""
-        cells += f"<td>{escape(shorten(top or 'not known', 40))}{mark}</td>"
-        stack = _stack(values[k], len(labels))
-        rows.append(
-            f"<tr{' class=poor' if poor[k] else ''}><td class='num'>{times[k]}</td>"
-            f"<td class='wide'>{stack}</td>{cells}</tr>"
-        )
-    left = len(result) - MOST_ROWS
-    more = f"<p class='soft'>{left} more windows are left out here.</p>" if left > 0 else ""
+    poor, stops = _poor(result), result.starts + result.window_seconds
+    rows = [
+        {
+            "time": f"{result.starts[k]:.1f}\N{EN DASH}{stops[k]:.1f} s",
+            "poor": bool(poor[k]),
+            "stack": _stack(values[k]) if len(labels) <= len(CLASS_COLOURS) else [],
+            "cells": [(_number(c.values[k], ".2f"), c.label == top) for c in columns],
+            "top": shorten(top or "not known", 40),
+            "agrees": recorded is not None and top is not None and _agrees(top, recorded),
+            "readings": [_reading(kind, series[k]) for kind, series in result.quality.items()],
+        }
+        for k, top in list(enumerate(result.tops))[:MOST_ROWS]
+    ]
+    left_out = []
+    if (more := len(result) - MOST_ROWS) > 0:
+        left_out.append(f"{more} more windows are left out here.")
     hidden = len(class_columns(result) or columns) - len(columns)
     if hidden > 0 and not result.factors:
-        more += f"<p class='soft'>{hidden} less probable classes are left out here.</p>"
-    return (
-        "<div class='scroll'><table><thead><tr><th class='num'>window</th><th>probabilities</th>"
-        f"{head}<th>most probable</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>{more}"
-        f"{_readings(result)}"
-    )
-
-
-def _readings(result: Recognition) -> str:
-    """How well each window could be read, in a table of its own: beside the classes it would not be seen."""
-    if not result.quality:
-        return ""
-    poor, times = _poor(result), _times(result)
-    head = "".join(
-        f"<th class='num'>{escape(_QUALITY.get(name, name.replace('_', ' ')))}</th>" for name in result.quality
-    )
-    rows = [
-        f"<tr{' class=poor' if poor[k] else ''}><td class='num'>{times[k]}</td>"
-        + "".join(_quality_cell(name, series[k]) for name, series in result.quality.items())
-        + "</tr>"
-        for k in range(min(len(result), MOST_ROWS))
-    ]
-    return (
-        "<p class='soft'>How well each window could be read:</p><div class='scroll'><table class='narrow'><thead><tr>"
-        f"<th class='num'>window</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _times(result: Recognition) -> list[str]:
-    stops = result.starts + result.window_seconds
-    return [f"{a:.1f}\N{EN DASH}{b:.1f} s" for a, b in zip(result.starts, stops, strict=True)]
+        left_out.append(f"{hidden} less probable classes are left out here.")
+    return {
+        "name": name,
+        "labels": [shorten(column.label, 40) for column in columns],
+        "rows": rows,
+        "left_out": left_out,
+        "readings": [_QUALITY.get(kind, kind.replace("_", " ")) for kind in result.quality],
+    }
 
 
 def _colour(k: int) -> str:
     return CLASS_COLOURS[k % len(CLASS_COLOURS)]
 
 
-def _agrees(label: str, truth: str) -> bool:
+def _agrees(label: str, recorded: str) -> bool:
     """Whether what a result says is (the known half of) the class that was recorded."""
-    said, recorded = label.split(JOIN), truth.split(JOIN)
-    return label == truth or (len(said) < len(recorded) and set(said) <= set(recorded))
+    said, whole = label.split(JOIN), recorded.split(JOIN)
+    return label == recorded or (len(said) < len(whole) and set(said) <= set(whole))
 
 
-def _bar(label: str, share: float, colour: str) -> str:
-    return (
-        f"<div class='bar-row'><span>{escape(label)}</span>"
-        f"<span class='bar'><i style='width:{100 * share:.1f}%;background:{colour}'></i></span>"
-        f"<span class='num'>{100 * share:.0f} %</span></div>"
-    )
+def _stack(shares: Iterable[float]) -> list[tuple[float, str]]:
+    return [(share, _colour(k)) for k, share in enumerate(shares) if not math.isnan(share)]
 
 
-def _stack(values: Sequence[float] | np.ndarray, count: int) -> str:
-    if math.isnan(values[0]) or count > len(CLASS_COLOURS):
-        return ""
-    pieces = "".join(f"<i style='width:{100 * p:.2f}%;background:{_colour(k)}'></i>" for k, p in enumerate(values))
-    return f"<div class='stack'>{pieces}</div>"
+def _number(value: float, form: str) -> str:
+    return "\N{EN DASH}" if math.isnan(value) else format(value, form)
 
 
-def _cell(value: float, best: bool) -> str:
-    text = "\N{EN DASH}" if math.isnan(value) else f"{value:.2f}"
-    return f"<td class='num{' best' if best else ''}'>{text}</td>"
-
-
-def _quality_cell(name: str, value: float) -> str:
-    if math.isnan(value):
-        return "<td class='num'>\N{EN DASH}</td>"
-    text = (
-        f"{100 * value:.0f} %" if name.endswith("_share") else f"{value:g}" if value == round(value) else f"{value:.1f}"
-    )
-    return f"<td class='num quality'>{text}</td>"
+def _reading(kind: str, value: float) -> str:
+    if kind.endswith("_share"):
+        return _number(value, ".0%").replace("%", " %")
+    return _number(value, "g" if value == round(value, 0) else ".1f") if math.isfinite(value) else _number(value, "g")
 
 
 def _poor(result: Recognition) -> np.ndarray:

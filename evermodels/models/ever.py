@@ -99,6 +99,16 @@ class EVER(System):
         "ever_base": _BASE,
         "ever_paper": _BASE.replace(encoders={"video": {"config": {"depth": 9}}}),
     }
+    captions: ClassVar[Mapping[str, str]] = {
+        "eeg": "The EEG encoder receives one such spectrogram of each channel.",
+        "region_share": "Each region's part of all that reaches the answer, not scaled; the rest came through the "
+        "embeddings of EEG and face as a whole. Mean over the windows.",
+        "adjacency_region": "The graph of the second stage (eq. 12): each cell says how much one node (column) takes "
+        "part in another (row). The first two nodes are the embeddings of EEG, z_e, and face, z_v. Mean over the "
+        "windows.",
+        "adjacency_local": "The graph of the first stage (eq. 6-7): channels are joined within their region only. Mean "
+        "over the windows.",
+    }
 
     def __init__(self, config: EVERConfig) -> None:
         super().__init__(config)

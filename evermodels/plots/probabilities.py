@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from evermodels.core.errors import ConfigError, ShapeError
-from evermodels.plots.results import Result, is_result, needed
+from evermodels.plots.results import Result, is_result, modality_title, needed
 from evermodels.plots.style import CLASS_COLOURS, Theme, canvas, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def plot_probabilities(
     window_seconds: float | None = None,
     kind: Literal["stacked", "lines"] = "stacked",
     legend: bool = True,
+    label: str = "probability",
     title: str = "probability of each class over time",
     axes: Axes | None = None,
     theme: Theme = "light",
@@ -38,6 +39,7 @@ def plot_probabilities(
         window_seconds: Length of a window in seconds.
         kind: ``"stacked"`` bars that fill 0..1, or ``"lines"`` through the windows' centres.
         legend: Whether to name the colours below the picture.
+        label: What the axis of the values is called.
         title: Title of the picture.
         axes: Where to draw; ``None`` makes a figure.
         theme: ``"light"`` or ``"dark"``.
@@ -70,7 +72,7 @@ def plot_probabilities(
     step = float(np.diff(times).min()) if len(times) > 1 else length
     width = min(step, length) if step > 0 else length
     with styled(ink):
-        figure, axes = canvas(axes, (6.4, 2.7))
+        figure, axes = canvas(axes, (5.4, 2.6))
         if kind == "stacked":
             below = np.zeros(len(times))
             # With overlap a bar stands around its window's centre, so that neighbours do not hide each other.
@@ -94,13 +96,56 @@ def plot_probabilities(
         axes.set_xlim(times.min(), times.max() + length)
         axes.set_ylim(0.0, 1.0)
         axes.set_xlabel("time (s)")
-        axes.set_ylabel("probability")
+        axes.set_ylabel(label)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.set_title(title)
         if legend:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=min(len(classes), 4), handlelength=1.0)
     return figure
+
+
+def plot_modality_attention(
+    starts: Sequence[float] | np.ndarray | Result,
+    shares: Any = None,
+    modalities: Sequence[str] | None = None,
+    *,
+    window_seconds: float | None = None,
+    title: str = "weight of each modality over time",
+    **settings: Any,
+) -> Figure:
+    """Draw how much each modality counted in each window.
+
+    Args:
+        starts: Start of each window in seconds, ``(windows,)``; or a result.
+        shares: Weights, ``(windows, modalities)``, of each window a sum of 1; 0 for a modality that is absent.
+        modalities: Names of the modalities, ``(modalities,)``.
+        window_seconds: Length of a window in seconds.
+        title: Title of the picture.
+        **settings: Further arguments of :func:`plot_probabilities`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ShapeError: If lengths do not fit.
+        ConfigError: If a result has no such attention.
+
+    Example:
+        >>> figure = plot_modality_attention([0, 5], [[0.2, 0.8], [1.0, 0.0]], ["eeg", "video"], window_seconds=5.0)
+        >>> figure.axes[0].get_ylabel()
+        'weight'
+    """
+    if is_result(starts):
+        result = starts
+        if "modalities" not in result.attention:
+            raise ConfigError("result: its model gives no attention 'modalities'. Draw another picture.")
+        starts, shares, window_seconds = result.starts, result.attention["modalities"], result.window_seconds
+        if modalities is None:
+            modalities = [modality_title(result, name) for name in result.input_spec.modalities]
+    return plot_probabilities(
+        starts, shares, modalities, window_seconds=window_seconds, title=title, **{"label": "weight", **settings}
+    )
 
 
 def _of_result(result: Result) -> tuple[np.ndarray, np.ndarray, list[str]]:

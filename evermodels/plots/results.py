@@ -78,11 +78,21 @@ def mean_attention(result: Result, name: str, modality: str | None = None) -> np
     if name not in result.attention:
         there = ", ".join(map(repr, result.attention)) or "none"
         raise ConfigError(f"result: its model gives no attention {name!r}, only {there}. Draw another picture.")
-    here = np.asarray(result.present.get(modality or "", np.ones(len(result.starts), dtype=bool)))
+    here = windows_with(result, modality or "")
     if not here.any():
         raise ConfigError(f"result: there was no {modality}, so attention {name!r} speaks of no recording.")
     mean: np.ndarray = result.attention[name][here].mean(axis=0)
     return mean
+
+
+def windows_with(result: Result, modality: str) -> np.ndarray:
+    """Return in which windows a modality is there, ``(windows,)`` bool; in all where the result does not say.
+
+    Args:
+        result: The result.
+        modality: Its name.
+    """
+    return np.asarray(result.present.get(modality, np.ones(len(result.starts), dtype=bool)))
 
 
 def kept_input(result: Result, modality: str) -> np.ndarray:
@@ -90,7 +100,7 @@ def kept_input(result: Result, modality: str) -> np.ndarray:
 
     Args:
         result: The result.
-        modality: ``"eeg"`` or ``"video"``.
+        modality: Its name.
 
     Raises:
         ConfigError: If the result holds none.
@@ -98,6 +108,50 @@ def kept_input(result: Result, modality: str) -> np.ndarray:
     if modality not in result.inputs:
         raise ConfigError(f"result: it holds no {modality}: none was given, or none was kept.")
     return result.inputs[modality]
+
+
+def surest_window(result: Result, modality: str) -> np.ndarray:
+    """Return what the model read of a modality in the window that it was surest of.
+
+    Args:
+        result: The result, which holds the inputs of all windows or of that one.
+        modality: Its name.
+
+    Raises:
+        ConfigError: If the result holds none.
+    """
+    windows = kept_input(result, modality)
+    return windows[result.shown] if len(windows) == len(result.starts) else windows[0]
+
+
+def window_title(result: Result) -> str:
+    """Return from when to when the window lies that the model was surest of.
+
+    Args:
+        result: The result.
+    """
+    first = float(result.starts[result.shown])
+    return f"window {first:.1f}\N{EN DASH}{first + result.window_seconds:.1f} s"
+
+
+def modality_title(result: Result, modality: str) -> str:
+    """Return a modality's name as a heading has it.
+
+    Args:
+        result: The result.
+        modality: Its name.
+    """
+    return str(getattr(getattr(result.input_spec, modality, None), "title", modality))
+
+
+def montage_modality(result: Result) -> str:
+    """Return the modality with electrodes, of which channels and regions speak.
+
+    Args:
+        result: The result.
+    """
+    spec = result.input_spec
+    return next((name for name in spec.modalities if getattr(getattr(spec, name), "ch_names", ())), "")
 
 
 def needed(name: str, value: Any) -> Any:

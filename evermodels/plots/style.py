@@ -20,6 +20,10 @@ CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00
 """Okabe and Ito's palette, in the order in which classes and regions take it."""
 
 
+DPI = 150
+"""Resolution of a new figure."""
+
+
 class Ink(NamedTuple):
     """Colours of one theme.
 
@@ -89,6 +93,7 @@ def styled(ink: Ink) -> AbstractContextManager[None]:
             "savefig.facecolor": ink.paper,
             "legend.frameon": False,
             "legend.fontsize": 9,
+            "text.parse_math": False,  # a name with two dollar signs is a name
         }
     )
 
@@ -104,7 +109,7 @@ def canvas(axes: Axes | None, size: tuple[float, float], layout: str = "constrai
     if axes is not None:
         return axes.get_figure(), axes  # type: ignore[return-value]  # axes in use have a figure
     figure_module = require("matplotlib.figure", extra="plots", purpose="draw pictures")
-    figure = figure_module.Figure(figsize=size, dpi=150, layout=layout)
+    figure = figure_module.Figure(figsize=size, dpi=DPI, layout=layout)
     return figure, figure.add_subplot()
 
 

@@ -1,4 +1,4 @@
-"""What a model read: spectrogram and frames."""
+"""How much of which frequency there is, when."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from evermodels import functional
 from evermodels.core.errors import ConfigError, ShapeError
-from evermodels.plots.results import is_result, kept_input, needed
-from evermodels.plots.style import Theme, bare, canvas, colour_bar, finite_array, ink_of, styled
+from evermodels.plots.results import is_result, kept_input, montage_modality, needed, surest_window, window_title
+from evermodels.plots.style import Theme, canvas, colour_bar, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,11 +92,12 @@ def plot_spectrogram(
         'time (s)'
     """
     if is_result(eeg):
-        result, spec = eeg, eeg.input_spec.eeg
+        result, modality = eeg, montage_modality(eeg)
+        spec = getattr(result.input_spec, modality, None)
         sfreq = sfreq if spec is None else spec.sfreq
         start = float(result.starts.min()) if start is None else start
         ch_names = ch_names if ch_names is not None or spec is None else spec.ch_names
-        eeg = stitch(kept_input(result, "eeg"), result.starts, needed("sfreq", sfreq))
+        eeg = stitch(kept_input(result, modality), result.starts, needed("sfreq", sfreq))
     sfreq, start = float(needed("sfreq", sfreq)), start or 0.0
     signal = finite_array("eeg", eeg, "channels time")
     if channel is not None and not 0 <= channel < len(signal):
@@ -110,10 +111,10 @@ def plot_spectrogram(
         name = str(channel) if channel is None or ch_names is None else ch_names[channel]
         title = f"mean of {len(signal)} channels" if channel is None else f"channel {name}"
     if limits is None:
-        shown = power[: max(1, round(min(1.0, max_hz / (sfreq / 2)) * len(power)))]
-        limits = (float(shown.min()), float(shown.max()))
+        visible = power[: max(1, round(min(1.0, max_hz / (sfreq / 2)) * len(power)))]
+        limits = (float(visible.min()), float(visible.max()))
     with styled(ink):
-        figure, axes = canvas(axes, (6.4, 3.0))
+        figure, axes = canvas(axes, (5.4, 2.8))
         picture = axes.imshow(
             power.numpy(),
             origin="lower",
@@ -132,23 +133,31 @@ def plot_spectrogram(
     return figure
 
 
-def plot_frames(
-    frames: Any,
+def plot_features(
+    features: Any,
+    seconds: float | None = None,
     *,
-    columns: int = 8,
-    seconds: Sequence[float] | None = None,
-    title: str | None = None,
+    names: Sequence[str] | None = None,
+    label: str = "value",
+    start: float = 0.0,
+    modality: str | None = None,
+    limits: tuple[float, float] | None = None,
+    title: str = "",
     axes: Axes | None = None,
     theme: Theme = "light",
 ) -> Figure:
-    """Draw the frames of one clip in reading order.
+    """Draw features over time as colours: a log-mel spectrogram, or the energy of EEG bands.
 
     Args:
-        frames: Pictures with values in 0..1 (or 0..255 for whole numbers), ``(frames, 3, height, width)``; or a result,
-            of which the frames of the window that the model was surest of are drawn.
-        columns: Pictures per row.
-        seconds: Time of each frame in seconds, written below it; ``None`` writes the frame's number.
-        title: Title of the picture; ``None`` for ``"frames used"``, or a result's window.
+        features: Values, ``(time, features)``; a third axis, such as channels, is averaged. Or a result, of which the
+            window is drawn that the model was surest of.
+        seconds: Length in seconds.
+        names: Names of the features, ``(features,)``; ``None`` for their numbers.
+        label: What the colours mean.
+        start: Time of the first step in seconds.
+        modality: Which input of a result.
+        limits: Values at the two ends of the colours; ``None`` for those that occur.
+        title: Title of the picture.
         axes: Where to draw; ``None`` makes a figure.
         theme: ``"light"`` or ``"dark"``.
 
@@ -156,48 +165,44 @@ def plot_frames(
         The figure.
 
     Raises:
-        ConfigError: If a result holds no frames.
-        ShapeError: If ``frames`` is not ``(frames, 3, height, width)``, or ``seconds`` has another length.
+        ConfigError: If ``seconds`` is not positive, a result is given without ``modality``, or it holds no such input.
+        ShapeError: If ``features`` is not ``(time, features)`` or has another number of names.
 
     Example:
         >>> import numpy as np
-        >>> len(plot_frames(np.zeros((4, 3, 8, 8)), columns=2).axes[0].images)
-        4
+        >>> plot_features(np.random.randn(50, 16), 1.0, label="log-mel").axes[0].get_ylim()
+        (0.0, 16.0)
     """
-    if is_result(frames):
-        first = float(frames.starts[frames.shown])
-        title = f"window {first:.1f}\N{EN DASH}{first + frames.window_seconds:.1f} s" if title is None else title
-        frames = kept_input(frames, "video")[0]
-    title = "frames used" if title is None else title
-    whole = np.issubdtype(np.asarray(frames).dtype, np.integer)
-    pictures = finite_array("frames", frames, "frames colours height width")
-    if pictures.shape[1] != 3:
-        raise ShapeError(f"frames: expected 3 colours along axis 1, got {pictures.shape[1]} (shape {pictures.shape}).")
-    if seconds is not None and len(seconds) != len(pictures):
-        raise ShapeError(f"seconds: expected one per frame ({len(pictures)}), got {len(seconds)}.")
-    pictures = np.clip(pictures / 255.0 if whole else pictures, 0.0, 1.0).transpose(0, 2, 3, 1)
+    if is_result(features):
+        if modality is None:
+            raise ConfigError("modality: it is needed beside a result. Give the name of one of its inputs.")
+        result, features = features, surest_window(features, modality)
+        seconds, start = result.window_seconds, float(result.starts[result.shown])
+        title = title or window_title(result)
+    array = np.asarray(features)
+    values = finite_array("features", array.mean(axis=2) if array.ndim == 3 else array, "time features")
+    if seconds is None or not seconds > 0:
+        raise ConfigError(f"seconds: expected a positive length, got {seconds!r}.")
+    if names is not None and len(names) != values.shape[1]:
+        raise ShapeError(f"names: expected one per feature ({values.shape[1]}), got {len(names)}.")
+    low, high = limits or (float(values.min()), float(values.max()))
     ink = ink_of(theme)
-    columns = max(1, min(columns, len(pictures)))
-    rows = -(-len(pictures) // columns)
-    height, width = pictures.shape[1:3]
-    gap, below = 0.04 * width, 0.2 * width
     with styled(ink):
-        figure, axes = canvas(axes, (0.82 * columns, (0.82 * height / width + 0.17) * rows + (0.35 if title else 0.05)))
-        for i, picture in enumerate(pictures):
-            x, y = i % columns * (width + gap), i // columns * (height + below)
-            axes.imshow(picture, interpolation="nearest", extent=(x, x + width, y + height, y))
-            caption = f"{i + 1}" if seconds is None else f"{seconds[i]:.2f} s"
-            axes.annotate(
-                caption,
-                (x + width / 2, y + height + 0.09 * width),
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color=ink.soft,
-            )
-        axes.set_xlim(0, columns * (width + gap) - gap)
-        axes.set_ylim(rows * (height + below), 0)
-        axes.set_aspect("equal")
-        bare(axes)
+        figure, axes = canvas(axes, (5.4, 2.8))
+        picture = axes.imshow(
+            values.T,
+            origin="lower",
+            aspect="auto",
+            cmap="viridis",
+            interpolation="nearest",
+            vmin=low,
+            vmax=high,
+            extent=(start, start + seconds, 0, values.shape[1]),
+        )
+        if names is not None:
+            axes.set_yticks(np.arange(len(names)) + 0.5, labels=list(names))
+            axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("time (s)")
         axes.set_title(title)
+        colour_bar(figure, axes, picture, label, ink)
     return figure

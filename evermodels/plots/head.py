@@ -1,15 +1,16 @@
-"""Which electrodes and regions a model weighed, on a head."""
+"""How much a model weighed each electrode, on a head."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evermodels import montage
-from evermodels.core.errors import ShapeError, require
-from evermodels.plots.results import Result, is_result, mean_attention, needed
+from evermodels.core.errors import ShapeError, UnknownNameError, require
+from evermodels.plots.results import Result, is_result, mean_attention, montage_modality, needed
 from evermodels.plots.style import CLASS_COLOURS, Ink, Theme, bare, canvas, colour_bar, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
@@ -102,14 +103,35 @@ def describe_region_share(region_share: Any) -> str:
     return f"regions carry {100 * total:.0f} % of what reaches the logits"
 
 
+def channels_on_head(ch_names: Sequence[str]) -> list[int]:
+    """Return which channels have a place on the head: those whose names are electrodes.
+
+    Args:
+        ch_names: Channel names.
+
+    Example:
+        >>> channels_on_head(["Fz", "ECG", "Pz"])
+        [0, 2]
+    """
+    known = []
+    for i, name in enumerate(ch_names):
+        with contextlib.suppress(UnknownNameError):
+            montage.positions([name])
+            known.append(i)
+    return known
+
+
 def _of_result(
     result: Result, region_weights: Any
 ) -> tuple[np.ndarray, Sequence[str], Mapping[str, Sequence[int]], Any]:
     """Return a result's mean attention, its channels, its regions and their weights."""
-    attention = mean_attention(result, "channels", "eeg")
+    recorded = montage_modality(result)
+    attention = mean_attention(result, "channels", recorded)
     if region_weights is None and "regions" in result.attention:
-        region_weights = mean_attention(result, "regions", "eeg")
-    return attention, result.ch_names, result.regions, region_weights
+        region_weights = mean_attention(result, "regions", recorded)
+    known = channels_on_head(result.ch_names)
+    regions = {name: [i for i in indices if i in known] for name, indices in result.regions.items()}
+    return attention, result.ch_names, regions or {"all channels": known}, region_weights
 
 
 def _span(values: np.ndarray, relative: bool) -> tuple[float, float]:
@@ -170,11 +192,11 @@ def plot_region_attention(
         result = channel_attention
         channel_attention, ch_names, regions, region_weights = _of_result(result, region_weights)
         if region_share is None and "region_share" in result.attention:
-            region_share = mean_attention(result, "region_share", "eeg")
+            region_share = mean_attention(result, "region_share", montage_modality(result))
     ch_names, regions = needed("ch_names", ch_names), needed("regions", regions)
     names, shares = channel_shares(channel_attention, ch_names, regions, region_weights, relative=relative)
     weights = None if region_weights is None else finite_array("region_weights", region_weights, "regions")
-    shown, heading = _legend(regions, weights, region_share)
+    labels, heading = _legend(regions, weights, region_share)
     drawn, values = [ch_names.index(name) for name in names], np.array(shares)
     places = montage.head2d(names)
     # Electrodes below the widest line of the head project outside the unit circle: shrink all of them into it.
@@ -212,7 +234,7 @@ def plot_region_attention(
                 edgecolors=colour,
                 linewidths=2.2,
                 zorder=5,
-                label=shown[name],
+                label=labels[name],
             )
         stroke = require("matplotlib.patheffects", extra="plots", purpose="draw pictures")
         for row, i in enumerate(drawn):

@@ -1,4 +1,4 @@
-"""The graph between modalities and regions, as a matrix."""
+"""A graph, as a matrix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evermodels.core.errors import ShapeError
-from evermodels.plots.results import is_result, mean_attention, needed
+from evermodels.plots.results import Result, is_result, mean_attention, modality_title, needed
 from evermodels.plots.style import Theme, canvas, colour_bar, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
@@ -16,10 +16,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_MOST_WITH_VALUES = 12  # nodes; beyond it the numbers would not fit into their cells
+NODES = {"adjacency_region": ("modalities", "regions"), "adjacency_local": ("channels",)}
+"""What the nodes of a graph are, in their order; of another graph the modalities, where there are as many."""
+
+
+def node_names(result: Result, kind: str, count: int) -> list[str]:
+    """Return the names of a graph's nodes; their numbers where the result has another number of names.
+
+    Args:
+        result: The result.
+        kind: Which of its graphs.
+        count: Number of nodes.
+    """
+    modalities = [modality_title(result, name) for name in result.input_spec.modalities]
+    known = {"modalities": modalities, "regions": result.regions, "channels": result.ch_names}
+    names = [name for group in NODES.get(kind, ("modalities",)) for name in known[group]]
+    return names if len(names) == count else [f"{k + 1}" for k in range(count)]
+
+
 def plot_adjacency(
     adjacency: Any,
     names: Sequence[str] | None = None,
     *,
+    kind: str = "adjacency_region",
     reach: float | None = None,
     title: str = "graph between modalities and regions",
     axes: Axes | None = None,
@@ -33,6 +53,7 @@ def plot_adjacency(
         adjacency: Weight from each node (column) to each node (row), ``(nodes, nodes)``; or a result, of which the mean
             over the windows is drawn.
         names: Node names, ``(nodes,)``.
+        kind: Which of a result's graphs.
         reach: Value at the ends of the colours, which are even around zero; ``None`` for the largest that occurs.
         title: Title of the picture.
         axes: Where to draw; ``None`` makes a figure.
@@ -51,8 +72,8 @@ def plot_adjacency(
         ['0.50', '−0.50', '−0.50', '0.50']
     """
     if is_result(adjacency):
-        names = ["EEG z_e", "face z_v", *adjacency.regions] if names is None else names
-        adjacency = mean_attention(adjacency, "adjacency_region")
+        result, adjacency = adjacency, mean_attention(adjacency, kind)
+        names = node_names(result, kind, len(adjacency)) if names is None else names
     names = needed("names", names)
     matrix = finite_array("adjacency", adjacency, "nodes nodes")
     if matrix.shape[0] != matrix.shape[1] or len(names) != len(matrix):
@@ -63,8 +84,11 @@ def plot_adjacency(
         figure, axes = canvas(axes, (5.0, 4.2), "compressed")
         picture = axes.imshow(matrix, cmap="PuOr_r", vmin=-reach, vmax=reach)
         ticks = range(len(names))
-        axes.set_xticks(ticks, labels=list(names), rotation=35, ha="right", rotation_mode="anchor")
+        many = len(names) > _MOST_WITH_VALUES
+        axes.set_xticks(ticks, labels=list(names), rotation=90 if many else 35, ha="right", rotation_mode="anchor")
         axes.set_yticks(ticks, labels=list(names))
+        if many:
+            axes.tick_params(labelsize=max(3.0, min(8.5, 170 / len(names))))
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -72,7 +96,7 @@ def plot_adjacency(
         axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
         axes.grid(which="minor", color=ink.paper, linewidth=1.6)
         axes.tick_params(which="minor", length=0)
-        if len(names) <= 12:
+        if not many:
             for row in ticks:
                 for column in ticks:
                     value = matrix[row, column]
