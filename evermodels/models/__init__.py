@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from evermodels.models.ever import EVER
-    from evermodels.models.ever_config import EVERConfig, EVERLossConfig
-    from evermodels.models.system import EncoderConfig, System, SystemConfig
+    from evermodels.models.ever import EVER, EVERConfig, EVERLossConfig
+    from evermodels.models.system import System
+    from evermodels.models.system_config import EncoderConfig, SystemConfig
 
 __all__ = ["EVER", "EVERConfig", "EVERLossConfig", "EncoderConfig", "System", "SystemConfig"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "ever": ("EVER",),
-        "ever_config": ("EVERConfig", "EVERLossConfig"),
-        "system": ("EncoderConfig", "System", "SystemConfig"),
+        "ever": ("EVER", "EVERConfig", "EVERLossConfig"),
+        "system": ("System",),
+        "system_config": ("EncoderConfig", "SystemConfig"),
     },
 )

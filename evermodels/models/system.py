@@ -3,157 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from typing_extensions import Self
 
-from evermodels import montage
 from evermodels.backbones.base import Backbone
 from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core import registry
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError, ShapeError, SignalError, check_axes
 from evermodels.core.kinds import KINDS
 from evermodels.core.presence import presence, zero_absent
 from evermodels.core.specs import InputSpec
 from evermodels.layers import MontageAdapter
-
-_SHORT = ("modalities", "window_seconds")
-_SHORT_EEG = ("ch_names", "sfreq")
-
-
-@dataclass(frozen=True)
-class EncoderConfig(Config):
-    """Which encoder a modality has.
-
-    Args:
-        name: Registered backbone.
-        config: Values that differ from its preset; the sizes that follow from the recordings are left out.
-
-    Example:
-        >>> EncoderConfig("audio_mamba_nano", {"depth": 2, "patch_size": [32, 2]}).config["patch_size"]
-        (32, 2)
-    """
-
-    name: str
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Bring lists to tuples: JSON has lists only, and loaded must equal saved."""
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in self.config.items()}
-        object.__setattr__(self, "config", plain)
-
-
-@dataclass(frozen=True)
-class SystemConfig(Config):
-    """What every system's configuration holds; each system adds its own.
-
-    ``replace``, ``create_model`` and recipes also take ``ch_names``, ``sfreq``, ``window_seconds`` and ``modalities``
-    for what stands inside ``input_spec``.
-
-    Args:
-        num_classes: Classes; 0 for the embedding.
-        input_spec: What the recordings are; the one truth on modalities, channels, rates and window length.
-        encoders: Encoder of each modality.
-        source_ch_names: EEG channels of the recordings, where they are others than the model's (default: its own); see
-            :meth:`System.adapt_montage`.
-        drop_rate: Dropout on the embeddings before the fusion.
-        modality_drop_rate: Chance per sample, in training, that one of its modalities is hidden from the fusion, so
-            that it learns to do without.
-
-    Raises:
-        ConfigError: For an unknown key, a wrong type or an impossible value.
-        UnknownNameError: If a channel name is unknown or stands twice.
-    """
-
-    num_classes: int
-    input_spec: InputSpec
-    encoders: Mapping[str, EncoderConfig]
-    source_ch_names: tuple[str, ...] | None = None
-    drop_rate: float = 0.0
-    modality_drop_rate: float = 0.0
-
-    def check(self) -> None:
-        """Bring channel names to canonical spelling and refuse what cannot work."""
-        check_num_classes(self.num_classes, f"{type(self).__name__}.num_classes")
-        if not self.modalities:
-            raise self.refuse("input_spec", "at least one modality")
-        self._check_channels()
-        if missing := [m for m in self.modalities if m not in self.encoders]:
-            raise self.refuse("encoders", f"one for each of {', '.join(self.modalities)} (not for {missing[0]!r})")
-        object.__setattr__(self, "encoders", {m: self.encoders[m] for m in self.modalities})
-        for key in ("drop_rate", "modality_drop_rate"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
-
-    def _check_channels(self) -> None:
-        eeg = self.input_spec.eeg
-        if eeg is None:
-            if self.source_ch_names is not None:
-                raise self.refuse("source_ch_names", "None, as this model takes no EEG")
-            return
-        own = eeg.replace(ch_names=montage.canonical_all(eeg.ch_names))
-        object.__setattr__(self, "input_spec", self.input_spec.replace(eeg=own))
-        if self.source_ch_names is not None:
-            source = montage.canonical_all(self.source_ch_names)
-            object.__setattr__(self, "source_ch_names", None if source == own.ch_names else source)
-
-    @classmethod
-    def keys(cls) -> set[str]:
-        """Names that ``replace`` takes."""
-        return super().keys() | {*_SHORT, *_SHORT_EEG}
-
-    def replace(self, /, **changes: Any) -> Self:
-        """Return a copy with some values changed, checked again.
-
-        Args:
-            **changes: New values by key, or mappings that change values inside; ``ch_names``, ``sfreq`` (of the EEG),
-                ``window_seconds`` and ``modalities`` (those to keep) stand for what is inside ``input_spec``.
-
-        Raises:
-            ConfigError: For an unknown key, a wrong type, or an impossible value.
-        """
-        short = {key: changes.pop(key) for key in (*_SHORT, *_SHORT_EEG) if key in changes}
-        if short:
-            changes["input_spec"] = self._shorthand(changes.get("input_spec", {}), **short)
-        return super().replace(**changes)
-
-    def _shorthand(self, change: Any, modalities: Sequence[str] | None = None, **values: Any) -> InputSpec:
-        spec = change if isinstance(change, InputSpec) else self.input_spec.replace(**change)
-        eeg = {key: values.pop(key) for key in _SHORT_EEG if key in values}
-        if eeg and spec.eeg is None:
-            raise ConfigError(f"{', '.join(eeg)}: this model takes no EEG. Leave it out.")
-        spec = spec.replace(**values, **({"eeg": eeg} if eeg else {}))
-        if modalities is None:
-            return spec
-        if isinstance(modalities, str) or not isinstance(modalities, Sequence):
-            raise ConfigError(f"modalities: expected a list of names, got {modalities!r}.")
-        return spec.only(tuple(modalities))
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Modalities that the model takes."""
-        return self.input_spec.modalities
-
-    @property
-    def ch_names(self) -> tuple[str, ...]:
-        """EEG channels of the model itself, whatever the recordings have."""
-        return () if self.input_spec.eeg is None else self.input_spec.eeg.ch_names
-
-    @property
-    def recorded(self) -> InputSpec:
-        """What recordings must look like: ``input_spec``, with the channels of another headset where one is set."""
-        eeg = self.input_spec.eeg
-        if eeg is None or self.source_ch_names is None:
-            return self.input_spec
-        # Raw channels are interpolated; reference and scale are made afterwards, by the model itself.
-        raw = eeg.replace(ch_names=self.source_ch_names, reference="as recorded", scale="none")
-        return self.input_spec.replace(eeg=raw)
+from evermodels.models.system_config import SystemConfig
 
 
 class Given(NamedTuple):

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.models import EVER, EVERConfig
-from evermodels.models.system import EncoderConfig
+from evermodels.models import EVER, EncoderConfig, EVERConfig
 
 SMALL = EVERConfig(
     num_classes=3,
