@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from evermodels.signals.audio import Audio, read_audio
     from evermodels.signals.eeg import (
         EEGRecording,
         Whitening,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Audio",
     "EEGRecording",
     "HaarFaceCrop",
     "Inputs",
@@ -32,6 +34,7 @@ __all__ = [
     "describe_recording",
     "haar_face_crop",
     "notch",
+    "read_audio",
     "read_eeg",
     "read_video",
     "resample",
@@ -42,6 +45,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "audio": ("Audio", "read_audio"),
         "eeg": (
             "EEGRecording",
             "Whitening",
@@ -55,5 +59,5 @@ __getattr__, __dir__ = lazy_names(
         "preprocessor": ("Inputs", "Preprocessor"),
         "video": ("HaarFaceCrop", "crop_faces", "haar_face_crop", "read_video", "video_duration"),
     },
-    ["eeg", "video"],
+    ["audio", "eeg", "video"],
 )

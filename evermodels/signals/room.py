@@ -16,8 +16,21 @@ from torch import Tensor
 
 from evermodels.core.errors import ConfigError, SignalError
 
-__all__ = ["Compared", "Option", "Reader", "Recording", "Window", "check_start", "covers", "grid", "reader_class"]
+__all__ = [
+    "Compared",
+    "Option",
+    "Reader",
+    "Recording",
+    "Window",
+    "check_rate",
+    "check_start",
+    "covers",
+    "grid",
+    "reader_class",
+    "which",
+]
 
+_NAMED = 5  # windows that a sentence names
 _LEAST_SLACK = 1e-3  # seconds; less than two clocks agree to
 
 
@@ -270,6 +283,40 @@ def check_start(start: Any, name: str = "start") -> float:
             f"share, got {start!r}."
         )
     return float(start)
+
+
+def check_rate(sfreq: Any) -> float:
+    """Return a rate as a float, or raise unless it is a positive number.
+
+    Args:
+        sfreq: What was given.
+    """
+    if isinstance(sfreq, bool) or not isinstance(sfreq, (numbers.Real, np.number)):
+        raise SignalError(
+            f"sfreq: expected a positive rate in Hz as a number, got {str(sfreq)[:40]!r} ({type(sfreq).__name__})."
+        )
+    rate = float(sfreq)
+    if not (math.isfinite(rate) and rate > 0):
+        raise SignalError(f"sfreq: expected a positive rate in Hz, got {rate!r}.")
+    return rate
+
+
+def which(starts: Sequence[float], chosen: Sequence[bool]) -> str:
+    """Return which windows a sentence is about; nothing where there is only one.
+
+    Args:
+        starts: Where all windows begin, in seconds.
+        chosen: Which of them are meant.
+
+    Example:
+        >>> which([0.0, 2.5, 5.0], [True, False, True])
+        ' in 2 of 3 windows (at 0, 5 s)'
+    """
+    at = [f"{start:g}" for start, one in zip(starts, chosen, strict=True) if one]
+    if len(chosen) == 1:
+        return ""
+    more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
+    return f" in {len(at)} of {len(chosen)} windows (at {', '.join(at[:_NAMED])} s{more})"
 
 
 def slack(recording: Recording) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -73,22 +72,6 @@ def check_shape(data: np.ndarray) -> None:
         )
     if 0 in data.shape:
         raise SignalError(f"eeg: the recording is empty: {data.shape[0]} channels, {data.shape[1]} samples.")
-
-
-def check_rate(sfreq: Any) -> float:
-    """Return a rate as a float, or raise unless it is a positive number.
-
-    Args:
-        sfreq: What was given.
-    """
-    if isinstance(sfreq, bool) or not isinstance(sfreq, (numbers.Real, np.number)):
-        raise SignalError(
-            f"sfreq: expected a positive rate in Hz as a number, got {str(sfreq)[:40]!r} ({type(sfreq).__name__})."
-        )
-    rate = float(sfreq)
-    if not (math.isfinite(rate) and rate > 0):
-        raise SignalError(f"sfreq: expected a positive rate in Hz, got {rate!r}.")
-    return rate
 
 
 def check_plausible_rate(sfreq: float, what: str) -> None:

@@ -11,10 +11,11 @@ import torch
 
 from evermodels.core.errors import ShapeError, SignalError, boundary, require
 from evermodels.montage import canonical_all
-from evermodels.signals.eeg.checks import check_plausible_rate, check_rate, check_shape, to_microvolt
+from evermodels.signals.eeg.checks import check_plausible_rate, check_shape, to_microvolt
 from evermodels.signals.eeg.formats import Opened, open_recording
 from evermodels.signals.eeg.mne_source import checked, from_mne
 from evermodels.signals.eeg.recording import EEGRecording, MissingChannelsError, check_names
+from evermodels.signals.room import check_rate
 
 __all__ = ["EEGRecording", "MissingChannelsError", "read_eeg"]
 

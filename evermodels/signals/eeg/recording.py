@@ -10,7 +10,8 @@ import numpy as np
 
 from evermodels.core.errors import ShapeError, SignalError
 from evermodels.montage import canonical_all
-from evermodels.signals.eeg.checks import check_finite, check_rate, check_shape
+from evermodels.signals.eeg.checks import check_finite, check_shape
+from evermodels.signals.room import check_rate
 
 
 class MissingChannelsError(SignalError):
