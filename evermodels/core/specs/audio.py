@@ -8,10 +8,15 @@ from typing import ClassVar, Literal
 from evermodels.core.errors import ConfigError
 from evermodels.core.specs.modality import LONGEST, ModalitySpec
 
+_MOST_MELS = 4096  # more is a mistake that would ask for all memory
+
 
 @dataclass(frozen=True)
 class AudioSpec(ModalitySpec):
     """How sound must look when it enters a model.
+
+    The spectrogram is :func:`~evermodels.functional.log_mel_spectrogram`'s, by default the filter bank of AST; its
+    standardisation of AudioSet is ``mean=-4.2677393, std=2 * 4.5689974``.
 
     Args:
         sfreq: Sampling rate in Hz.
@@ -21,7 +26,7 @@ class AudioSpec(ModalitySpec):
         hop_seconds: Time from one frame to the next.
         f_min: Lower edge of the lowest mel band in Hz.
         f_max: Upper edge of the highest in Hz; ``None`` for half of ``sfreq``.
-        mean: Subtracted from every value of the spectrogram, as AST does with its data set's mean.
+        mean: Subtracted from every value of the spectrogram, such as the mean over a data set.
         std: Divided by afterwards.
 
     Example:
@@ -38,7 +43,7 @@ class AudioSpec(ModalitySpec):
     n_mels: int = 128
     frame_seconds: float = 0.025
     hop_seconds: float = 0.010
-    f_min: float = 0.0
+    f_min: float = 20.0
     f_max: float | None = None
     mean: float = 0.0
     std: float = 1.0
@@ -47,8 +52,8 @@ class AudioSpec(ModalitySpec):
         """Refuse impossible rates, frames and bands."""
         if self.sfreq <= 0:
             raise self.refuse("sfreq", "a positive rate in Hz")
-        if self.n_mels < 1:
-            raise self.refuse("n_mels", "at least 1")
+        if not 1 <= self.n_mels <= _MOST_MELS:
+            raise self.refuse("n_mels", f"1 to {_MOST_MELS:,}")
         for key in ("frame_seconds", "hop_seconds"):
             if not 1 <= getattr(self, key) * self.sfreq <= LONGEST:
                 raise self.refuse(key, f"at least one sample at {self.sfreq:g} Hz")
