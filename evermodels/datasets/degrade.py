@@ -34,7 +34,9 @@ def box_walk(num_frames: int, rng: np.random.Generator, noise: float) -> NDArray
     return noise * (still + 0.2 * moving)
 
 
-def recorded(clip: NDArray[np.uint8], rng: np.random.Generator, probability: float = 1.0) -> NDArray[np.uint8]:
+def recorded(
+    clip: NDArray[np.uint8], rng: np.random.Generator, probability: float = 1.0, strength: float = 1.0
+) -> NDArray[np.uint8]:
     """Return a clip as another codec, resolution and range of levels would have given it.
 
     One draw holds for all its frames: softened by a loss of resolution or sharpened, its levels shifted by some grey
@@ -46,13 +48,14 @@ def recorded(clip: NDArray[np.uint8], rng: np.random.Generator, probability: flo
         clip: ``(frames, height, width, 3)`` uint8, RGB.
         rng: Source of the random numbers; always the same count is drawn.
         probability: How many of the clips are changed; the others are returned as they are.
+        strength: How much of the ranges above, 0..1; below 1 no range of levels is mistaken.
 
     Returns:
         A clip of the same shape.
 
     Raises:
         ShapeError: If it is no clip of RGB pictures.
-        ConfigError: If ``probability`` is none.
+        ConfigError: If ``probability`` or ``strength`` is not in 0..1.
 
     Example:
         >>> clip = np.full((2, 16, 16, 3), 128, np.uint8)
@@ -61,18 +64,19 @@ def recorded(clip: NDArray[np.uint8], rng: np.random.Generator, probability: flo
     """
     if clip.ndim != 4 or clip.shape[-1] != 3 or clip.dtype != np.uint8 or 0 in clip.shape:
         raise ShapeError(f"clip: expected (frames, height, width, 3) of uint8, got {clip.shape} of {clip.dtype}.")
-    if not 0 <= probability <= 1:
-        raise ConfigError(f"probability: expected a number in 0..1, got {probability!r}.")
+    if not (0 <= probability <= 1 and 0 <= strength <= 1):
+        raise ConfigError(f"probability, strength: expected two numbers in 0..1, got {probability!r} and {strength!r}.")
     chosen, sharpness, interpolation, how_ranged, level, quality, chroma, coded = rng.random(8)
     tint = rng.uniform(-_TINT, _TINT, 3)
     if chosen >= probability:
         return clip
     # All frames as one tall picture: one call each, and only rows at the frames' edges see a neighbour.
     frames, height, width, _ = clip.shape
-    tall = _focus(clip.reshape(frames * height, width, 3), 2 * sharpness - 1, interpolation)
-    tall = _levels(tall, _LEVELS * (2 * level - 1) + tint - tint.mean(), how_ranged)
+    tall = _focus(clip.reshape(frames * height, width, 3), strength * (2 * sharpness - 1), interpolation)
+    offset = strength * (_LEVELS * (2 * level - 1) + tint - tint.mean())
+    tall = _levels(tall, offset, how_ranged if strength == 1 else 1.0)
     if coded < _CODED:
-        tall = _jpeg(tall, round(_QUALITY[0] + quality * (_QUALITY[1] - _QUALITY[0])), chroma)
+        tall = _jpeg(tall, round(_QUALITY[1] - strength * (1 - quality) * (_QUALITY[1] - _QUALITY[0])), chroma)
     return tall.reshape(clip.shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import json
@@ -31,6 +32,7 @@ HALVES = dict(
 )
 """Which value of each factor every class has, under the names of recipes and metrics: 0 is low, 1 is high."""
 VIEW = 0.75
+_AGAIN = 0.3  # of box noise and codec: what the second reading of a clip adds to the first
 
 
 class Rest(NamedTuple):
@@ -155,6 +157,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         box_noise: How far the box of a training clip lies off, standard deviation as a part of its side.
         codec: How many of the training clips are changed as by another codec
             (:func:`~evermodels.datasets.degrade.recorded`).
+        twice: Whether a training item also holds ``video_again``: the same clip read once more, with three tenths of
+            ``box_noise`` and of a codec's changes on top.
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
 
@@ -199,6 +203,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         baselines: tuple[int, int] | None = None,
         box_noise: float = 0.0,
         codec: float = 0.0,
+        twice: bool = False,
         mean: tuple[float, float, float] = VideoSpec.mean,
         std: tuple[float, float, float] = VideoSpec.std,
     ) -> None:
@@ -231,6 +236,11 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             raise ConfigError(f"baselines: expected at least {SHORTEST:g} s, shortest first, got {baselines}.")
         self.baselines = baselines if train else None
         self.box_noise, self.codec = (box_noise, codec) if train else (0.0, 0.0)
+        self.twice = twice and train
+        if self.twice and not (self.box_noise or self.codec):
+            raise ConfigError(
+                "twice: expected box_noise or codec above 0, since both readings of a clip are equal else."
+            )
         self.subjects = _present(split.eeg.part(part), eegmat.subjects, f"EEG of the part {part!r}")
         self.people = _present(split.faces.part(part), faces.people, f"faces of the part {part!r}")
         self._offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
@@ -375,9 +385,13 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             raise IndexError(f"index {index} of {len(self)} items")
         pair = self.pairs[index]
         rng = np.random.default_rng(pair.key)
+        again = (
+            {"video_again": self._normalised(self._clip(pair, copy.deepcopy(rng), again=True))} if self.twice else {}
+        )
         return {
             "eeg": torch.from_numpy(self._window(pair, rng)),
             "video": self._normalised(self._clip(pair, rng)),
+            **again,
             "label": pair.label,
             "arousal": pair.arousal,
             "valence": pair.valence,
@@ -411,11 +425,15 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         pair = self.pairs[index]
         return self._clip(pair, np.random.default_rng(pair.key))
 
-    def _clip(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.uint8]:
+    def _clip(self, pair: Pair, rng: np.random.Generator, again: bool = False) -> NDArray[np.uint8]:
         side = (round(self.size[0] / VIEW), round(self.size[1] / VIEW))
         neutral, smiling = (self._photo(pair, expression, side) for expression in EXPRESSIONS)
         # A generator of their own: what the reading does to a clip must not change its motion, light and timing.
         reading = np.random.default_rng((*pair.key, 1)) if self.box_noise or self.codec else None
+        box = box_walk(self.num_frames, reading, self.box_noise) if reading else None
+        other = np.random.default_rng((*pair.key, 2)) if again else None
+        if box is not None and other is not None:
+            box = box + box_walk(self.num_frames, other, _AGAIN * self.box_noise)
         clip = face_clip(
             neutral,
             smiling,
@@ -428,9 +446,11 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             flip=self.flip,
             motion=self.strength,
             light=self.strength,
-            box=box_walk(self.num_frames, reading, self.box_noise) if reading else None,
+            box=box,
         )
-        return recorded(clip, reading, self.codec) if reading else clip
+        if reading:
+            clip = recorded(clip, reading, self.codec)
+        return recorded(clip, other, strength=_AGAIN) if other else clip
 
     def _photo(self, pair: Pair, expression: Expression, side: tuple[int, int]) -> NDArray[np.uint8]:
         photo = self.faces.photo(pair.face_id, expression, size=side)

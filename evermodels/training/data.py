@@ -169,6 +169,7 @@ def quadrant_parts(
             baselines=settings.augment.baselines if eegmat.baseline else None,
             box_noise=settings.augment.box_noise,
             codec=settings.augment.codec,
+            twice=recipe.loss.consistency > 0,
             **shared,
         ),
         validation=QuadrantPairs(eegmat, faces, "validation", **shared),

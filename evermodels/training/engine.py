@@ -24,7 +24,7 @@ from evermodels.training.build import build_model
 from evermodels.training.data import Parts, check_disjoint, class_counts, make_parts, people
 from evermodels.training.evaluation import inputs_of, modalities_of, predict
 from evermodels.training.metrics import Predictions, summarize
-from evermodels.training.objective import HalfLoss, half_counts
+from evermodels.training.objective import HalfLoss, disagreement, half_counts
 from evermodels.training.optim import MovingAverage, make_optimizer
 from evermodels.training.recipe import Recipe
 from evermodels.training.state import (
@@ -332,11 +332,20 @@ class _Run:
         factor = 1.0
         if self.mixup is not None:
             inputs, partner, factor = self.mixup(inputs, target)
+        terms: dict[str, Tensor] = {}
+        twice = "video" in inputs and self.recipe.loss.consistency > 0
+        if twice:  # both readings under the same dropout: what differs is the reading
+            torch.manual_seed(draw := int(torch.randint(2**31, ())))
         output = self.model(**inputs)
         loss = self.criterion(output, target)
         total = loss.total
         if partner is not None:
             total = factor * total + (1 - factor) * self.criterion(output, partner).total
+        if twice:
+            torch.manual_seed(draw)
+            again = self.model(**{**inputs, "video": batch["video_again"].to(device)})
+            terms["consistency"] = disagreement(output.logits, again.logits)
+            total = total + self.recipe.loss.consistency * terms["consistency"]
         self.accelerator.backward(total)
         if optim.grad_clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), optim.grad_clip)
@@ -345,7 +354,8 @@ class _Run:
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.plain)
-        return {**{k: float(v.detach()) for k, v in loss._asdict().items()}, "total": float(total.detach())}
+        terms = {**loss._asdict(), **terms, "total": total}
+        return {name: float(value.detach()) for name, value in terms.items()}
 
     def _value(self, metrics: Mapping[str, Any]) -> float:
         metric = self.recipe.selection.metric

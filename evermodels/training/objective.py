@@ -42,6 +42,31 @@ def half_logits(logits: Tensor, half: Half) -> Tensor:
     return logits.unflatten(1, (2, 2)).logsumexp(dim=2 if half == "arousal" else 1)
 
 
+def disagreement(logits: Tensor, others: Tensor) -> Tensor:
+    r"""Return how far the answers to two readings of the same samples lie apart (Jeffreys' divergence, their mean).
+
+    .. math::
+        J = \sum_c (p_c - q_c) (\log p_c - \log q_c)
+
+    Args:
+        logits: Of one reading, ``(batch, classes)``.
+        others: Of the other, the same shape.
+
+    Raises:
+        ShapeError: If the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0.0, 2.0]])
+        >>> float(disagreement(logits, logits + 5.0))
+        0.0
+    """
+    check_axes("logits", logits, "batch classes")
+    check_axes("others", others, "batch classes", batch=len(logits), classes=logits.shape[1])
+    mine, theirs = logits.float().log_softmax(1), others.float().log_softmax(1)
+    return ((mine.exp() - theirs.exp()) * (mine - theirs)).sum(1).mean()
+
+
 def half_counts(counts: Sequence[int], half: Half) -> list[int]:
     """Return the samples of each half from the samples of the four classes.
 

@@ -217,6 +217,8 @@ class LossSettings(Config):
         beta: β of the effective number of samples (Cui et al., 2019).
         half: ``"both"``, or ``"arousal"`` or ``"valence"`` for a modality that can know only that half of the quadrant
             classes: the loss then looks at probabilities summed over the other half.
+        consistency: Weight of the difference between the answers to a training clip read in two ways, by two draws of
+            codec and box noise (:func:`~evermodels.training.objective.disagreement`); 0 reads it once.
     """
 
     w_ce: float = 0.9
@@ -224,10 +226,11 @@ class LossSettings(Config):
     gamma: float = 2.0
     beta: float = 0.999
     half: Literal["both", "arousal", "valence"] = "both"
+    consistency: float = 0.0
 
     def check(self) -> None:
         """Refuse negative weights and a β outside [0, 1)."""
-        for key in ("w_ce", "w_focal", "gamma"):
+        for key in ("w_ce", "w_focal", "gamma", "consistency"):
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")
         if not 0 <= self.beta < 1:
