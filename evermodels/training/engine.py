@@ -333,19 +333,20 @@ class _Run:
         if self.mixup is not None:
             inputs, partner, factor = self.mixup(inputs, target)
         terms: dict[str, Tensor] = {}
-        twice = "video" in inputs and self.recipe.loss.consistency > 0
-        if twice:  # both readings under the same dropout: what differs is the reading
-            torch.manual_seed(draw := int(torch.randint(2**31, ())))
+        weight = self.recipe.loss.consistency if "video" in inputs else 0.0
+        draw = int(torch.randint(2**31, ())) if weight else 0
+        if weight:
+            torch.manual_seed(draw)
         output = self.model(**inputs)
         loss = self.criterion(output, target)
         total = loss.total
         if partner is not None:
             total = factor * total + (1 - factor) * self.criterion(output, partner).total
-        if twice:
-            torch.manual_seed(draw)
-            again = self.model(**{**inputs, "video": batch["video_again"].to(device)})
+        if weight:
+            torch.manual_seed(draw)  # the same dropout: what differs is the reading
+            again = self.model(**{**inputs, "video": self._again(batch)})
             terms["consistency"] = disagreement(output.logits, again.logits)
-            total = total + self.recipe.loss.consistency * terms["consistency"]
+            total = total + weight * terms["consistency"]
         self.accelerator.backward(total)
         if optim.grad_clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), optim.grad_clip)
@@ -356,6 +357,14 @@ class _Run:
             self.average.update_parameters(self.plain)
         terms = {**loss._asdict(), **terms, "total": total}
         return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _again(self, batch: Mapping[str, Any]) -> Tensor:
+        if "video_again" not in batch:
+            raise ConfigError(
+                "loss.consistency: expected 0, as the training items hold no video_again, a second reading of the clip."
+            )
+        again: Tensor = batch["video_again"].to(self.accelerator.device)
+        return again
 
     def _value(self, metrics: Mapping[str, Any]) -> float:
         metric = self.recipe.selection.metric

@@ -43,6 +43,17 @@ def test_how_many_are_changed():
     assert 0.2 < np.mean(changed) < 0.4
 
 
+def test_a_weaker_codec_changes_less():
+    clip = _smooth()
+    weak, whole = (
+        [np.abs(recorded(clip, np.random.default_rng(seed), 1.0, s).astype(float) - clip).mean() for seed in range(60)]
+        for s in (0.3, 1.0)
+    )
+    assert np.mean(weak) < 0.5 * np.mean(whole) and max(weak) < 4, "no range of levels mistaken"
+    with pytest.raises(ConfigError, match="strength: expected two numbers"):
+        recorded(clip, np.random.default_rng(0), 1.0, 2.0)
+
+
 def test_a_box_lies_off_for_the_whole_clip():
     boxes = np.stack([box_walk(16, np.random.default_rng(seed), 0.03) for seed in range(200)])
     assert boxes.shape == (200, 16, 3)

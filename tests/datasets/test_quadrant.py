@@ -278,3 +278,18 @@ def test_codec_and_box_noise_change_training_clips_alone(make):
     for options in ({"codec": 1.5}, {"box_noise": -0.1}, {"box_noise": 1.0}):
         with pytest.raises(ConfigError, match="box_noise, codec: expected"):
             make("train", train=True, **options)
+
+
+def test_a_training_clip_read_twice(make):
+    options = {"codec": 1.0, "box_noise": 0.02}
+    once, twice = (make("train", train=True, **options, twice=both) for both in (False, True))
+    item = twice[1]
+    again = item.pop("video_again")
+    assert _same(item, once[1]), "the first reading stays as it was"
+    apart = (again - item["video"]).abs().mean()
+    other = (make("train", train=True)[1]["video"] - item["video"]).abs().mean()
+    assert 0 < apart < other, "closer to the first reading than that is to the clip itself"
+    assert torch.equal(again, twice[1]["video_again"])
+    assert "video_again" not in once[1] and "video_again" not in make("test", twice=True)[0]
+    with pytest.raises(ConfigError, match="twice: expected box_noise or codec above 0"):
+        make("train", train=True, twice=True)

@@ -51,6 +51,29 @@ def test_variable_frame_rate_goes_by_time_stamp(write_video) -> None:
     assert slow != list(range(7))
 
 
+@pytest.mark.parametrize("codec", ["libx264", "ffv1"])
+def test_colours_are_those_of_the_equations(tmp_path: Path, codec: str) -> None:
+    """BT.601, with colour at half the resolution; a reader that cuts off instead of rounding is a level too dark."""
+    av = pytest.importorskip("av")
+    h, w = 48, 64
+    luma = (60 + np.add.outer(np.arange(h), np.arange(w))).astype(np.uint8)
+    colour = [(128 + 12 * s * np.sin(np.add.outer(np.arange(h // 2), np.arange(w // 2)) / 9)) for s in (1, -1)]
+    planes = [luma, *(np.rint(c).astype(np.uint8) for c in colour)]
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10, options={"qp": "0"} if codec == "libx264" else {})
+        stream.height, stream.width, stream.pix_fmt = h, w, "yuv420p"
+        whole = np.concatenate([p.ravel() for p in planes]).reshape(-1, w)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(whole, format="yuv420p")))
+        container.mux(stream.encode())
+    y, u, v = (cv2.resize(p.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR) for p in planes)
+    y, u, v = (y - 16) * 255 / 219, (u - 128) * 255 / 224, (v - 128) * 255 / 224
+    want = np.stack([y + 1.402 * v, y - 0.344136 * u - 0.714136 * v, y + 1.772 * u], axis=-1)
+    off = read_video(path, 1)[0] - want
+    assert np.abs(off.mean(axis=(0, 1))).max() < 0.4
+    assert np.abs(off).max() < 1.6
+
+
 def test_seeking_finds_the_same_frames(write_video) -> None:
     path = write_video([k / 4 for k in range(30)])
     assert grey(read_video(path, 4, start=6.0, stop=7.0)) == [24, 25, 26, 27]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.core.outputs import EmotionOutput
 from evermodels.losses import EmotionLoss
 from evermodels.training.engine import fit
-from evermodels.training.objective import HalfLoss, half_counts, half_logits
+from evermodels.training.objective import HalfLoss, disagreement, half_counts, half_logits
 
 
 @pytest.mark.parametrize(("half", "pairs"), [("arousal", [(0, 1), (2, 3)]), ("valence", [(0, 2), (1, 3)])])
@@ -54,3 +56,55 @@ def test_the_engine_learns_one_half(fake, tmp_path):
     recipe = recipe.replace(rows=tuple(rows))
     result = fit(recipe, tmp_path / "video/seed-0", row="video", parts=fake.make_parts(), progress=False)
     assert result["validation"]["valence"] > 0.8
+
+
+def test_disagreement_is_the_symmetric_divergence():
+    p, q = (torch.randn(5, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    a, b = p.softmax(1), q.softmax(1)
+    want = ((a * (a / b).log()).sum(1) + (b * (b / a).log()).sum(1)).mean()
+    torch.testing.assert_close(disagreement(p, q), want.float(), check_dtype=False)
+    assert disagreement(p, p).item() == 0 and disagreement(p, q) == disagreement(q, p)
+    with pytest.raises(ShapeError, match="others"):
+        disagreement(p, q[:, :3])
+
+
+class Twice(torch.utils.data.Dataset):
+    """A training part whose second readings are negatives, which show the other class."""
+
+    def __init__(self, part):
+        self.part = part
+
+    def __getattr__(self, name):
+        return getattr(self.part, name)
+
+    def __len__(self):
+        return len(self.part)
+
+    def __getitem__(self, i):
+        item = self.part[i]
+        return {**item, "video_again": -item["video"]}
+
+
+def _video_row(fake, folder, weight, parts):
+    recipe = fake.make_recipe(epochs=6)
+    loss = {"half": "valence", "consistency": weight}
+    rows = [row.replace(overrides={**row.overrides, "loss": loss}) for row in recipe.rows]
+    fit(recipe.replace(rows=tuple(rows)), folder, row="video", parts=parts, progress=False)
+    return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["loss"]
+
+
+def test_the_engine_brings_the_answers_to_two_readings_together(fake, tmp_path):
+    """Who must answer a negative as its picture cannot tell dark from bright."""
+    parts = fake.make_parts()
+    parts = parts._replace(train=Twice(parts.train))
+    free = _video_row(fake, tmp_path / "video/seed-0", 0.0, parts)
+    assert "consistency" not in free and free["cross_entropy"] < 0.5
+    bound = _video_row(fake, tmp_path / "bound/seed-0", 20.0, parts)
+    assert bound["cross_entropy"] > 0.65
+    whole = 0.9 * bound["cross_entropy"] + 0.1 * bound["focal"] + 20 * bound["consistency"]
+    assert bound["consistency"] > 0 and bound["total"] == pytest.approx(whole, rel=1e-4)
+
+
+def test_one_reading_alone_cannot_be_consistent(fake, tmp_path):
+    with pytest.raises(ConfigError, match=r"loss\.consistency: expected 0, as the training items hold no video_again"):
+        _video_row(fake, tmp_path / "video/seed-0", 1.0, fake.make_parts())

@@ -30,6 +30,7 @@ LONGEST = 2 * 24 * 3600.0
 _RATES = (1e-3, 1e4)  # pictures per second of a sequence
 _MOST = 100_000  # frames of a clip
 _SEEK_FROM = 3.0  # seconds; nearer than this, decoding from the beginning is as quick
+_EXACT = 0x2 | 0x2000 | 0x40000  # libswscale: bilinear, every colour sample, rounded; else a level too dark
 _SLACK = 0.25  # seconds that a container's stated length may exceed its last frame
 
 
@@ -448,6 +449,6 @@ def _tag(stream: Any) -> float | None:
 
 
 def _to_array(frame: Any) -> np.ndarray:
-    picture = frame.to_ndarray(format="rgb24")
+    picture = frame.reformat(format="rgb24", interpolation=_EXACT).to_ndarray()
     turns = round(getattr(frame, "rotation", 0) / 90) % 4  # a phone held upright writes turned pictures
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
