@@ -28,6 +28,11 @@ JOINT = np.array([[0.05, 0.375, 0.30, 0.275], [0.10, 0.20, 0.30, 0.40]])
 ABSENT = np.zeros(2, dtype=bool)
 
 
+@pytest.fixture(autouse=True)
+def pictures_are_not_written(monkeypatch):
+    monkeypatch.setattr("evermodels.report_pictures._address", lambda figure: "data:,")
+
+
 def result(joint=JOINT, **changes) -> Recognition:
     values = {"classes": CLASSES, "factors": FACTORS, "input_spec": SPEC, **changes}
     return Recognition("m", 5.0 * np.arange(len(joint)), 5.0, np.asarray(joint), **values)
@@ -249,7 +254,7 @@ def test_pictures_take_the_result():
     given = whole.plot("channels")
     assert np.array_equal(by_hand.axes[0].images[0].get_array(), given.axes[0].images[0].get_array())
     graph = whole.plot("adjacency_region").axes[0]
-    assert [t.get_text() for t in graph.get_xticklabels()] == ["eeg", "video", "frontal", "parietal"]
+    assert [t.get_text() for t in graph.get_xticklabels()] == ["EEG", "video", "frontal", "parietal"]
     assert whole.plot("spectrogram").axes[0].images[0].get_extent()[1] == 10.0
     assert len(whole.plot("video", columns=1).axes[0].images) == 2
     assert whole.plot("probabilities", kind="lines").axes[0].lines[0].get_xdata().tolist() == [2.5, 7.5]

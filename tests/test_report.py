@@ -92,32 +92,32 @@ def recognition(windows: int = 2, eeg: bool = True, video: bool = True, graph: b
     return Recognition(**{**values, **changes})
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_pictures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evermodels.plots.style.DPI", 60)
-        yield
+@pytest.fixture(autouse=True)
+def pictures_are_not_written(monkeypatch):
+    monkeypatch.setattr("evermodels.report_pictures._address", lambda figure: "data:,")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("report")
-    path = write_report(recognition(), folder / "page.html", intro="An introduction.")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evermodels.plots.style.DPI", 60)
+        path = write_report(recognition(), folder / "page.html", intro="An introduction.")
     assert [p.name for p in folder.iterdir()] == ["page.html"]
     return path.read_text("utf-8")
 
 
 def test_a_page_that_stands_alone(whole):
     text, page = whole, Page(whole)
-    assert page.addresses and all(a.startswith("data:image/png;base64,") for a in page.addresses)
+    assert page.addresses and all(a.startswith("data:image/webp;base64,") for a in page.addresses)
     assert "http://" not in text and "https://" not in text and "@import" not in text and "url(" not in text
     assert not {"script", "link", "iframe", "object", "form"} & set(page.tags)
     assert "prefers-color-scheme: dark" in text
     assert page.headings == [
         "Result",
-        "eeg: the signals",
-        "eeg: how much of which rhythm, when",
-        "video: the frames used",
+        "EEG: the signals",
+        "EEG: how much of which rhythm, when",
+        "Video: the frames used",
         "Which electrodes counted",
         "How the brain regions compare",
         "How modalities and regions are joined",
@@ -157,8 +157,8 @@ def test_every_picture_decodes(whole):
 @pytest.mark.parametrize(
     ("changes", "gone"),
     [
-        ({"eeg": False}, ["eeg: the signals", "eeg: how much of which rhythm, when"]),
-        ({"video": False}, ["video: the frames used"]),
+        ({"eeg": False}, ["EEG: the signals", "EEG: how much of which rhythm, when"]),
+        ({"video": False}, ["Video: the frames used"]),
         ({"graph": False}, ["Which electrodes counted", "How modalities and regions are joined"]),
     ],
 )

@@ -50,7 +50,7 @@ def _window(result: Result, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _channels(result: Result, modality: str, **settings: Any) -> Figure:
-    spec = getattr(result.input_spec, modality)
+    spec: Any = result.input_spec.of(modality)
     raw = not spec.whiten and spec.scale == "none"
     given = {"names": spec.ch_names, "unit": "µV" if raw else "", **_window(result, settings)}
     return plot_traces(surest_window(result, modality), **given)
@@ -61,16 +61,17 @@ def _waveform(result: Result, modality: str, **settings: Any) -> Figure:
 
 
 def _rows(result: Result, modality: str, **settings: Any) -> Figure:
-    spec, values = getattr(result.input_spec, modality), surest_window(result, modality)
+    spec: Any = result.input_spec.of(modality)
+    values = surest_window(result, modality)
     named = [names for names in (spec.features, spec.channels) if len(names) == values.shape[1]]
     given = {"names": named[0] if named else None, "one_scale": False, **_window(result, settings)}
     return plot_traces(values.T, **given)
 
 
 def _bands(result: Result, modality: str, **settings: Any) -> Figure:
-    features = getattr(result.input_spec, modality).features
-    names = [f"{low:g}\N{EN DASH}{high:g} Hz" for low, high in features.bands]
-    given = {"names": names, "label": features.kind.replace("_", " "), **_window(result, settings)}
+    spec: Any = result.input_spec.of(modality)
+    names = [f"{low:g}\N{EN DASH}{high:g} Hz" for low, high in spec.features.bands]
+    given = {"names": names, "label": spec.features.kind.replace("_", " "), **_window(result, settings)}
     return plot_features(surest_window(result, modality), **given)
 
 
@@ -122,7 +123,7 @@ ATTENTION: dict[str, Picture] = {
     "adjacency_local": Picture("How electrodes are joined", _CELLS, _graph, one_scale=True),
     "adjacency_*": Picture("How its nodes are joined", _CELLS, _graph, one_scale=True),
 }
-"""The picture of each kind of attention, in the order of a page."""
+"""The picture of each kind of attention (:data:`evermodels.core.outputs.ATTENTION`), in the order of a page."""
 
 INPUTS: dict[str, tuple[Picture, ...]] = {
     "eeg": (
@@ -148,7 +149,7 @@ INPUTS: dict[str, tuple[Picture, ...]] = {
     "waveform": (Picture("waveform", f"{_SUREST}.", _waveform, of_window=True),),
     "eye": (Picture("over time", f"{_SUREST}; each row on a scale of its own.", _rows, of_window=True),),
 }
-"""The pictures of each kind of input, in the order of a page."""
+"""The pictures of each kind of input (:data:`evermodels.core.kinds.KINDS`) that recordings give, in a page's order."""
 
 
 def attention_picture(kind: str) -> Picture | None:
@@ -162,20 +163,6 @@ def attention_picture(kind: str) -> Picture | None:
         'How modalities and regions are joined'
     """
     return ATTENTION.get("adjacency_*" if kind.startswith("adjacency_") and kind not in ATTENTION else kind)
-
-
-def input_kind(spec: Any) -> str:
-    """Return which kind of input a modality's spec asks for, a key of :data:`INPUTS`.
-
-    Args:
-        spec: The spec of one modality.
-
-    Example:
-        >>> from evermodels.core.specs import VideoSpec
-        >>> input_kind(VideoSpec(num_frames=4, size=(8, 8)))
-        'video'
-    """
-    return str(getattr(spec, "kind", "video" if hasattr(spec, "num_frames") else "eeg"))
 
 
 def plot_result(result: Result, picture: str = "probabilities", **settings: Any) -> Figure:
@@ -205,8 +192,7 @@ def plot_result(result: Result, picture: str = "probabilities", **settings: Any)
     if picture == "spectrogram":
         return plot_spectrogram(result, **settings)
     if picture in result.input_spec.modalities:
-        kind = input_kind(getattr(result.input_spec, picture))
-        return INPUTS[kind][0].draw(result, picture, **settings)
+        return INPUTS[result.input_spec.of(picture).kind][0].draw(result, picture, **settings)
     drawn = attention_picture(picture)
     if drawn is None:
         there = ["probabilities", "spectrogram", *result.input_spec.modalities, *result.attention]

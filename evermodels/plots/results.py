@@ -141,7 +141,7 @@ def modality_title(result: Result, modality: str) -> str:
         result: The result.
         modality: Its name.
     """
-    return str(getattr(getattr(result.input_spec, modality, None), "title", modality))
+    return result.input_spec.of(modality).title
 
 
 def montage_modality(result: Result) -> str:
@@ -151,7 +151,7 @@ def montage_modality(result: Result) -> str:
         result: The result.
     """
     spec = result.input_spec
-    return next((name for name in spec.modalities if getattr(getattr(spec, name), "ch_names", ())), "")
+    return next((name for name in spec.modalities if getattr(spec.of(name), "ch_names", ())), "")
 
 
 def needed(name: str, value: Any) -> Any:

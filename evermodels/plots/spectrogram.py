@@ -93,11 +93,14 @@ def plot_spectrogram(
     """
     if is_result(eeg):
         result, modality = eeg, montage_modality(eeg)
-        spec = getattr(result.input_spec, modality, None)
-        sfreq = sfreq if spec is None else spec.sfreq
-        start = float(result.starts.min()) if start is None else start
-        ch_names = ch_names if ch_names is not None or spec is None else spec.ch_names
-        eeg = stitch(kept_input(result, modality), result.starts, needed("sfreq", sfreq))
+        if not modality:
+            raise ConfigError("result: its model takes no EEG. Draw another picture.")
+        spec: Any = result.input_spec.of(modality)
+        windows = kept_input(result, modality)
+        starts = result.starts if len(windows) == len(result.starts) else result.starts[[result.shown]]
+        sfreq, ch_names = spec.sfreq, spec.ch_names if ch_names is None else ch_names
+        start = float(starts.min()) if start is None else start
+        eeg = stitch(windows, starts, spec.sfreq)
     sfreq, start = float(needed("sfreq", sfreq)), start or 0.0
     signal = finite_array("eeg", eeg, "channels time")
     if channel is not None and not 0 <= channel < len(signal):
@@ -170,8 +173,9 @@ def plot_features(
 
     Example:
         >>> import numpy as np
-        >>> plot_features(np.random.randn(50, 16), 1.0, label="log-mel").axes[0].get_ylim()
-        (0.0, 16.0)
+        >>> figure = plot_features(np.random.randn(50, 16), 1.0, label="log-mel")
+        >>> figure.axes[0].images[0].get_array().shape
+        (16, 50)
     """
     if is_result(features):
         if modality is None:

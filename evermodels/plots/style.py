@@ -32,17 +32,19 @@ class Ink(NamedTuple):
         text: Titles.
         soft: Labels, ticks, outlines.
         line: Frames.
+        trace: Signals.
     """
 
     paper: str
     text: str
     soft: str
     line: str
+    trace: str
 
 
 THEMES = {
-    "light": Ink(paper="#ffffff", text="#1f2a37", soft="#5b6675", line="#c9d1db"),
-    "dark": Ink(paper="#171c24", text="#e6ebf2", soft="#9aa6b5", line="#3a4453"),
+    "light": Ink(paper="#ffffff", text="#1f2a37", soft="#5b6675", line="#c9d1db", trace="#0072B2"),
+    "dark": Ink(paper="#171c24", text="#e6ebf2", soft="#9aa6b5", line="#3a4453", trace="#56B4E9"),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.plots.results import is_result, surest_window, window_title
-from evermodels.plots.style import CLASS_COLOURS, Theme, canvas, finite_array, ink_of, styled
+from evermodels.plots.style import Theme, canvas, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +82,7 @@ def plot_traces(
     with styled(ink):
         figure, axes = canvas(axes, (5.4, min(6.0, 1.0 + (0.17 if one_scale else 0.42) * len(lines))))
         for row, line in enumerate(centred / reach):
-            axes.plot(times[kept], row - 0.8 * line[kept], color=CLASS_COLOURS[0], linewidth=0.7)
+            axes.plot(times[kept], row - 0.8 * line[kept], color=ink.trace, linewidth=0.7)
         axes.set_yticks(range(len(lines)), labels=labels)
         axes.set_ylim(len(lines) - 0.2, -1.0)
         axes.set_xlim(start, start + seconds)

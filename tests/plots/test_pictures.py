@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from evermodels import montage, plots
+from evermodels.core import outputs
 from evermodels.core.errors import ConfigError, ShapeError
-from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.plots.pictures import ATTENTION, attention_picture
+from evermodels.core.kinds import KINDS
+from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, EyeSpec, InputSpec, VideoSpec
+from evermodels.plots.pictures import ATTENTION, INPUTS, attention_picture
 from evermodels.recognition import Recognition
 from evermodels.report import render_report
 
@@ -16,8 +18,19 @@ pytest.importorskip("matplotlib")
 
 NAMES = montage.preset("muse")
 SPEC = InputSpec(
-    eeg=EEGSpec(ch_names=NAMES, sfreq=64.0, window_seconds=2.0), video=VideoSpec(num_frames=4, size=(8, 8))
+    window_seconds=2.0, eeg=EEGSpec(ch_names=NAMES, sfreq=64.0), video=VideoSpec(num_frames=4, size=(8, 8))
 )
+FEATURES = EEGSpec(ch_names=NAMES, sfreq=128.0, features=EEGFeatures(seconds=0.5))
+SERIES = EyeSpec(form="series", channels=("pupil", "openness"))
+INPUT = {  # a spec of each kind of input, and a part of what stands in its picture
+    "eeg": (SPEC.eeg, "TP9"),
+    "features": (FEATURES, "4\N{EN DASH}8 Hz"),
+    "video": (SPEC.video, "4"),
+    "log_mel": (AudioSpec(n_mels=16), "time (s)"),
+    "waveform": (AudioSpec(form="waveform"), "time (s)"),
+    "eye": (EyeSpec(features=("pupil_mean", "blink_rate")), "pupil_mean"),
+    "eye series": (SERIES, "openness"),
+}
 RNG = np.random.default_rng(0)
 WEIGHTS = {
     "channels": RNG.dirichlet(np.ones(4), 3),
@@ -33,9 +46,9 @@ WEIGHTS = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_pictures():
+def pictures_are_not_written():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evermodels.plots.style.DPI", 50)
+        patch.setattr("evermodels.report_pictures._address", lambda figure: "data:,")  # test_report.py writes them
         yield
 
 
@@ -44,8 +57,31 @@ def result(**changes) -> Recognition:
     return Recognition("m", 2.0 * np.arange(3), 2.0, RNG.dirichlet(np.ones(2), 3), ("calm", "tense"), **values)
 
 
-def test_no_kind_of_attention_is_without_a_test():
+def test_no_kind_of_attention_is_without_a_picture_and_a_test():
     assert {attention_picture(kind) for kind in WEIGHTS} == set(ATTENTION.values())
+    assert set(outputs.ATTENTION) <= set(WEIGHTS)
+
+
+def test_no_kind_of_input_that_a_recording_gives_is_without_a_picture_and_a_test():
+    assert {spec.kind for spec, _ in INPUT.values()} == set(INPUTS) == set(KINDS) - {"spectrogram"}
+
+
+@pytest.mark.parametrize("kind", INPUT)
+@pytest.mark.parametrize("every_window", [True, False])
+def test_each_kind_of_input_gives_pictures_and_sections(kind, every_window):
+    spec, words = INPUT[kind]
+    modality = KINDS[spec.kind].modalities[0]
+    one_spec = InputSpec(window_seconds=2.0, **{modality: spec})
+    values = RNG.normal(size=(3 if every_window else 1, *one_spec.shape(modality)))
+    values = (values * 20 % 256).astype(np.uint8) if spec.kind == "video" else values.astype(np.float32)
+    one = result(input_spec=one_spec, inputs={modality: values}, shown=1, regions={})
+    axes = one.plot(modality).axes[0]
+    texts = [*axes.texts, *axes.get_yticklabels(), axes.xaxis.label]
+    assert words in "\n".join(text.get_text() for text in texts)
+    page = render_report(one)
+    title = spec.title[:1].upper() + spec.title[1:]
+    assert [f"<h2>{title}: {p.heading}</h2>" in page for p in INPUTS[spec.kind]] == [True] * len(INPUTS[spec.kind])
+    assert "window 2.0\N{EN DASH}4.0 s" in page
 
 
 @pytest.mark.parametrize("kind", WEIGHTS)
