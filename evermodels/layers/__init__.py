@@ -8,6 +8,7 @@ from evermodels.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from evermodels.layers.bih_gcn import BIHGCN, BIHGCNOutput
+    from evermodels.layers.differential_entropy import DifferentialEntropy
     from evermodels.layers.mamba import MambaBlock
     from evermodels.layers.montage_adapter import MontageAdapter
     from evermodels.layers.spectrogram_front_end import SpectrogramFrontEnd
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BIHGCN",
     "BIHGCNOutput",
+    "DifferentialEntropy",
     "MambaBlock",
     "MontageAdapter",
     "STFTSpectrogram",
@@ -31,6 +33,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "bih_gcn": ("BIHGCN", "BIHGCNOutput"),
+        "differential_entropy": ("DifferentialEntropy",),
         "mamba": ("MambaBlock",),
         "montage_adapter": ("MontageAdapter",),
         "spectrogram_front_end": ("SpectrogramFrontEnd",),

@@ -379,7 +379,7 @@ class System(PretrainedModel):
         Example:
             >>> import evermodels as em
             >>> model = em.create_model("ever_tiny")
-            >>> list(model.adapt_montage(montage.preset("epoc")))
+            >>> list(model.adapt_montage(em.montage.preset("epoc")))
             ['Fp1', 'Fp2', 'C3', 'C4', 'P3', 'P4', 'Fz', 'Cz', 'Pz']
             >>> len(model.input_spec.eeg.ch_names), len(model.config.ch_names)
             (14, 19)
