@@ -89,11 +89,13 @@ def _check_interval(interval: float, seconds: float, sfreq: float | None) -> Non
             'unit={"time": "ms"} or {"time": "s"}, or bring them to one of these.'
         )
     if seconds > MOST_SECONDS:
-        raise SignalError(f"time: the recording would be {seconds / 86400:.1f} days long; its time stamps cannot be right.")
+        raise SignalError(
+            f"time: the recording would be {seconds / 86400:.1f} days long; its time stamps cannot be right."
+        )
     if sfreq is not None and not 0.8 <= sfreq * interval <= 1.25:
         raise SignalError(
-            f"sfreq: the time stamps come {1 / interval:.4g} times a second (median), got {sfreq:g}. Leave sfreq out, or "
-            "the time stamps."
+            f"sfreq: the time stamps come {1 / interval:.4g} times a second (median), got {sfreq:g}. Leave sfreq "
+            "out, or the time stamps."
         )
 
 

@@ -26,8 +26,8 @@ COLUMNS: dict[str, str] = {
     "blink": "mark",
     "fixation": "mark",
 }
-"""Names of the columns, closed, and what each one measures. ``start`` and ``stop`` make a table of fixations, one a row;
-``pupil_x`` and ``pupil_y`` are the width and height of the pupil, as SMI's glasses give them."""
+"""Names of the columns, closed, and what each one measures. ``start`` and ``stop`` make a table of fixations, one a
+row; ``pupil_x`` and ``pupil_y`` are the size of the pupil along both axes, as SMI's glasses give them."""
 
 UNITS: dict[str, dict[str, float]] = {
     "time": {"s": 1.0, "ms": 1e-3, "frames": 1.0},
@@ -113,7 +113,8 @@ def suggestion(found: Sequence[str]) -> dict[str, str]:
         {'time': 'seconds', 'pupil_left': 'pupil_left_mm', 'x': 'yaw'}
     """
     plain = {name.strip().lower().replace(" ", "_"): name for name in reversed(found)}
-    names = {ours: plain[word] for ours, words in _LIKELY.items() for word in words[::-1] if word in plain}
+    likely = {name: (*_LIKELY.get(name, ()), name) for name in COLUMNS}
+    names = {ours: plain[word] for ours, words in likely.items() for word in words[::-1] if word in plain}
     names = {ours: names[ours] for ours in COLUMNS if ours in names}
     return names or {"time": shorten(found[0], 40) if found else "…"}
 
@@ -142,7 +143,9 @@ def check_units(unit: Any, chosen: Mapping[str, str]) -> dict[str, str]:
         if what not in UNITS:
             raise ConfigError(f"unit: {quoted(what)} is none of {', '.join(UNITS)}.{did_you_mean(what, UNITS)}")
         if what not in needed:
-            raise ConfigError(f"unit: it says one for {what}, and no column is {what}. Leave it out, or name the column.")
+            raise ConfigError(
+                f"unit: it says one for {what}, and no column is {what}. Leave it out, or name the column."
+            )
         if name not in UNITS[what]:
             raise ConfigError(f"unit: {what} is in one of {', '.join(UNITS[what])}, got {quoted(name)}.")
     lacking = [what for what in example if what not in unit]

@@ -150,7 +150,7 @@ def find_movements(clock: Clock, x: np.ndarray, y: np.ndarray) -> tuple[Events, 
     fixations = _fixations(clock, x, y, *_interval_runs(slow))
     first, last = _interval_runs(fast)
     flanked = np.r_[False, slow][first] & np.r_[slow, False][last]
-    return fixations, _saccades(clock, x, y, first[flanked], last[flanked], broken)
+    return fixations, _saccades(clock, x, y, (first[flanked], last[flanked]), broken)
 
 
 def marked_movements(
@@ -176,7 +176,7 @@ def marked_movements(
     whole = before[begin] == before[end]
     return (
         _fixations(clock, x, y, first, last, least=0.0),
-        _saccades(clock, x, y, begin[whole], end[whole], broken),
+        _saccades(clock, x, y, (begin[whole], end[whole]), broken),
     )
 
 
@@ -192,8 +192,9 @@ def _fixations(
 
 
 def _saccades(
-    clock: Clock, x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray, broken: np.ndarray
+    clock: Clock, x: np.ndarray, y: np.ndarray, samples: tuple[np.ndarray, np.ndarray], broken: np.ndarray
 ) -> Events:
+    first, last = samples
     start, stop = clock.times[first], clock.times[last]
     latency = np.full(len(start), np.nan)
     if len(start) > 1:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evermodels.core.errors import ConfigError, SignalError, quoted
-from evermodels.core.text import one_line
 from evermodels.signals.eye.clock import MOST_SECONDS, Clock, make_clock, regular_clock
 from evermodels.signals.eye.columns import COLUMNS, check_units, convert, resolve
 from evermodels.signals.eye.events import (
@@ -23,6 +22,7 @@ from evermodels.signals.eye.events import (
 )
 from evermodels.signals.eye.table import open_table
 
+_MILLISECONDS = 1000.0
 _LEAST_FIXATION, _MOST_FIXATION = 0.005, 30.0  # seconds of a table's median fixation
 
 
@@ -49,11 +49,12 @@ class Eye:
 
     Attributes:
         columns: Measured columns by name, float64 ``(samples,)``: pupil in mm (or ``au``), gaze in degrees (or ``px``,
-            ``normalized``), openness 0..1, NaN where nothing was measured; marks 0 where there is none. ``pupil`` and
-            ``openness`` are the mean of both eyes, where both were measured, if the table has only each eye's.
+            ``normalized``), openness 0..1, NaN where nothing was measured (gaze: nor while the eyes are closed); marks
+            0 where there is none. ``pupil`` and ``openness`` are the mean of both eyes, where both were measured,
+            if the table has only each eye's.
         unit: Unit of the columns by what they measure.
         times: When each sample was taken on the shared clock, ``(samples,)`` float64; empty for a table of fixations.
-        sfreq: Samples a second (1 over the median interval); 0 for a table of fixations.
+        sfreq: Samples a second (1 over the median interval); of fixations 1000, or their frames a second.
         dropped: Columns of the table that were not read.
         notes: What reading it showed, in whole sentences.
 
@@ -108,16 +109,17 @@ class Eye:
         raw = table.read(list(chosen.values()), _conditions(where, table.names))
         values = {name: raw[theirs] for name, theirs in chosen.items()}
         if not next(iter(values.values())).size:
-            only = f" with {dict(where)}" if where else ""
-            raise SignalError(f"{table.label}: the table has no rows{one_line(only)}.")
+            only = f" with {quoted(dict(where))}" if where else ""
+            raise SignalError(f"{table.label}: the table has no rows{only}.")
         self.dropped = tuple(name for name in table.names if name not in chosen.values())
         notes: list[str] = []
         self._clock, self._listed = _when(values, self.unit, sfreq, notes)
-        self.sfreq = 0.0 if self._clock is None else self._clock.sfreq
+        self.sfreq = (sfreq or _MILLISECONDS) if self._clock is None else self._clock.sfreq
         kinds = ((name, self.unit.get(COLUMNS[name], "")) for name in values if COLUMNS[name] != "time")
         self.columns = {name: convert(name, values[name], kind, notes) for name, kind in kinds}
         _check_measured(self.columns, table.label, listed=self._listed is not None)
         self._add_means()
+        self._hide_gaze()
         self.notes = tuple(notes)
 
     def _add_means(self) -> None:
@@ -126,10 +128,22 @@ class Eye:
             if name not in self.columns and left is not None and right is not None:
                 self.columns[name] = (left + right) / 2
 
-    @property
+    def _hide_gaze(self) -> None:
+        """What a tracker says of the gaze while the eyes are closed is nothing that was measured."""
+        closed = None if self._clock is None else closed_eyes(self._measured())
+        for name in ("x", "y") if closed is not None else ():
+            if name in self.columns:
+                self.columns[name] = np.where(closed, np.nan, self.columns[name])
+
+    @cached_property
     def times(self) -> np.ndarray:
         """When each sample was taken on the shared clock, ``(samples,)`` float64."""
         return np.zeros(0) if self._clock is None else self._clock.times + self.start
+
+    @property
+    def interval(self) -> float:
+        """Time between two samples in seconds (median); of fixations the step of their times."""
+        return 1.0 / self.sfreq
 
     @property
     def spans(self) -> np.ndarray:
@@ -193,7 +207,7 @@ class Eye:
         return f"Eye({', '.join(self.columns)}, {self.sfreq:.4g} Hz, {self.stop - self.start:.1f} s{pieces})"
 
 
-_CACHED = ("blinks", "fixations", "saccades", "_movements")
+_CACHED = ("times", "blinks", "fixations", "saccades", "_movements")
 
 
 def read_eye(
@@ -227,9 +241,7 @@ def read_eye(
         >>> read_eye(table, unit={"gaze": "deg"}, sfreq=50.0, start=2.0).coverage
         ((2.0, 3.0),)
     """
-    return Eye(
-        source, columns=columns, unit=unit, sfreq=sfreq, where=where, delimiter=delimiter, start=start
-    )
+    return Eye(source, columns=columns, unit=unit, sfreq=sfreq, where=where, delimiter=delimiter, start=start)
 
 
 def _when(

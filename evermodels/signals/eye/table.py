@@ -31,6 +31,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _WORDS = {**dict.fromkeys(MISSING, np.nan), "true": 1.0, "false": 0.0}
 _LONGEST_LINE = 2**20
 _MOST_COLUMNS = 10_000
+_AT_ONCE = 4096  # rows that are made numbers together
 _PART_OF_MEMORY = 0.25
 
 
@@ -52,8 +53,8 @@ def open_table(source: Any, delimiter: str | None = None) -> Table:
     """Open a table and look at its columns' names.
 
     Args:
-        source: Path of a ``.csv``, ``.tsv``, ``.tab`` or ``.txt`` file, also ``.gz``; a data frame of pandas or polars; a
-            mapping from names to arrays; a structured array.
+        source: Path of a ``.csv``, ``.tsv``, ``.tab`` or ``.txt`` file, also ``.gz``; a data frame of pandas or polars;
+            a mapping from names to arrays; a structured array.
         delimiter: What separates the values of a file; ``None`` for what its suffix says.
 
     Raises:
@@ -127,6 +128,8 @@ def _numbers(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _number(cell: Any, name: str, place: str) -> float:
+    if isinstance(cell, str | bytes):
+        cell = cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
     try:
         if isinstance(cell, str) and "_" in cell:  # Python would read 1_000
             raise ValueError
@@ -186,24 +189,37 @@ def _open_file(path: Path, delimiter: str | None) -> Table:
         )
 
     def read(wanted: Sequence[str], where: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        places = [(names.index(name), name, array("d")) for name in wanted]
+        held = {name: array("d") for name in wanted}
         conditions = [(names.index(name), value) for name, value in where.items()]
-        most = min(MOST_ROWS, int(_PART_OF_MEMORY * physical_memory() / (8 * max(1, len(wanted)))))
+        count = 0
         with _reading(path), _text(path) as handle:
-            for count, (line, cells) in enumerate(islice(_rows(path, handle, separator), 1, None)):
-                if count >= most:
-                    check_size(path.name, count + 1, len(wanted))
-                if len(cells) != len(names):
+            rows = islice(_rows(path, handle, separator), 1, None)
+            while some := list(islice(rows, _AT_ONCE)):
+                count += len(some)
+                check_size(path.name, count, len(wanted))
+                wrong = next((row for row in some if len(row[1]) != len(names)), None)
+                if wrong is not None:
                     raise SignalError(
-                        f"{path.name}: line {line} has {len(cells)} values, and the table {len(names)} columns. It is "
-                        "damaged, cut short, or holds the delimiter in its text."
+                        f"{path.name}: line {wrong[0]} has {len(wrong[1])} values, and the table {len(names)} columns. "
+                        "It is damaged, cut short, or holds the delimiter in its text."
                     )
-                if all(_same(cells[at], value) for at, value in conditions):
-                    for at, name, values in places:
-                        values.append(_number(cells[at], name, f"line {line} of {path.name}"))
-        return {name: np.array(values, dtype=np.float64) for _, name, values in places}
+                if conditions:
+                    some = [row for row in some if all(_same(row[1][at], value) for at, value in conditions)]
+                for name, values in held.items():
+                    at = names.index(name)
+                    values.extend(_cells([row[1][at] for row in some], name, path, [line for line, _ in some]))
+        return {name: np.array(values, dtype=np.float64) for name, values in held.items()}
 
     return Table(path.name, tuple(names), read)
+
+
+def _cells(cells: list[str], name: str, path: Path, lines: list[int]) -> list[float]:
+    try:
+        if "_" in "".join(cells):
+            raise ValueError
+        return list(map(float, cells))
+    except ValueError:  # one by one, where there are empty ones
+        return [_number(cell, name, f"line {k} of {path.name}") for cell, k in zip(cells, lines, strict=True)]
 
 
 def _reading(path: Path) -> Any:
@@ -227,7 +243,9 @@ def _rows(path: Path, handle: io.TextIOWrapper, delimiter: str) -> Iterator[tupl
         try:
             while line := handle.readline(_LONGEST_LINE):
                 if len(line) == _LONGEST_LINE:
-                    raise SignalError(f"{path.name}: a line is longer than {_LONGEST_LINE:,} characters; it is no table.")
+                    raise SignalError(
+                        f"{path.name}: a line is longer than {_LONGEST_LINE:,} characters; it is no table."
+                    )
                 skip = not begun and line.startswith("#")
                 begun = begun or not (skip or line.isspace())
                 yield "\n" if skip else line
@@ -266,7 +284,7 @@ def check_size(label: str, rows: int, columns: int) -> None:
     """
     if rows > MOST_ROWS or 8 * rows * columns > _PART_OF_MEMORY * physical_memory():
         raise SignalError(
-            f"{label}: it has {rows:,} rows or more, beyond {MOST_ROWS:,} or a quarter of the memory. Cut it into parts."
+            f"{label}: it has {rows:,} rows or more, beyond {MOST_ROWS:,} or a quarter of the memory. Cut it."
         )
 
 

@@ -1,0 +1,304 @@
+"""From a recording of eye movement to a model's windows: rows of features, or a series on a regular grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from evermodels.core.errors import ConfigError, SignalError, did_you_mean, quoted
+from evermodels.core.specs import EyeSpec
+from evermodels.signals import room
+from evermodels.signals.eye.columns import COLUMNS
+from evermodels.signals.eye.features import FEATURES, Stretch
+from evermodels.signals.eye.recording import Eye
+
+LEAST_SHARE = 0.5
+"""Part of a window's time that must be measured for it to be read."""
+
+MEASURED = "measured"
+"""Channel of a series that is 1 where all its other channels were measured and 0 where they are filled with 0."""
+
+_SERIES = tuple(name for name, what in COLUMNS.items() if what != "time")
+_NAMED = 5  # windows that a sentence names
+
+
+class Reader(room.Reader[Eye]):
+    """Makes a model's windows of recordings of eye movement and pupil.
+
+    With ``form="features"`` a window is ``(stretches, features)``: a row for each stretch of ``spec.seconds``, a column
+    for each name of ``spec.features``. A feature of which a stretch holds nothing (no saccade, no blink, no measured
+    sample) is 0 there, which ``empty_features`` of the quality counts; a frequency without events is a true 0.
+
+    With ``form="series"`` it is ``(time, channels)`` at ``spec.sfreq``: each value is that of the last sample, as long
+    as that one stands (to the next, at most three sampling intervals). Where nothing was measured it is 0, and the
+    channel ``"measured"``, if the spec asks for it, says so; nothing is bridged. ``"blink"`` and ``"fixation"`` are 1
+    during one.
+
+    Quality by window: ``eye_share``, the part of its time in which all that is needed was measured (for blinks alone:
+    in which anything was recorded); ``eye_gap_seconds``, in which no sample was taken; ``blinks``, where the recording
+    shows them; ``empty_features``.
+
+    Args:
+        spec: The modality's part of the model's input spec.
+        window_seconds: Length of the model's windows in seconds.
+        eye: How a path or a data frame becomes a recording: arguments of :class:`Eye` (``columns``, ``unit``,
+            ``sfreq``, ``where``, ``delimiter``).
+        least_share: Part of a window's time that must be measured for it to be read, 0..1.
+
+    Raises:
+        ConfigError: If a feature or channel is unknown, or needs a column that ``eye["columns"]`` does not name.
+
+    Example:
+        >>> spec = EyeSpec(features=("pupil_mean", "blink_frequency"), seconds=1.0)
+        >>> reader = Reader(spec, 2.0)
+        >>> eye = Eye({"pupil": np.full(400, 3.5)}, unit={"pupil": "mm"}, sfreq=100.0)
+        >>> window = next(reader.windows(reader.prepare(eye), [0.0], 2.0))
+        >>> window.tensor.tolist(), window.quality["eye_share"]
+        ([[3.5, 0.0], [3.5, 0.0]], 1.0)
+    """
+
+    recording: ClassVar[type[Eye]] = Eye
+    example: ClassVar[str] = 'Eye({"time": …, "pupil": …}, unit={"time": "s", "pupil": "mm"})'
+
+    def __init__(
+        self,
+        spec: EyeSpec,
+        window_seconds: float | None,
+        *,
+        eye: Mapping[str, Any] | None = None,
+        least_share: float = LEAST_SHARE,
+    ) -> None:
+        super().__init__(spec, window_seconds)
+        spec.check_window(window_seconds)
+        if not isinstance(least_share, int | float) or isinstance(least_share, bool) or not 0 <= least_share <= 1:
+            raise ConfigError(f"least_share: expected a part of a window, 0 to 1, got {quoted(least_share)}.")
+        self.least_share = float(least_share)
+        self.eye = _options(eye)
+        self._series = spec.form == "series"
+        names = spec.channels if self._series else spec.features
+        known = (*_SERIES, MEASURED) if self._series else tuple(FEATURES)
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"{'channels' if self._series else 'features'}: {quoted(name)} is no "
+                    f"{'channel' if self._series else 'feature'} of eye movement.{did_you_mean(name, known)} Known: "
+                    f"{', '.join(known)}."
+                )
+        if self._series and not [name for name in names if name != MEASURED]:
+            raise ConfigError(f"channels: {MEASURED} alone is of nothing. Name the channels that it is of.")
+        self._needs = {name: _needs(name) if self._series else FEATURES[name].needs for name in names}
+        if self.eye.get("columns") is not None:
+            self._check_columns(_derived(self.eye["columns"]), "columns")
+
+    def open(self, source: Any) -> Eye:
+        """Return a source as a recording.
+
+        Args:
+            source: An :class:`Eye`, or what it is made of, read as ``eye`` says; an array is made a recording first.
+
+        Raises:
+            SignalError: If it cannot be read.
+            ConfigError: If nothing says its columns or units.
+        """
+        plain = isinstance(source, np.ndarray | torch.Tensor) or isinstance(getattr(source, "modality", None), str)
+        return super().open(source) if plain else Eye(source, **self.eye)
+
+    def prepare(self, recording: Eye) -> Eye:
+        """Return the recording, after a look at its columns.
+
+        Args:
+            recording: As :meth:`open` gave it.
+
+        Raises:
+            SignalError: If it lacks a column that a feature or the series needs, which is named with it.
+        """
+        held = dict.fromkeys(recording.columns)
+        if not recording.times.size:
+            held = {"fixation": None}  # listed fixations; their places are no samples of gaze
+        self._check_columns(held, "recording")
+        gaze = recording.unit.get("gaze")
+        for name, needs in self._needs.items():
+            if gaze in ("px", "normalized") and not self._series and {"x", "y"} & set(_watched(needs, held)):
+                raise SignalError(
+                    f"unit: {name} needs gaze in degrees, and it is in {gaze}. Divide x and y by the screen's pixels "
+                    '(or parts) in a degree, which is about 1 cm at 57 cm, and say unit={"gaze": "deg"}.'
+                )
+        return recording
+
+    def windows(self, recording: Eye, starts: Sequence[float], seconds: float) -> Iterator[room.Window]:
+        """Yield one window after the other.
+
+        Args:
+            recording: As :meth:`prepare` gave it.
+            starts: Where they begin, in seconds on the shared clock, in order of time.
+            seconds: Their length.
+        """
+        for start in starts:
+            yield self._window(recording, float(start), seconds)
+
+    def notes(self, starts: Sequence[float], windows: Sequence[room.Window], otherwise: str) -> tuple[str, ...]:
+        """Return what is to be said of the windows, in whole sentences.
+
+        Args:
+            starts: Where they begin.
+            windows: What :meth:`windows` gave.
+            otherwise: What becomes of windows that are not usable.
+        """
+        at = [f"{start:g}" for start, window in zip(starts, windows, strict=True) if not window.usable]
+        if not at:
+            return ()
+        least = min(window.quality["eye_share"] for window in windows)
+        more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
+        which = (
+            ""
+            if len(windows) == 1
+            else f" in {len(at)} of {len(windows)} windows (at {', '.join(at[:_NAMED])} s{more})"
+        )
+        return (
+            f"Eye:{which} less than {self.least_share:.0%} of the time was measured (down to {least:.0%}): blinks, a "
+            f"closed eye, or nothing recorded; {otherwise}.",
+        )
+
+    def dropped(self, recording: Eye) -> tuple[str, ...]:
+        """Return the columns that the model does not take.
+
+        Args:
+            recording: As :meth:`prepare` gave it.
+        """
+        used = {word for needs in self._needs.values() for wanted in needs for word in wanted.split(" | ")}
+        return (*(name for name in recording.columns if name not in used), *recording.dropped)
+
+    def _check_columns(self, held: Mapping[str, Any], what: str) -> None:
+        for name, needs in self._needs.items():
+            for wanted in needs:
+                if not any(word in held for word in wanted.split(" | ")):
+                    error = ConfigError if what == "columns" else SignalError
+                    kind = "channel" if self._series else "feature"
+                    raise error(
+                        f"eye: the {kind} {name} needs the column {wanted.replace(' | ', ' or ')}, and the {what} "
+                        f"{'name' if what == 'columns' else 'has'} {', '.join(held) or 'none'}. Name it in columns, or "
+                        "take a model without it."
+                    )
+
+    def _window(self, recording: Eye, start: float, seconds: float) -> room.Window:
+        times = recording.times
+        a, b = np.searchsorted(times, [start - 1e-6, start + seconds - 1e-6])
+        inside = np.minimum(recording.spans[a:b], start + seconds - times[a:b])
+        if times.size:
+            recorded = float(inside.sum())
+            measured = np.ones(b - a, dtype=bool)
+            for name in {word for needs in self._needs.values() for word in _watched(needs, recording.columns)}:
+                measured &= np.isfinite(recording.columns[name][a:b])
+            share = float(inside[measured].sum()) / seconds
+        else:
+            first, last = recording.coverage[0]
+            recorded = max(0.0, min(last, start + seconds) - max(first, start))
+            share = recorded / seconds
+        share, gap = min(1.0, share), max(0.0, seconds - recorded)
+        tensor, empty = self._grid(recording, start, seconds) if self._series else self._rows(recording, start, seconds)
+        quality = {"eye_share": share, "eye_gap_seconds": gap if gap > 1e-6 else 0.0}
+        if recording.blinks is not None:
+            quality["blinks"] = float(len(recording.blinks.between(start - 1e-6, start + seconds - 1e-6)))
+        if not self._series:
+            quality["empty_features"] = float(empty)
+        usable = share >= self.least_share - 1e-9
+        why = "" if usable else f"only {share:.0%} of it was measured (at least {self.least_share:.0%} are needed)"
+        return room.Window(tensor, usable, quality, why)
+
+    def _rows(self, recording: Eye, start: float, seconds: float) -> tuple[torch.Tensor, int]:
+        count = int(seconds / self.spec.seconds + 1e-9)
+        rows = np.zeros((count, len(self.spec.features)))
+        for k in range(count):
+            stretch = make_stretch(recording, start + k * self.spec.seconds, self.spec.seconds)
+            rows[k] = [FEATURES[name].function(stretch) for name in self.spec.features]
+        empty = ~np.isfinite(rows)
+        rows[empty] = 0.0
+        return torch.from_numpy(rows).float(), int(empty.sum())
+
+    def _grid(self, recording: Eye, start: float, seconds: float) -> tuple[torch.Tensor, int]:
+        points = start + np.arange(round(seconds * self.spec.sfreq)) / self.spec.sfreq
+        at = np.searchsorted(recording.times, points + 1e-6, side="right") - 1
+        held = at >= 0
+        at = np.maximum(at, 0)
+        held &= points < recording.times[at] + recording.spans[at] - 1e-6
+        series = np.zeros((len(points), len(self.spec.channels)))
+        seen = held.copy()
+        for k, name in enumerate(self.spec.channels):
+            if name == MEASURED:
+                continue
+            values = self._column(recording, name, at, points)
+            seen &= np.isfinite(values)
+            series[:, k] = np.where(held & np.isfinite(values), values, 0.0)
+        if MEASURED in self.spec.channels:
+            series[:, self.spec.channels.index(MEASURED)] = seen
+        return torch.from_numpy(series).float(), 0
+
+    def _column(self, recording: Eye, name: str, at: np.ndarray, points: np.ndarray) -> np.ndarray:
+        if COLUMNS[name] != "mark":
+            return recording.columns[name][at]
+        events = recording.blinks if name == "blink" else recording.fixations
+        assert events is not None  # prepare has seen that there are columns for it
+        k = np.searchsorted(events.start, points + 1e-6, side="right") - 1
+        during = np.zeros(len(points))
+        some = k >= 0
+        during[some] = points[some] < events.stop[k[some]] - 1e-6
+        return during
+
+
+def make_stretch(recording: Eye, start: float, seconds: float) -> Stretch:
+    """Return a stretch of a recording, as features take it.
+
+    Args:
+        recording: The recording.
+        start: Its begin in seconds on the shared clock.
+        seconds: Its length.
+    """
+    stop = start + seconds
+    a, b = np.searchsorted(recording.times, [start - 1e-6, stop - 1e-6])
+    times, spans = recording.times[a:b], recording.spans[a:b]
+    if recording.times.size:
+        recorded = float(np.minimum(spans, stop - times).sum())
+    else:
+        first, last = recording.coverage[0]
+        recorded = max(0.0, min(last, stop) - max(first, start))
+    found = (recording.blinks, recording.fixations, recording.saccades)
+    blinks, fixations, saccades = (None if e is None else e.between(start - 1e-6, stop - 1e-6) for e in found)
+    columns = {name: column[a:b] for name, column in recording.columns.items()}
+    return Stretch(recorded, times, spans, columns, blinks, fixations, saccades)
+
+
+def _watched(needs: Sequence[str], held: Mapping[str, Any]) -> list[str]:
+    """Return the columns that must be measured for a feature; a blink shows where they are not, a mark always is."""
+    chosen = [next(word for word in wanted.split(" | ") if word in held) for wanted in needs]
+    return [
+        word for word, wanted in zip(chosen, needs, strict=True) if COLUMNS[word] != "mark" and " | pupil" not in wanted
+    ]
+
+
+def _needs(channel: str) -> tuple[str, ...]:
+    if channel == MEASURED:
+        return ()
+    if channel == "blink":
+        return FEATURES["blink_frequency"].needs
+    return FEATURES["fixation_frequency"].needs if channel == "fixation" else (channel,)
+
+
+def _derived(columns: Any) -> dict[str, None]:
+    """Return the columns that a recording of a mapping has, with the means of both eyes."""
+    held = dict.fromkeys(columns)
+    for name in ("pupil", "openness"):
+        if f"{name}_left" in held and f"{name}_right" in held:
+            held[name] = None
+    return held
+
+
+def _options(eye: Any) -> dict[str, Any]:
+    known = ("columns", "unit", "sfreq", "where", "delimiter")
+    if eye is None:
+        return {}
+    if not isinstance(eye, Mapping) or any(name not in known for name in eye):
+        raise ConfigError(f"eye: expected arguments of Eye ({', '.join(known)}) by name, got {quoted(eye)}.")
+    return dict(eye)

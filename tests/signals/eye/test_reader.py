@@ -1,0 +1,221 @@
+"""Windows: rows of features and series on a grid, how well each could be read, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from evermodels.core.errors import ConfigError, SignalError
+from evermodels.core.specs import EyeSpec
+from evermodels.signals.eye import SEED_FEATURES, Eye, Reader
+from evermodels.signals.room import covers, grid
+
+RATE = 100.0
+MM = {"pupil": "mm"}
+
+
+def pupil(values, **columns):
+    return Eye({"pupil": np.asarray(values, dtype=float), **columns}, unit=MM, sfreq=RATE)
+
+
+def features(*names, seconds=1.0, window=2.0, **options):
+    return Reader(EyeSpec(features=names, seconds=seconds), window, **options)
+
+
+def series(*names, sfreq=10.0, window=2.0):
+    return Reader(EyeSpec(form="series", channels=names, sfreq=sfreq), window)
+
+
+def window_of(reader, recording, start=0.0, seconds=2.0):
+    return next(reader.windows(reader.prepare(recording), [start], seconds))
+
+
+def blinking():
+    """Four seconds of pupil: 3 mm, then 4, then 5, with a blink of 200 ms in the second second."""
+    values = np.repeat([3.0, 4.0, 4.0, 5.0], 100)
+    values[150:170] = -1
+    return pupil(values)
+
+
+def test_rows_of_features_by_stretch():
+    reader = features("pupil_mean", "blink_duration_mean", "blink_frequency")
+    first, second = reader.windows(reader.prepare(blinking()), [0.0, 2.0], 2.0)
+    assert first.tensor.dtype == torch.float32 and first.tensor.shape == reader.spec.shape(2.0) == (2, 3)
+    np.testing.assert_allclose(first.tensor, [[3, 0, 0], [4, 200, 1]], rtol=1e-6)
+    np.testing.assert_allclose(second.tensor, [[4, 0, 0], [5, 0, 0]], rtol=1e-6)
+    assert first.quality == pytest.approx({"eye_share": 0.9, "eye_gap_seconds": 0, "blinks": 1, "empty_features": 1})
+    assert second.quality == pytest.approx({"eye_share": 1, "eye_gap_seconds": 0, "blinks": 0, "empty_features": 2})
+    assert first.usable and not first.why
+
+
+def test_the_shared_clock_moves_nothing_but_the_times():
+    reader = features("pupil_mean", "pupil_de_0.2_0.4", "blink_duration_mean", "blink_frequency")
+    rest = window_of(reader, blinking())
+    moved = window_of(reader, Eye(blinking(), start=1234.5), start=1234.5)
+    torch.testing.assert_close(moved.tensor, rest.tensor, rtol=1e-5, atol=1e-5)
+    assert moved.quality == pytest.approx(rest.quality, abs=1e-6)
+
+
+def test_gaps_are_seconds_without_a_sample_and_not_measured():
+    stamps = np.r_[np.arange(0, 1, 0.01), np.arange(1.4, 3, 0.01), np.arange(5, 7, 0.01)]
+    eye = Eye({"time": stamps, "pupil": np.full(stamps.size, 4.0)}, unit={"time": "s", **MM})
+    np.testing.assert_allclose(eye.coverage, [(0.0, 3.0), (5.0, 7.0)])  # less than half a second still joins
+    window = window_of(features("pupil_mean", "blink_frequency"), eye)
+    assert window.quality["eye_gap_seconds"] == pytest.approx(0.5) and window.quality["eye_share"] == pytest.approx(
+        0.75
+    )
+    assert covers(eye, np.array([0.0, 1.0, 2.0, 5.0]), 2.0).tolist() == [True, True, False, True]
+    assert grid(eye, 1.0, 0.0).round(6).tolist() == [0.0, 1.0, 2.0, 5.0, 6.0]
+
+
+def test_a_window_that_was_hardly_seen_is_not_usable():
+    values = np.full(400, 3.0)
+    values[50:200] = np.nan
+    reader = features("pupil_mean")
+    bad, good = reader.windows(reader.prepare(pupil(values)), [0.0, 2.0], 2.0)
+    assert not bad.usable and bad.why == "only 25% of it was measured (at least 50% are needed)"
+    assert bad.tensor.shape == (2, 1) and good.usable
+    (note,) = reader.notes([0.0, 2.0], [bad.light(), good.light()], "left out")
+    assert note.startswith("Eye: in 1 of 2 windows (at 0 s) less than 50% of the time was measured (down to 25%)")
+    assert reader.notes([2.0], [good.light()], "left out") == ()
+    assert window_of(features("pupil_mean", least_share=0.25), pupil(values)).usable
+    assert "only 25%" in str(reader.refuse([bad.light()]))
+
+
+def test_blinks_are_seen_while_the_eye_is_closed():
+    values = np.tile(np.r_[np.full(10, 3.0), np.full(40, -1.0)], 4)
+    eye = pupil(np.r_[values, 3.0])
+    assert window_of(features("blink_frequency"), eye).quality["eye_share"] == pytest.approx(1.0)
+    lost = window_of(features("blink_frequency", "pupil_mean"), eye)
+    assert lost.quality["eye_share"] == pytest.approx(0.2) and not lost.usable
+
+
+def test_a_series_holds_the_last_sample_and_bridges_nothing():
+    stamps = np.r_[np.arange(0, 0.5, 0.02), np.arange(1.0, 2.0, 0.02)]
+    values = np.arange(stamps.size) / 100 + 3
+    values[30:35] = np.nan  # 1.10 to 1.20 s
+    eye = Eye({"time": stamps, "pupil": values}, unit={"time": "s", **MM})
+    window = window_of(series("pupil", "measured", "blink", sfreq=20.0), eye)
+    assert window.tensor.shape == (40, 3)
+    points = np.arange(40) / 20
+    held = [np.flatnonzero(stamps <= t + 1e-9)[-1] for t in points]
+    seen = ((points < 0.5 - 1e-9) | (points > 1 - 1e-9)) & ((points < 1.1 - 1e-9) | (points > 1.2 - 1e-9))
+    np.testing.assert_allclose(window.tensor[:, 0], np.where(seen, values[held], 0), rtol=1e-6)
+    assert window.tensor[:, 1].tolist() == seen.astype(float).tolist()
+    assert window.tensor[:, 2].tolist() == ((points > 1.1 - 1e-9) & (points < 1.2 - 1e-9)).astype(float).tolist()
+    assert window.quality["eye_share"] == pytest.approx(0.7) and "empty_features" not in window.quality
+
+
+def test_a_series_faster_than_the_recording_repeats_samples():
+    eye = pupil([3.0, 4.0, 5.0, 6.0] * 50)
+    window = window_of(series("pupil", sfreq=200.0, window=1.0), eye, seconds=1.0)
+    assert window.tensor[:8, 0].tolist() == [3, 3, 4, 4, 5, 5, 6, 6]
+
+
+def test_a_series_before_the_first_and_after_the_last_sample_is_missing():
+    window = window_of(series("pupil", "measured"), Eye(pupil(np.full(100, 3.0)), start=0.5))
+    assert window.tensor[:, 1].tolist() == [0.0] * 5 + [1.0] * 10 + [0.0] * 5
+
+
+UNKNOWN = {
+    "a typing error": (
+        dict(features=("pupil_men",)),
+        "features: 'pupil_men' is no feature.* Did you mean 'pupil_mean'",
+    ),
+    "a channel of time": (dict(form="series", channels=("time",)), "channels: 'time' is no channel"),
+    "the mask alone": (dict(form="series", channels=("measured",)), "measured alone is of nothing"),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_unknown_names_are_refused_when_the_reader_is_made(name):
+    fields, message = UNKNOWN[name]
+    with pytest.raises(ConfigError, match=message):
+        Reader(EyeSpec(**fields), 2.0)
+
+
+def test_what_is_no_option_is_refused():
+    for share in (-0.1, 1.5, "half", True, float("nan")):
+        with pytest.raises(ConfigError, match="least_share"):
+            features("pupil_mean", least_share=share)
+    with pytest.raises(ConfigError, match="eye: expected arguments of Eye"):
+        features("pupil_mean", eye={"colums": {}})
+    with pytest.raises(ConfigError, match="window_seconds"):
+        features("pupil_mean", window=None)
+    with pytest.raises(ConfigError, match="window_seconds"):
+        features("pupil_mean", seconds=3.0)
+
+
+def test_a_missing_column_is_named_with_its_feature():
+    message = "the feature saccade_frequency needs the column x, and the columns name time, pupil."
+    with pytest.raises(ConfigError, match=message):
+        features("pupil_mean", "saccade_frequency", eye={"columns": {"time": "t", "pupil": "p"}})
+    with pytest.raises(
+        SignalError, match="the feature pupil_x_mean needs the column pupil_x, and the recording has pup"
+    ):
+        features(*SEED_FEATURES).prepare(blinking())
+    with pytest.raises(SignalError, match="the channel openness needs the column openness"):
+        series("pupil", "openness").prepare(blinking())
+    with pytest.raises(SignalError, match="blink_frequency needs the column blink or openness or"):
+        features("blink_frequency").prepare(Eye({"fixation": np.ones(200)}, sfreq=RATE))
+    both = {"time": "t", "pupil_left": "l", "pupil_right": "r"}
+    assert features("pupil_mean", eye={"columns": both}).spec.features == ("pupil_mean",)
+
+
+def test_movements_need_degrees():
+    eye = Eye({"x": np.full(200, 600.0), "y": np.full(200, 300.0)}, unit={"gaze": "px"}, sfreq=RATE)
+    with pytest.raises(SignalError, match="fixation_frequency needs gaze in degrees, and it is in px"):
+        features("fixation_frequency").prepare(eye)
+    assert window_of(series("x", "y"), eye).tensor[0].tolist() == [600, 300]
+    marked = Eye(
+        {"x": np.full(200, 600.0), "y": np.full(200, 300.0), "fixation": np.ones(200)}, unit={"gaze": "px"}, sfreq=RATE
+    )
+    assert window_of(features("fixation_frequency", "fixation_duration_max"), marked).tensor[0].tolist() == [
+        1.0,
+        1990.0,
+    ]
+    with pytest.raises(SignalError, match="dispersion_x_mean needs gaze in degrees"):
+        features("dispersion_x_mean").prepare(marked)
+
+
+def test_listed_fixations_have_their_features():
+    eye = Eye({"start": [0.0, 0.5, 1.2], "stop": [0.3, 0.9, 2.0]}, unit={"time": "s"})
+    window = window_of(features("fixation_frequency", "fixation_duration_max"), eye)
+    np.testing.assert_allclose(window.tensor, [[2.0, 400.0], [1.0, 800.0]], rtol=1e-6)
+    assert window.quality == {"eye_share": 1.0, "eye_gap_seconds": 0.0, "empty_features": 0.0} and window.usable
+    with pytest.raises(SignalError, match="saccade_frequency needs the column x, and the recording has fixation"):
+        features("saccade_frequency").prepare(eye)
+
+
+def test_sources_are_opened_as_the_reader_says(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("ms,left\n" + "".join(f"{10 * k},3.5\n" for k in range(300)))
+    form = {"columns": {"time": "ms", "pupil": "left"}, "unit": {"time": "ms", "pupil": "mm"}}
+    reader = features("pupil_mean", eye=form)
+    assert window_of(reader, reader.open(path)).tensor.tolist() == [[3.5], [3.5]]
+    recording = pupil(np.full(200, 3.0))
+    assert reader.open(recording) is recording and reader.modality == "eye"
+    with pytest.raises(SignalError, match=r"an array of shape \(5, 2\).*signals\.Eye"):
+        reader.open(np.zeros((5, 2)))
+    with pytest.raises(SignalError, match="columns: the table has 'ms', 'left'"):
+        features("pupil_mean").open(path)
+
+
+def test_columns_that_are_not_taken_are_named():
+    eye = Eye(
+        {"p": np.full(200, 3.0), "o": np.ones(200), "z": np.ones(200)},
+        columns={"pupil": "p", "openness": "o"},
+        unit=MM,
+        sfreq=RATE,
+    )
+    assert features("pupil_mean").dropped(eye) == ("openness", "z")
+
+
+def test_windows_leave_the_recording_as_it_was():
+    eye = blinking()
+    before = {name: column.copy() for name, column in eye.columns.items()}
+    list(features("pupil_mean", "blink_frequency").windows(eye, [0.0, 1.0], 2.0))
+    list(series("pupil", "blink", "measured").windows(eye, [0.0, 1.0], 2.0))
+    for name, column in before.items():
+        np.testing.assert_array_equal(eye.columns[name], column)
