@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         resample,
         sliding_windows,
     )
+    from evermodels.signals.eye import Eye, read_eye
     from evermodels.signals.preprocessor import Inputs, Preprocessor
     from evermodels.signals.video import HaarFaceCrop, crop_faces, haar_face_crop, read_video, video_duration
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Audio",
     "EEGRecording",
+    "Eye",
     "HaarFaceCrop",
     "Inputs",
     "Preprocessor",
@@ -36,6 +38,7 @@ __all__ = [
     "notch",
     "read_audio",
     "read_eeg",
+    "read_eye",
     "read_video",
     "resample",
     "sliding_windows",
@@ -56,8 +59,9 @@ __getattr__, __dir__ = lazy_names(
             "resample",
             "sliding_windows",
         ),
+        "eye": ("Eye", "read_eye"),
         "preprocessor": ("Inputs", "Preprocessor"),
         "video": ("HaarFaceCrop", "crop_faces", "haar_face_crop", "read_video", "video_duration"),
     },
-    ["audio", "eeg", "video"],
+    ["audio", "eeg", "eye", "video"],
 )

@@ -17,12 +17,12 @@ class EyeSpec(ModalitySpec):
     Args:
         form: ``"features"`` (numbers for each stretch of the window) or ``"series"`` (the recording itself).
         features: Names of the features in the model's order, see :mod:`evermodels.signals.eye`.
-        channels: Columns of the recording in the model's order, for ``"series"``.
+        channels: Columns of the recording in the model's order, for ``"series"``; ``"measured"`` says where they were.
         sfreq: Rate of the series in Hz.
         seconds: Length of the stretch that one row of features stands for.
 
     Example:
-        >>> EyeSpec(features=("pupil_mean", "blink_rate"), seconds=2.5).shape(5.0)  # stretches, features
+        >>> EyeSpec(features=("pupil_mean", "blink_frequency"), seconds=2.5).shape(5.0)  # stretches, features
         (2, 2)
         >>> EyeSpec(form="series", channels=("pupil", "openness"), sfreq=60.0).shape(5.0)
         (300, 2)

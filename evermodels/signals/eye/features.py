@@ -135,7 +135,7 @@ def band_entropy(stretch: Stretch, column: str, low: float, high: float) -> floa
         >>> pupil = {"pupil": 4 + 0.2 * np.sin(2 * np.pi * 0.3 * t)}
         >>> entropy = band_entropy(Stretch(60.0, t, np.full(t.size, 0.02), pupil), "pupil", 0.2, 0.4)
         >>> round(float(np.exp(2 * entropy) / (2 * np.pi * np.e)), 4)  # 0.2**2 / 2, less what leaks out
-        0.0195
+        0.0197
     """
     seen = np.isfinite(stretch.columns[column])
     if seen.sum() < LEAST_SAMPLES:

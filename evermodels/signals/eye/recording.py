@@ -48,6 +48,7 @@ class Eye:
             all recordings share.
 
     Attributes:
+        start: When it begins, in seconds of the shared clock.
         columns: Measured columns by name, float64 ``(samples,)``: pupil in mm (or ``au``), gaze in degrees (or ``px``,
             ``normalized``), openness 0..1, NaN where nothing was measured (gaze: nor while the eyes are closed); marks
             0 where there is none. ``pupil`` and ``openness`` are the mean of both eyes, where both were measured,
@@ -74,6 +75,7 @@ class Eye:
 
     modality: ClassVar[str] = "eye"
 
+    start: float
     columns: dict[str, np.ndarray]
     unit: dict[str, str]
     sfreq: float
@@ -131,9 +133,9 @@ class Eye:
     def _hide_gaze(self) -> None:
         """What a tracker says of the gaze while the eyes are closed is nothing that was measured."""
         closed = None if self._clock is None else closed_eyes(self._measured())
-        for name in ("x", "y") if closed is not None else ():
-            if name in self.columns:
-                self.columns[name] = np.where(closed, np.nan, self.columns[name])
+        if closed is not None:
+            gaze = {"x", "y"} & self.columns.keys()
+            self.columns |= {name: np.where(closed, np.nan, self.columns[name]) for name in gaze}
 
     @cached_property
     def times(self) -> np.ndarray:

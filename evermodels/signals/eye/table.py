@@ -107,7 +107,7 @@ def _open_memory(source: Any) -> Table:
 def _flat(name: str, column: Any) -> np.ndarray:
     with boundary(SignalError, f"{name}: its values cannot be read", "Give one number a row."):
         if isinstance(column, np.ma.MaskedArray):
-            column = column.astype(np.float64).filled(np.nan)
+            column = np.ma.filled(column.astype(np.float64), np.nan)
         values = np.asarray(column)
     if values.ndim != 1:
         raise ShapeError(f"{name}: expected (rows,), got {values.ndim} axes of shape {values.shape}.")
