@@ -12,7 +12,7 @@ from torch import nn
 from typing_extensions import Self
 
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, UnknownNameError, did_you_mean
+from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError, did_you_mean
 from evermodels.core.factors import Factor
 from evermodels.core.specs import InputSpec
 
@@ -134,7 +134,7 @@ class PretrainedModel(nn.Module):
         """
         from evermodels.checkpoints.load import from_pretrained
 
-        return from_pretrained(
+        model = from_pretrained(
             name_or_dir_or_repo,
             revision=revision,
             num_classes=num_classes,
@@ -144,8 +144,14 @@ class PretrainedModel(nn.Module):
             local_files_only=local_files_only,
             device=device,
             dtype=dtype,
-            expected_class=cls,
         )
+        if not isinstance(model, cls):
+            source = model.load_report.source if model.load_report is not None else name_or_dir_or_repo
+            raise CheckpointError(
+                f"{source}: holds {type(model).__name__}, not {cls.__name__}. "
+                f"Load it with {type(model).__name__}.from_pretrained or evermodels.from_pretrained."
+            )
+        return model
 
     def save_pretrained(
         self,

@@ -101,11 +101,47 @@ def from_pretrained(
     local_files_only: bool = False,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
-    expected_class: type[PretrainedModel] | None = None,
-) -> Any:
-    """Load a pretrained model; the arguments are those of :func:`evermodels.from_pretrained`.
+) -> PretrainedModel:
+    """Load a pretrained model from a name, a folder or a repository on the Hub.
 
-    ``expected_class`` is the class that the checkpoint must hold; ``EVER.from_pretrained`` sets it.
+    The digest of every declared file is checked before the file is parsed; names, shapes and types of the weights must
+    be exactly the model's, and their values finite. Only the head may be renewed, and ``load_report`` says so. The Hub
+    is spoken to by its own client, so ``HF_ENDPOINT``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE`` and ``HF_TOKEN`` hold.
+
+    Args:
+        name_or_dir_or_repo: A name such as ``"ever_tiny.quadrant"`` (``list_models(pretrained=True)`` shows them), a
+            folder that ``model.save_pretrained`` wrote, or a repository ``"organisation/name"``.
+        revision: Branch, tag or 40-digit commit of a repository; a commit that is cached is loaded without any network
+            call. A name is pinned already and a folder has none.
+        num_classes: Another number of classes: the head alone gets fresh random weights; 0 for the embedding.
+        ch_names: The EEG channels of your recording in your order, any spelling, for models that take raw EEG: channels
+            are taken by name, missing ones interpolated before the model by spherical splines; no weight changes, and
+            ``load_report`` says which were made from what. At least half of the model's channels must be there.
+        cache_dir: Folder of the Hub's cache; default ``HF_HUB_CACHE``.
+        token: Token for a private repository; default the one that ``hf auth login`` stored; ``False`` for none.
+        local_files_only: Whether the network is left alone: a repository loads only if it is cached.
+        device: Where the model goes; default the CPU.
+        dtype: Floating-point type that the model is cast to; default the checkpoint's.
+
+    Returns:
+        The model in evaluation mode, with ``config``, ``input_spec``, ``classes``, ``provenance`` and ``load_report``.
+
+    Raises:
+        CheckpointError: If the checkpoint does not exist, cannot be fetched, is damaged, is a pickle, or does not fit
+            the model; a misfit shows the table of missing, left-over, wrongly shaped and not finite tensors.
+        ChecksumError: If a file is not the declared one.
+        ConfigError: If ``config.json`` or an argument has an unknown key, a wrong type or an impossible value.
+        UnknownNameError: If ``ch_names`` has an unknown name, or two for the same electrode.
+
+    Example:
+        >>> from evermodels import montage
+        >>> model = from_pretrained("ever_tiny.quadrant", ch_names=montage.preset("epoc"))
+        >>> list(model.load_report.interpolated)
+        ['Fp1', 'Fp2', 'C3', 'C4', 'P3', 'P4', 'Fz', 'Cz', 'Pz']
+        >>> from_pretrained("ever_tinny.quadrant")
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.CheckpointError: ever_tinny.quadrant: neither a pretrained name, nor a folder, nor ...
     """
     where: dict[str, Any] = {
         "revision": revision,
@@ -116,7 +152,7 @@ def from_pretrained(
     check_arguments(name_or_dir_or_repo, num_classes=num_classes, ch_names=ch_names, **where)
     dtype, device = find_dtype(dtype), find_device(device)
     with boundary(CheckpointError, f"{quoted(name_or_dir_or_repo)}: it cannot be loaded", _WAY_OUT):
-        model, saved_dtype = _load_from(locate(name_or_dir_or_repo, **where), expected_class)
+        model, saved_dtype = _load_from(locate(name_or_dir_or_repo, **where))
         if ch_names is not None:
             _adapt_channels(model, ch_names)
         if num_classes is not None:
@@ -129,9 +165,9 @@ def from_pretrained(
         return model.to(device=device, dtype=dtype)
 
 
-def _load_from(source: Source, expected_class: type[PretrainedModel] | None) -> tuple[PretrainedModel, torch.dtype]:
+def _load_from(source: Source) -> tuple[PretrainedModel, torch.dtype]:
     try:
-        return _load(source, expected_class)
+        return _load(source)
     except ChecksumError as error:
         if not source.cached:
             raise
@@ -201,16 +237,11 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _load(source: Source, expected_class: type[PretrainedModel] | None) -> tuple[PretrainedModel, torch.dtype]:
+def _load(source: Source) -> tuple[PretrainedModel, torch.dtype]:
     config_path, path = source.path(CONFIG_NAME), source.path(WEIGHTS_NAME)
     data = read_bytes(config_path, source.declared(CONFIG_NAME), source.way_out)
     content = parse_config(data, where=str(config_path))
     cls = class_of(content.architecture, str(config_path))
-    if expected_class is not None and not issubclass(cls, expected_class):
-        raise CheckpointError(
-            f"{source.name}: holds {cls.__name__}, not {expected_class.__name__}. "
-            f"Load it with {cls.__name__}.from_pretrained or evermodels.from_pretrained."
-        )
     if not path.is_file():
         for other in sorted(source.folder.iterdir()):
             if other.suffix.lower() in PICKLES:

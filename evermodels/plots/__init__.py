@@ -6,32 +6,6 @@ amounts, PuOr around zero for signed values; all of them can be told apart by pe
 is ``"light"`` or ``"dark"``.
 """
 
-from evermodels.plots.adjacency import plot_adjacency
-from evermodels.plots.frames import plot_frames
-from evermodels.plots.head import channel_shares, describe_region_share, plot_region_attention
-from evermodels.plots.pictures import plot_result
-from evermodels.plots.probabilities import plot_modality_attention, plot_probabilities
-from evermodels.plots.regions import plot_region_shares
-from evermodels.plots.spectrogram import plot_features, plot_spectrogram, stitch
-from evermodels.plots.style import CLASS_COLOURS, Theme
-from evermodels.plots.time import plot_time_attention
-from evermodels.plots.traces import plot_traces
+import lazy_loader
 
-__all__ = [
-    "CLASS_COLOURS",
-    "Theme",
-    "channel_shares",
-    "describe_region_share",
-    "plot_adjacency",
-    "plot_features",
-    "plot_frames",
-    "plot_modality_attention",
-    "plot_probabilities",
-    "plot_region_attention",
-    "plot_region_shares",
-    "plot_result",
-    "plot_spectrogram",
-    "plot_time_attention",
-    "plot_traces",
-    "stitch",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

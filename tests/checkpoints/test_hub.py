@@ -10,8 +10,7 @@ import torch
 from huggingface_hub import snapshot_download
 
 import evermodels as em
-from evermodels.checkpoints import hub as hub_client
-from evermodels.checkpoints import load, table
+from evermodels.checkpoints import hub as hub_client, load, table
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError
 from tests.hub_server import client_of

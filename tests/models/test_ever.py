@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from evermodels import functional as EF
-from evermodels import montage
+from evermodels import functional as EF, montage
 from evermodels.core import registry
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.models import EVER

@@ -1,0 +1,3 @@
+from .base import Backbone as Backbone
+from .eeg.audio_mamba import AudioMamba as AudioMamba, AudioMambaConfig as AudioMambaConfig
+from .video.videomae import VideoMAE as VideoMAE, VideoMAEConfig as VideoMAEConfig

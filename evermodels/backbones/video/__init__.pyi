@@ -1,0 +1,1 @@
+from .videomae import VideoMAE as VideoMAE, VideoMAEConfig as VideoMAEConfig

@@ -1,0 +1,11 @@
+from .alignment import coral as coral, correlation_alignment as correlation_alignment, mmd as mmd
+from .classification import class_balanced_weights as class_balanced_weights, focal_loss as focal_loss
+from .differential_entropy import band_power as band_power, differential_entropy as differential_entropy
+from .graph import (
+    cosine_adjacency as cosine_adjacency,
+    region_attention_pool as region_attention_pool,
+    symmetric_normalize as symmetric_normalize,
+)
+from .log_mel import log_mel_spectrogram as log_mel_spectrogram
+from .scan import selective_scan as selective_scan
+from .spectrogram import log_spectrogram as log_spectrogram

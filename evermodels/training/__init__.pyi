@@ -1,0 +1,23 @@
+from .bootstrap import (
+    Interval as Interval,
+    Resamples as Resamples,
+    interval as interval,
+    metric_values as metric_values,
+    paired_difference as paired_difference,
+    verdict as verdict,
+)
+from .build import build_model as build_model
+from .data import Parts as Parts, make_parts as make_parts
+from .engine import fit as fit, run_folder as run_folder
+from .evaluation import evaluate as evaluate, evaluate_checkpoint as evaluate_checkpoint, predict as predict
+from .fusion import late_fusion as late_fusion, own_late_fusion as own_late_fusion
+from .metrics import Predictions as Predictions, pool as pool, summarize as summarize
+from .optim import (
+    learning_rate_factor as learning_rate_factor,
+    make_optimizer as make_optimizer,
+    parameter_groups as parameter_groups,
+)
+from .recipe import Recipe as Recipe, Row as Row, list_recipes as list_recipes, load_recipe as load_recipe
+from .rows import finetune as finetune, run_rows as run_rows
+from .state import TrainingError as TrainingError
+from .tables import format_result as format_result, make_table as make_table
