@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evermodels.core.errors import UnknownNameError, did_you_mean
 from evermodels.core.kinds import modalities_of
+from evermodels.core.specs import MODALITIES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,7 +136,7 @@ def list_architectures(pattern: str = "*", *, kind: str | None = None, modality:
     """
     for label, value, known in (
         ("kind", kind, {row.kind for row in MODELS.values()}),
-        ("modality", modality, {m for row in MODELS.values() for m in row.modalities}),
+        ("modality", modality, set(MODALITIES)),
     ):
         if value is not None and value not in known:
             raise UnknownNameError(f"{label}: expected one of {', '.join(sorted(known))}, got {value!r}.")

@@ -118,7 +118,7 @@ class System(PretrainedModel):
         """
         name, where = self.config.encoders[modality].name, f"{type(self.config).__name__}.encoders.{modality}"
         cls = registry.model_class(name)
-        kind = getattr(cls, "input", "nothing that a system has")
+        kind = getattr(cls, "input", "none: it is no backbone")
         shape = self.encoder_shape(modality, kind) if kind in KINDS else None
         if shape is None:
             own = [k for k in KINDS if modality in KINDS[k].modalities and self.encoder_shape(modality, k) is not None]
@@ -434,6 +434,8 @@ class System(PretrainedModel):
 
         def samples(modality: str) -> Iterator[Tensor]:
             for batch in batches:
+                if modality not in batch:
+                    raise ShapeError(f"batches: expected {modality!r} in each, got {', '.join(batch) or 'nothing'}.")
                 here = (batch.get("present") or {}).get(modality)
                 x = batch[modality] if here is None else batch[modality][here]
                 x = x.to(device)

@@ -10,8 +10,8 @@ from typing_extensions import Self
 
 from evermodels import montage
 from evermodels.core.config import Config, check_num_classes
-from evermodels.core.errors import ConfigError
-from evermodels.core.specs import InputSpec
+from evermodels.core.errors import ConfigError, did_you_mean, quoted
+from evermodels.core.specs import MODALITIES, InputSpec
 
 _SHORT = ("modalities", "window_seconds")
 _SHORT_EEG = ("ch_names", "sfreq")
@@ -103,27 +103,49 @@ class SystemConfig(Config):
 
         Args:
             **changes: New values by key, or mappings that change values inside; ``ch_names``, ``sfreq`` (of the EEG),
-                ``window_seconds`` and ``modalities`` (those to keep) stand for what is inside ``input_spec``.
+                ``window_seconds`` and ``modalities`` (those to keep; what is said of the others is dropped) stand for
+                what is inside ``input_spec``.
 
         Raises:
             ConfigError: For an unknown key, a wrong type, or an impossible value.
         """
         short = {key: changes.pop(key) for key in (*_SHORT, *_SHORT_EEG) if key in changes}
+        for key in changes.keys() - self.keys():
+            if (modality := self.input_spec.owner(key)) is not None:
+                raise ConfigError(
+                    f"{type(self).__name__}: {key!r} is said of the recordings: input_spec="
+                    f"{{{modality!r}: {{{key!r}: …}}}} (in a recipe [model.config.input_spec.{modality}])."
+                )
         if short:
             changes["input_spec"] = self._shorthand(changes.get("input_spec", {}), **short)
         return super().replace(**changes)
 
-    def _shorthand(self, change: Any, modalities: Sequence[str] | None = None, **values: Any) -> InputSpec:
-        spec = change if isinstance(change, InputSpec) else self.input_spec.replace(**change)
+    def _shorthand(self, change: Any, modalities: Sequence[str] | None = None, **values: Any) -> Any:
+        """Return the input spec with the shorthands put into it; what is said of modalities not kept is dropped."""
+        if isinstance(change, InputSpec):
+            change = {name: getattr(change, name) for name in InputSpec.keys()}
+        if not isinstance(change, Mapping):
+            return change  # refused by the caller, naming key and type
+        kept = self._kept(modalities, {name for name in MODALITIES if change.get(name) is not None})
         eeg = {key: values.pop(key) for key in _SHORT_EEG if key in values}
-        if eeg and spec.eeg is None:
+        if eeg and modalities is None and "eeg" not in kept:
             raise ConfigError(f"{', '.join(eeg)}: this model takes no EEG. Leave it out.")
-        spec = spec.replace(**values, **({"eeg": eeg} if eeg else {}))
+        spec = self.input_spec.replace(**{name: None for name in self.modalities if name not in kept}, **values)
+        spec = spec.replace(**{key: value for key, value in change.items() if key not in MODALITIES or key in kept})
+        return spec.replace(eeg=eeg) if eeg and "eeg" in kept else spec
+
+    def _kept(self, modalities: Any, added: set[str]) -> tuple[str, ...]:
+        possible = [name for name in MODALITIES if name in self.modalities or name in added]
         if modalities is None:
-            return spec
+            return tuple(possible)
         if isinstance(modalities, str) or not isinstance(modalities, Sequence):
             raise ConfigError(f"modalities: expected a list of names, got {modalities!r}.")
-        return spec.only(tuple(modalities))
+        if not modalities or len(set(modalities)) != len(modalities) or not set(modalities) <= set(possible):
+            raise ConfigError(
+                f"modalities: expected one or more of {', '.join(possible)}, each once, got {quoted(list(modalities))}."
+                f"{did_you_mean(next((m for m in modalities if m not in possible), ''), possible)}"
+            )
+        return tuple(modalities)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def test_unknown_names():
         registry.model_class("os")
     with pytest.raises(UnknownNameError, match="kind: expected one of backbone, system, got 'x'"):
         registry.list_architectures(kind="x")
-    with pytest.raises(UnknownNameError, match="modality: expected one of eeg, video, got 'smell'"):
+    with pytest.raises(UnknownNameError, match="modality: expected one of audio, eeg, eye, video, got 'smell'"):
         registry.list_architectures(modality="smell")
 
 

@@ -83,21 +83,13 @@ class InputSpec(Config):
         """
         return self.of(modality).shape(self.window_seconds)
 
-    def only(self, modalities: tuple[str, ...]) -> InputSpec:
-        """Return the spec with some of its modalities.
+    def owner(self, key: str) -> str | None:
+        """Return the modality whose spec has a field of this name, or ``None``.
 
         Args:
-            modalities: Their names.
-
-        Raises:
-            ConfigError: If there is none, or the model does not take one.
+            key: The field's name.
         """
-        if not modalities or len(set(modalities)) != len(modalities):
-            allowed = " and ".join(self.modalities)
-            raise ConfigError(f"modalities: expected one or more of {allowed}, each once, got {modalities!r}.")
-        for name in modalities:
-            self.of(name)
-        return self.replace(**{name: None for name in self.modalities if name not in modalities})
+        return next((name for name in self.modalities if key in self.of(name).keys()), None)
 
     def describe(self) -> dict[str, tuple[str, ...]]:
         """Return plain sentences by the title of each modality, the window's length first.
