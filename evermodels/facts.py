@@ -40,15 +40,15 @@ def describe(model: Any) -> dict[str, Any]:
             f" and {left} more" if (left := len(model.classes) - _MOST_CLASSES) > 0 else ""
         )
     spec = getattr(model, "input_spec", None)
-    facts.update({} if spec is None else {title: said[0] for title, said in spec.describe().items()})
+    facts.update({} if spec is None else {title: ". ".join(sentences) for title, sentences in spec.describe().items()})
     adapter = getattr(model, "montage_adapter", None)
     made = None if adapter is None else adapter.interpolated
     if made:
         facts["interpolated"] = f"{len(made)} of the model's {len(model.config.ch_names)} channels: {', '.join(made)}"
-    said = getattr(model, "provenance", None)
-    if not isinstance(said, Mapping):
+    provenance = getattr(model, "provenance", None)
+    if not isinstance(provenance, Mapping):
         return {**facts, "weights": "random: nothing was learned, and no probability means anything"}
-    info = CardInfo().filled_from(said)
+    info = CardInfo().filled_from(provenance)
     for key in ("summary", "protocol", "recipe", "licence"):
         if value := getattr(info, key):
             facts[key] = one_line(value)

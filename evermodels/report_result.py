@@ -6,19 +6,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from evermodels.core.errors import shorten
 from evermodels.core.factors import JOIN
+from evermodels.core.specs import Reading
 from evermodels.plots import CLASS_COLOURS
 from evermodels.recognition import Recognition
-from evermodels.result_table import Column, class_columns, factor_columns, main_columns, shown_columns
+from evermodels.result_table import Column, class_columns, columns_for_people, factor_columns, main_columns
 
 MOST_ROWS = 300
-FEW_FRAMES = 0.8
-"""Below this share of frames with a face, a window is marked."""
-
-_QUALITY = {"face_share": "frames with a face", "faces": "faces", "crop_size": "face size (pixels)"}
 
 
 class Bar(NamedTuple):
@@ -36,7 +31,7 @@ class Bar(NamedTuple):
 
 
 def cautions(parts: Mapping[str, Recognition]) -> list[str]:
-    """Return what a reader must know before the numbers: what was absent, what a result cannot know, poor windows.
+    """Return what a reader must know before the numbers: what was absent, what a result cannot know.
 
     Args:
         parts: The results by heading.
@@ -47,11 +42,6 @@ def cautions(parts: Mapping[str, Recognition]) -> list[str]:
     for name, result in parts.items():
         own = [gap[:1].upper() + gap[1:] + "." for gap in result.gaps]
         own += [note for note in result.notes if note not in common]
-        if poor := int(_poor(result).sum()):
-            own.append(
-                f"In {poor} of {len(result)} windows a face was found in fewer than {FEW_FRAMES:.0%} of the frames; "
-                "they are marked in the table, and what the model says of the face there is worth less."
-            )
         lines += [f"{name}: {line}" if name and len(parts) > 1 else line for line in own]
     return list(dict.fromkeys(lines))
 
@@ -94,7 +84,7 @@ def tile(name: str, result: Recognition, recorded: str | None) -> dict[str, Any]
             for title, group in factors.items()
         ]
     unknown = [factor.name for factor in result.factors if factor.name not in factors]
-    told = [top for top in result.tops if top is not None]
+    answered = [top for top in result.tops if top is not None]
     return {
         "name": name,
         "top": result.top.label,
@@ -102,8 +92,8 @@ def tile(name: str, result: Recognition, recorded: str | None) -> dict[str, Any]
         "not_known": [next(gap for gap in result.gaps if gap.startswith(f"{factor} (")) for factor in unknown],
         "recorded": recorded,
         "hit": recorded is not None and _agrees(result.top.label, recorded),
-        "agreeing": sum(_agrees(top, recorded) for top in told) if recorded is not None else 0,
-        "told": len(told),
+        "agreeing": sum(_agrees(top, recorded) for top in answered) if recorded is not None else 0,
+        "answered": len(answered),
     }
 
 
@@ -115,18 +105,21 @@ def table(name: str, result: Recognition, recorded: str | None) -> dict[str, Any
         result: The result.
         recorded: The class that it was recorded as, where it is known.
     """
-    columns = main_columns(shown_columns(result))
+    columns = main_columns(columns_for_people(result))
     labels, values = result.answers
-    poor, stops = _poor(result), result.starts + result.window_seconds
+    stops, readings = result.starts + result.window_seconds, _readings(result)
     rows = [
         {
             "time": f"{result.starts[k]:.1f}\N{EN DASH}{stops[k]:.1f} s",
-            "poor": bool(poor[k]),
+            "poor": any(_poor(reading, result.quality[kind][k]) for kind, reading in readings.items()),
             "stack": _stack(values[k]) if len(labels) <= len(CLASS_COLOURS) else [],
             "cells": [(_number(c.values[k], ".2f"), c.label == top) for c in columns],
             "top": shorten(top or "not known", 40),
             "agrees": recorded is not None and top is not None and _agrees(top, recorded),
-            "readings": [_reading(kind, series[k]) for kind, series in result.quality.items()],
+            "readings": [
+                (_as_text(reading, value := result.quality[kind][k]), _poor(reading, value))
+                for kind, reading in readings.items()
+            ],
         }
         for k, top in list(enumerate(result.tops))[:MOST_ROWS]
     ]
@@ -141,7 +134,7 @@ def table(name: str, result: Recognition, recorded: str | None) -> dict[str, Any
         "labels": [shorten(column.label, 40) for column in columns],
         "rows": rows,
         "left_out": left_out,
-        "readings": [_QUALITY.get(kind, kind.replace("_", " ")) for kind in result.quality],
+        "readings": [reading.label for reading in readings.values()],
     }
 
 
@@ -163,12 +156,18 @@ def _number(value: float, form: str) -> str:
     return "\N{EN DASH}" if math.isnan(value) else format(value, form)
 
 
-def _reading(kind: str, value: float) -> str:
-    if kind.endswith("_share"):
+def _readings(result: Recognition) -> dict[str, Reading]:
+    """Return what the numbers on how well a window could be read mean, as the modalities' specs say."""
+    spec = result.input_spec
+    known = {kind: reading for name in spec.modalities for kind, reading in spec.of(name).readings.items()}
+    return {kind: known.get(kind, Reading(kind.replace("_", " "))) for kind in result.quality}
+
+
+def _as_text(reading: Reading, value: float) -> str:
+    if reading.percent:
         return _number(value, ".0%").replace("%", " %")
-    return _number(value, "g" if value == round(value, 0) else ".1f") if math.isfinite(value) else _number(value, "g")
+    return _number(value, ".1f" if math.isfinite(value) and value != round(value) else "g")
 
 
-def _poor(result: Recognition) -> np.ndarray:
-    share = result.quality.get("face_share")
-    return np.zeros(len(result), dtype=bool) if share is None else np.asarray(share) < FEW_FRAMES
+def _poor(reading: Reading, value: float) -> bool:
+    return reading.least is not None and bool(value < reading.least)

@@ -46,10 +46,10 @@ def class_columns(result: Recognition) -> list[Column]:
     Args:
         result: The result.
     """
-    told = result.all_known
-    if not told.any():
+    known = result.all_known
+    if not known.any():
         return []
-    values = np.where(told[:, None], result.probabilities, np.nan)
+    values = np.where(known[:, None], result.probabilities, np.nan)
     return [Column(f"p({name})", name, column) for name, column in zip(result.classes, values.T, strict=True)]
 
 
@@ -70,7 +70,7 @@ def factor_columns(result: Recognition) -> dict[str, list[Column]]:
     }
 
 
-def shown_columns(result: Recognition) -> list[Column]:
+def columns_for_people(result: Recognition) -> list[Column]:
     """Return the columns for people: the classes where all is known in all windows, else the factors' values.
 
     Args:
@@ -125,7 +125,7 @@ def text_table(result: Recognition) -> str:
     Args:
         result: The result.
     """
-    columns = shown_columns(result)
+    columns = columns_for_people(result)
     main = main_columns(columns)
     names = [_name(column.label) for column in main]
     widths = [max(len(name), 4) for name in names]
@@ -152,7 +152,7 @@ def html_table(result: Recognition) -> str:
     Args:
         result: The result.
     """
-    columns = shown_columns(result)
+    columns = columns_for_people(result)
     main = main_columns(columns)
     stops = result.starts + result.window_seconds
 

@@ -81,8 +81,9 @@ def plot_traces(
     ink = ink_of(theme)
     with styled(ink):
         figure, axes = canvas(axes, (5.4, min(6.0, 1.0 + (0.17 if one_scale else 0.42) * len(lines))))
+        height = 0.8 if one_scale else 0.42  # rows of their own scale fill it and must not meet
         for row, line in enumerate(centred / reach):
-            axes.plot(times[kept], row - 0.8 * line[kept], color=ink.trace, linewidth=0.7)
+            axes.plot(times[kept], row - height * line[kept], color=ink.trace, linewidth=0.7)
         axes.set_yticks(range(len(lines)), labels=labels)
         axes.set_ylim(len(lines) - 0.2, -1.0)
         axes.set_xlim(start, start + seconds)

@@ -10,10 +10,20 @@ from evermodels.core.errors import ConfigError
 from evermodels.core.specs.audio import AudioSpec
 from evermodels.core.specs.eeg import EEGFeatures, EEGSpec
 from evermodels.core.specs.eye import EyeSpec
-from evermodels.core.specs.modality import ModalitySpec
+from evermodels.core.specs.modality import ModalitySpec, Reading
 from evermodels.core.specs.video import VideoSpec
 
-__all__ = ["MODALITIES", "AudioSpec", "EEGFeatures", "EEGSpec", "EyeSpec", "InputSpec", "ModalitySpec", "VideoSpec"]
+__all__ = [
+    "MODALITIES",
+    "AudioSpec",
+    "EEGFeatures",
+    "EEGSpec",
+    "EyeSpec",
+    "InputSpec",
+    "ModalitySpec",
+    "Reading",
+    "VideoSpec",
+]
 
 
 @dataclass(frozen=True)

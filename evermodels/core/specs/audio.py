@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from evermodels.core.errors import ConfigError
-from evermodels.core.specs.modality import LONGEST, ModalitySpec
+from evermodels.core.specs.modality import LONGEST, ModalitySpec, Reading
 
 _MOST_MELS = 4096  # more is a mistake that would ask for all memory
 
@@ -37,6 +38,11 @@ class AudioSpec(ModalitySpec):
     """
 
     title: ClassVar[str] = "sound"
+    readings: ClassVar[Mapping[str, Reading]] = {
+        "rms_dbfs": Reading("level (dBFS)"),
+        "silent": Reading("silent", percent=True),
+        "clipped": Reading("at full scale", percent=True),
+    }
 
     sfreq: float = 16000.0
     form: Literal["log_mel", "waveform"] = "log_mel"

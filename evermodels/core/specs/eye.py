@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from evermodels.core.errors import ConfigError
-from evermodels.core.specs.modality import LONGEST, ModalitySpec
+from evermodels.core.specs.modality import LONGEST, ModalitySpec, Reading
 from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 
@@ -29,6 +30,12 @@ class EyeSpec(ModalitySpec):
     """
 
     title: ClassVar[str] = "eye movement"
+    readings: ClassVar[Mapping[str, Reading]] = {
+        "eye_share": Reading("time with a pupil", least=0.8, percent=True),
+        "eye_gap_seconds": Reading("not recorded (s)"),
+        "blinks": Reading("blinks"),
+        "empty_features": Reading("features without a value"),
+    }
 
     form: Literal["features", "series"] = "features"
     features: tuple[str, ...] = ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 from evermodels.core.config import Config
 
@@ -11,14 +12,30 @@ LONGEST = 10_000_000
 """Values of a window along time; more is a mistake that would ask for all memory."""
 
 
+class Reading(NamedTuple):
+    """A number on how well a window could be read, as people see it.
+
+    Args:
+        label: What it is called.
+        least: Below it, the window is marked; ``None`` where the number alone says nothing bad.
+        percent: Whether it is a share, 0 to 1, that people read in percent.
+    """
+
+    label: str
+    least: float | None = None
+    percent: bool = False
+
+
 class ModalitySpec(Config, abc.ABC):
     """How recordings of one modality must look when they enter a model.
 
     Attributes:
         title: What people call the modality.
+        readings: The numbers on how well a window could be read that its recordings come with, by their names there.
     """
 
     title: ClassVar[str]
+    readings: ClassVar[Mapping[str, Reading]] = {}
 
     @property
     @abc.abstractmethod

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evermodels.core.specs.modality import ModalitySpec
+from evermodels.core.specs.modality import ModalitySpec, Reading
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class VideoSpec(ModalitySpec):
     """
 
     title: ClassVar[str] = "video"
+    readings: ClassVar[Mapping[str, Reading]] = {
+        "face_share": Reading("frames with a face", least=0.8, percent=True),
+        "faces": Reading("faces"),
+        "crop_size": Reading("face size (pixels)"),
+    }
 
     num_frames: int
     size: tuple[int, int]
