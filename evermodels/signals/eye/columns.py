@@ -75,9 +75,9 @@ def resolve(columns: Any, found: Sequence[str]) -> dict[str, str]:
         unknown = [name for name in found if name not in COLUMNS]
         if unknown:
             raise SignalError(
-                f"columns: the table has {_listed(unknown)}, which say not what they are. Name them, such as columns="
-                f"{shorten(str(suggestion(found)), 600)}; what the mapping leaves out is not read. Known columns: "
-                f"{', '.join(COLUMNS)}."
+                f"columns: the table has {_listed(unknown)}, and a table without a mapping has our names. Name them, "
+                f"such as columns={shorten(str(suggestion(found)), 600)}; what the mapping leaves out is not read. "
+                f"Known columns: {', '.join(COLUMNS)}."
             )
         chosen = {name: name for name in found}
     else:
@@ -116,7 +116,7 @@ def suggestion(found: Sequence[str]) -> dict[str, str]:
     likely = {name: (*_LIKELY.get(name, ()), name) for name in COLUMNS}
     names = {ours: plain[word] for ours, words in likely.items() for word in words[::-1] if word in plain}
     names = {ours: names[ours] for ours in COLUMNS if ours in names}
-    return names or {"time": shorten(found[0], 40) if found else "…"}
+    return names or {"time": "…", "pupil": "…"}
 
 
 def check_units(unit: Any, chosen: Mapping[str, str]) -> dict[str, str]:

@@ -21,8 +21,15 @@ LEAST_SHARE = 0.5
 MEASURED = "measured"
 """Channel of a series that is 1 where all its other channels were measured and 0 where they are filled with 0."""
 
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() and value.strip() for name, _, value in pairs):
+        raise ValueError(text)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 _SERIES = tuple(name for name, what in COLUMNS.items() if what != "time")
-_NAMED = 5  # windows that a sentence names
 
 
 class Reader(room.Reader[Eye]):
@@ -44,12 +51,12 @@ class Reader(room.Reader[Eye]):
     Args:
         spec: The modality's part of the model's input spec.
         window_seconds: Length of the model's windows in seconds.
-        eye: How a path or a data frame becomes a recording: arguments of :class:`Eye` (``columns``, ``unit``,
+        eye_table: How a path or a data frame becomes a recording: arguments of :class:`Eye` (``columns``, ``unit``,
             ``sfreq``, ``where``, ``delimiter``).
         least_share: Part of a window's time that must be measured for it to be read, 0..1.
 
     Raises:
-        ConfigError: If a feature or channel is unknown, or needs a column that ``eye["columns"]`` does not name.
+        ConfigError: If a feature or channel is unknown, or needs a column that ``eye_table["columns"]`` does not name.
 
     Example:
         >>> spec = EyeSpec(features=("pupil_mean", "blink_frequency"), seconds=1.0)
@@ -62,13 +69,23 @@ class Reader(room.Reader[Eye]):
 
     recording: ClassVar[type[Eye]] = Eye
     example: ClassVar[str] = 'Eye({"time": …, "pupil": …}, unit={"time": "s", "pupil": "mm"})'
+    files: ClassVar[str] = "a table of eye movement and pupil (.csv, .tsv, also .gz)"
+    options: ClassVar[tuple[room.Option, ...]] = (
+        room.Option(
+            "columns", _pairs, "OURS=THEIRS,…", "columns of the eye table, such as time=seconds,pupil=diameter"
+        ),
+        room.Option("unit", _pairs, "WHAT=UNIT,…", "units of the eye table, such as time=s,pupil=mm,gaze=deg"),
+        room.Option("sfreq", float, "HZ", "samples a second of an eye table without time stamps"),
+        room.Option("where", _pairs, "COLUMN=VALUE,…", "rows of the eye table that are read, such as trial=3"),
+        room.Option("delimiter", str, "C", "what separates the values of an eye table that is no .csv or .tsv"),
+    )
 
     def __init__(
         self,
         spec: EyeSpec,
         window_seconds: float | None,
         *,
-        eye: Mapping[str, Any] | None = None,
+        eye_table: Mapping[str, Any] | None = None,
         least_share: float = LEAST_SHARE,
     ) -> None:
         super().__init__(spec, window_seconds)
@@ -76,7 +93,7 @@ class Reader(room.Reader[Eye]):
         if not isinstance(least_share, int | float) or isinstance(least_share, bool) or not 0 <= least_share <= 1:
             raise ConfigError(f"least_share: expected a part of a window, 0 to 1, got {quoted(least_share)}.")
         self.least_share = float(least_share)
-        self.eye = _options(eye)
+        self.eye_table = _options(eye_table)
         self._series = spec.form == "series"
         names = spec.channels if self._series else spec.features
         known = (*_SERIES, MEASURED) if self._series else tuple(FEATURES)
@@ -90,21 +107,25 @@ class Reader(room.Reader[Eye]):
         if self._series and not [name for name in names if name != MEASURED]:
             raise ConfigError(f"channels: {MEASURED} alone is of nothing. Name the channels that it is of.")
         self._needs = {name: _needs(name) if self._series else FEATURES[name].needs for name in names}
-        if self.eye.get("columns") is not None:
-            self._check_columns(_derived(self.eye["columns"]), "columns")
+        if self.eye_table.get("columns") is not None:
+            self._check_columns(_derived(self.eye_table["columns"]), "columns")
 
-    def open(self, source: Any) -> Eye:
+    def open(self, source: Any, **form: Any) -> Eye:
         """Return a source as a recording.
 
         Args:
-            source: An :class:`Eye`, or what it is made of, read as ``eye`` says; an array is made a recording first.
+            source: An :class:`Eye`, or what it is made of; an array is made a recording first.
+            **form: Arguments of :class:`Eye`, such as ``start``; what they leave open is as ``eye_table`` says.
 
         Raises:
             SignalError: If it cannot be read.
             ConfigError: If nothing says its columns or units.
         """
-        plain = isinstance(source, np.ndarray | torch.Tensor) or isinstance(getattr(source, "modality", None), str)
-        return super().open(source) if plain else Eye(source, **self.eye)
+        if isinstance(source, Eye):
+            return Eye(source, **form) if form else source
+        if isinstance(source, np.ndarray | torch.Tensor) or isinstance(getattr(source, "modality", None), str):
+            return super().open(source)  # which refuses them
+        return Eye(source, **{**self.eye_table, **form})
 
     def prepare(self, recording: Eye) -> Eye:
         """Return the recording, after a look at its columns.
@@ -147,19 +168,13 @@ class Reader(room.Reader[Eye]):
             windows: What :meth:`windows` gave.
             otherwise: What becomes of windows that are not usable.
         """
-        at = [f"{start:g}" for start, window in zip(starts, windows, strict=True) if not window.usable]
-        if not at:
+        chosen = [not window.usable for window in windows]
+        if not any(chosen):
             return ()
         least = min(window.quality["eye_share"] for window in windows)
-        more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
-        which = (
-            ""
-            if len(windows) == 1
-            else f" in {len(at)} of {len(windows)} windows (at {', '.join(at[:_NAMED])} s{more})"
-        )
         return (
-            f"Eye:{which} less than {self.least_share:.0%} of the time was measured (down to {least:.0%}): blinks, a "
-            f"closed eye, or nothing recorded; {otherwise}.",
+            f"Eye:{room.which(starts, chosen)} less than {self.least_share:.0%} of the time was measured (down to "
+            f"{least:.0%}): blinks, a closed eye, or nothing recorded; {otherwise}.",
         )
 
     def dropped(self, recording: Eye) -> tuple[str, ...]:
@@ -295,10 +310,10 @@ def _derived(columns: Any) -> dict[str, None]:
     return held
 
 
-def _options(eye: Any) -> dict[str, Any]:
+def _options(given: Any) -> dict[str, Any]:
     known = ("columns", "unit", "sfreq", "where", "delimiter")
-    if eye is None:
+    if given is None:
         return {}
-    if not isinstance(eye, Mapping) or any(name not in known for name in eye):
-        raise ConfigError(f"eye: expected arguments of Eye ({', '.join(known)}) by name, got {quoted(eye)}.")
-    return dict(eye)
+    if not isinstance(given, Mapping) or any(name not in known for name in given):
+        raise ConfigError(f"eye_table: expected arguments of Eye ({', '.join(known)}) by name, got {quoted(given)}.")
+    return dict(given)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -21,6 +20,7 @@ from evermodels.signals.eye.events import (
     marked_movements,
 )
 from evermodels.signals.eye.table import open_table
+from evermodels.signals.room import check_rate, check_start
 
 _MILLISECONDS = 1000.0
 _LEAST_FIXATION, _MOST_FIXATION = 0.005, 30.0  # seconds of a table's median fixation
@@ -94,17 +94,18 @@ class Eye:
         start: float | None = None,
     ) -> None:
         options = {"columns": columns, "unit": unit, "sfreq": sfreq, "where": where, "delimiter": delimiter}
-        for name, value in (("start", start), ("sfreq", sfreq)):
-            if value is not None and not _is_number(value):
-                raise ConfigError(f"{name}: expected a number, got {quoted(value)}.")
+        if start is not None:
+            start = check_start(start)
+        if sfreq is not None:
+            sfreq = check_rate(sfreq)
         if isinstance(source, Eye):
             given = [name for name, value in options.items() if value is not None]
             if given:
                 raise ConfigError(f"{given[0]}: the recording is an Eye already and knows it. Leave it out.")
             self.__dict__.update({k: v for k, v in source.__dict__.items() if k not in _CACHED})
-            self.start = source.start if start is None else float(start)
+            self.start = source.start if start is None else start
             return
-        self.start = 0.0 if start is None else float(start)
+        self.start = 0.0 if start is None else start
         table = open_table(source, delimiter)
         chosen = resolve(columns, table.names)
         self.unit = check_units(unit, chosen)
@@ -281,7 +282,7 @@ def _listed_fixations(values: Mapping[str, np.ndarray], unit: str, sfreq: float 
         raise ConfigError(f"columns: {extra[0]} is a column of samples, and the table lists fixations. Leave it out.")
     start, stop = values["start"], values["stop"]
     if unit == "frames":
-        if sfreq is None or sfreq <= 0:
+        if sfreq is None:
             raise ConfigError("sfreq: say how many frames a second the table counts, such as 25.")
         start, stop = start / sfreq, (stop + 1) / sfreq  # both frames lie inside
     else:
@@ -329,7 +330,3 @@ def _check_measured(columns: Mapping[str, np.ndarray], label: str, *, listed: bo
                 f"{label}: nothing of {name} was measured: each of {column.size} values is missing or the code of a "
                 "closed eye. Leave the column out, or check that the eye was in sight."
             )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)

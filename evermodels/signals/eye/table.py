@@ -78,6 +78,7 @@ def _open_memory(source: Any) -> Table:
     if isinstance(source, Mapping):
         held = {str(name): column for name, column in source.items()}
     elif hasattr(source, "columns") and hasattr(source, "__getitem__"):
+        check_header("eye", [str(name) for name in source.columns])
         held = {str(name): source[name] for name in source.columns}
     elif isinstance(source, np.ndarray) and source.dtype.names:
         held = {str(name): source[name] for name in source.dtype.names}

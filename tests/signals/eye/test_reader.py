@@ -137,8 +137,8 @@ def test_what_is_no_option_is_refused():
     for share in (-0.1, 1.5, "half", True, float("nan")):
         with pytest.raises(ConfigError, match="least_share"):
             features("pupil_mean", least_share=share)
-    with pytest.raises(ConfigError, match="eye: expected arguments of Eye"):
-        features("pupil_mean", eye={"colums": {}})
+    with pytest.raises(ConfigError, match="eye_table: expected arguments of Eye"):
+        features("pupil_mean", eye_table={"colums": {}})
     with pytest.raises(ConfigError, match="window_seconds"):
         features("pupil_mean", window=None)
     with pytest.raises(ConfigError, match="window_seconds"):
@@ -148,7 +148,7 @@ def test_what_is_no_option_is_refused():
 def test_a_missing_column_is_named_with_its_feature():
     message = "the feature saccade_frequency needs the column x, and the columns name time, pupil."
     with pytest.raises(ConfigError, match=message):
-        features("pupil_mean", "saccade_frequency", eye={"columns": {"time": "t", "pupil": "p"}})
+        features("pupil_mean", "saccade_frequency", eye_table={"columns": {"time": "t", "pupil": "p"}})
     with pytest.raises(
         SignalError, match="the feature pupil_x_mean needs the column pupil_x, and the recording has pup"
     ):
@@ -158,7 +158,7 @@ def test_a_missing_column_is_named_with_its_feature():
     with pytest.raises(SignalError, match="blink_frequency needs the column blink or openness or"):
         features("blink_frequency").prepare(Eye({"fixation": np.ones(200)}, sfreq=RATE))
     both = {"time": "t", "pupil_left": "l", "pupil_right": "r"}
-    assert features("pupil_mean", eye={"columns": both}).spec.features == ("pupil_mean",)
+    assert features("pupil_mean", eye_table={"columns": both}).spec.features == ("pupil_mean",)
 
 
 def test_movements_need_degrees():
@@ -190,10 +190,13 @@ def test_sources_are_opened_as_the_reader_says(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("ms,left\n" + "".join(f"{10 * k},3.5\n" for k in range(300)))
     form = {"columns": {"time": "ms", "pupil": "left"}, "unit": {"time": "ms", "pupil": "mm"}}
-    reader = features("pupil_mean", eye=form)
+    reader = features("pupil_mean", eye_table=form)
     assert window_of(reader, reader.open(path)).tensor.tolist() == [[3.5], [3.5]]
+    assert window_of(reader, reader.open(path, start=7.0), start=7.0).tensor.tolist() == [[3.5], [3.5]]
+    assert features("pupil_mean").open(path, **form).dropped == ()
     recording = pupil(np.full(200, 3.0))
     assert reader.open(recording) is recording and reader.modality == "eye"
+    assert reader.open(recording, start=2.0).coverage == ((2.0, 4.0),)
     with pytest.raises(SignalError, match=r"an array of shape \(5, 2\).*signals\.Eye"):
         reader.open(np.zeros((5, 2)))
     with pytest.raises(SignalError, match="columns: the table has 'ms', 'left'"):
@@ -217,3 +220,15 @@ def test_windows_leave_the_recording_as_it_was():
     list(series("pupil", "blink", "measured").windows(eye, [0.0, 1.0], 2.0))
     for name, column in before.items():
         np.testing.assert_array_equal(eye.columns[name], column)
+
+
+def test_flags_of_the_command_line_make_a_recording(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("trial,ms,left\n" + "".join(f"{k // 300},{10 * (k % 300)},3.5\n" for k in range(600)))
+    said = {"columns": "time=ms, pupil=left", "unit": "time=ms,pupil=mm", "where": "trial=1"}
+    types = {option.name: option.type for option in Reader.options}
+    eye = Eye(path, **{name: types[name](text) for name, text in said.items()})
+    assert eye.columns["pupil"].size == 300 and eye.sfreq == pytest.approx(100)
+    for wrong in ("", "time", "time=", "=s", "time=s,"):
+        with pytest.raises(ValueError, match="^" + wrong + "$"):
+            types["unit"](wrong)

@@ -30,7 +30,7 @@ NAMES = tuple(
 
 @pytest.mark.parametrize("person", range(1, 25))
 def test_pupil_of_every_person(person, real_data):
-    reader = Reader(EyeSpec(features=NAMES, seconds=5.0), 5.0, eye=PUPIL)
+    reader = Reader(EyeSpec(features=NAMES, seconds=5.0), 5.0, eye_table=PUPIL)
     for path in sorted((real_data / "pupil").glob(f"P{person}_*.csv.gz")):
         with warnings.catch_warnings():
             warnings.simplefilter("error")

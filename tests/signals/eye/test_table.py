@@ -201,6 +201,13 @@ MEMORY = {
 }
 
 
+def test_a_frame_with_a_column_twice_is_refused():
+    frame = Frame({"time": TIME, "pupil": PUPIL})
+    frame.columns = ["time", "pupil", "pupil"]
+    with pytest.raises(SignalError, match="the column 'pupil' stands there twice"):
+        Eye(frame, unit=UNIT)
+
+
 @pytest.mark.parametrize("name", MEMORY)
 def test_bad_tables_in_memory_are_refused(name):
     source, error, message = MEMORY[name]
