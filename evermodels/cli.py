@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import functools
 import os
-import re
 import shutil
 import sys
 import textwrap
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import evermodels
-from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameError, did_you_mean
+from evermodels import cli_predict
+from evermodels.cli_predict import channels, names
+from evermodels.core.errors import ConfigError, EvermodelsError, did_you_mean
 from evermodels.core.text import one_line, visible
 
 __all__ = ["build_parser", "main"]
@@ -133,55 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, default=Path("evermodels_demo.html"), help="where the page goes (%(default)s)")
 
     sub = command("predict", _predict, "Read a recording and print class probabilities per window")
-    sub.add_argument("--model", required=True, metavar="NAME", help="checkpoint (arch.tag) or checkpoint folder")
-    sub.add_argument("--eeg", type=Path, metavar="FILE", help="EEG, any file that MNE reads")
-    sub.add_argument("--unit", metavar="U", help=UNIT)
-    sub.add_argument(
-        "--ch-names",
-        type=_channels,
-        metavar="A,B,...",
-        help="channels of the EEG where the model's are not all there, a montage such as epoc, or auto for those that "
-        "the recording has: the missing ones are interpolated",
-    )
-    sub.add_argument(
-        "--baseline",
-        type=_baseline,
-        metavar="FILE|START-STOP",
-        help="a minute of this person at rest (or in the state that the model names), recorded first: a file, or the "
-        "seconds of --eeg that hold it, such as 0-60",
-    )
-    sub.add_argument(
-        "--calibrate",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="this person's EEG in all states that the model tells apart, for a model that compares a person with them",
-    )
-    sub.add_argument("--video", type=Path, metavar="FILE", help="face video, or a folder of pictures")
-    sub.add_argument("--fps", type=float, help="pictures per second of a folder of pictures, which has none of its own")
-    sub.add_argument(
-        "--video-start",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="when the first frame was taken, in seconds of the EEG (%(default)s)",
-    )
-    sub.add_argument(
-        "--window-seconds",
-        type=float,
-        metavar="S",
-        help="length of a window of video without EEG (the model's EEG window, or the whole video)",
-    )
-    sub.add_argument(
-        "--whole-picture", action="store_true", help="do not look for a face: the pictures show nothing else"
-    )
-    sub.add_argument(
-        "--overlap", type=float, default=0.0, help="part of a window that the next one repeats (%(default)s)"
-    )
-    sub.add_argument("--batch-size", type=int, default=8, help="windows per forward pass (%(default)s)")
-    sub.add_argument("--device", help="where to run, such as cpu or cuda:0")
-    sub.add_argument("--out", type=Path, metavar="HTML", help="write a page with pictures")
-    sub.add_argument("--csv", type=Path, metavar="CSV", help="write the table")
+    cli_predict.add_arguments(sub)
     _add_training(command)
     _add_convert(command)
     _add_push(command)
@@ -207,14 +160,14 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
     evaluate.add_argument("--part", choices=("validation", "test"), default="test", help="whose data (%(default)s)")
     evaluate.add_argument(
         "--ch-names",
-        type=_channels,
+        type=channels,
         metavar="A,B,...",
         help="channels of the recordings to read where the model's are not all there, or a montage such as eegmat: the "
         "missing ones are interpolated",
     )
     evaluate.add_argument("--device", help="where to run, such as cpu or cuda:0")
     benchmark.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="0,1,2", help="seeds (0,1,2)")
-    benchmark.add_argument("--rows", type=_names, metavar="A,B", help="rows, and what they start from (all)")
+    benchmark.add_argument("--rows", type=names, metavar="A,B", help="rows, and what they start from (all)")
 
 
 def _add_convert(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -254,20 +207,6 @@ def _add_push(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--create-pr", action="store_true", help="open a pull request instead of changing the branch")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _channels(text: str) -> str | tuple[str, ...]:
-    names = _names(text)
-    if len(names) != 1:
-        return names
-    try:
-        return (evermodels.montage.canonical(names[0]),)
-    except UnknownNameError:
-        return names[0]  # a montage, or auto
-
-
 def _is_recording(name: str) -> bool:
     from evermodels.checkpoints.read import PICKLES
     from evermodels.signals.eeg.formats import is_eeg_name
@@ -298,14 +237,9 @@ def _lines(value: Any) -> Any:
     return [one_line(text) for text in value] if isinstance(value, list) else one_line(value)
 
 
-def _baseline(text: str) -> Path | tuple[float, float]:
-    seconds = re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", text.strip())
-    return (float(seconds[1]), float(seconds[2])) if seconds else Path(text)
-
-
 def _seeds(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in _names(text))
+        return tuple(int(part) for part in names(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, got {text!r}") from None
 
@@ -399,62 +333,8 @@ def _demo(args: argparse.Namespace) -> int:
     return OK
 
 
-def _model_for(args: argparse.Namespace) -> Any:
-    """Return the model, carried to the channels that are named or that the recording has."""
-    if args.ch_names != "auto":
-        return evermodels.from_pretrained(args.model, ch_names=args.ch_names)
-    if args.eeg is None:
-        raise ConfigError("--ch-names auto: it takes the channels of --eeg, and there is none. Leave it out.")
-    from evermodels.signals.eeg.describe import own_channels
-
-    model = evermodels.from_pretrained(args.model)
-    if model.input_spec is None or model.input_spec.eeg is None:
-        return model
-    own = own_channels(args.eeg, model.input_spec.eeg, unit=args.unit)
-    return model if own is None else evermodels.from_pretrained(args.model, ch_names=own)
-
-
 def _predict(args: argparse.Namespace) -> int:
-    from evermodels.core.files import check_target
-    from evermodels.recognizer import Recognizer
-    from evermodels.report import write_report
-
-    if args.eeg is None and args.video is None:
-        raise ConfigError("predict: nothing to read. Give --eeg FILE, --video FILE, or both.")
-    for flag, target in (("--out", args.out), ("--csv", args.csv)):
-        if target is not None:
-            check_target(target, flag)
-    model = _model_for(args)
-    face = None if args.whole_picture else "spec"
-    recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size, face=face)
-    calibration = None
-    if args.calibrate:
-        calibration = recognizer.preprocessor.calibrate(args.calibrate, unit=args.unit)
-    result = recognizer.predict(
-        args.eeg,
-        args.video,
-        overlap=args.overlap,
-        unit=args.unit,
-        fps=args.fps,
-        baseline=args.baseline,
-        video_start=args.video_start,
-        window_seconds=args.window_seconds,
-        progress=_terminal(),
-        calibration=calibration,
-    )
-    print(result.summary())
-    for note in result.notes:
-        if not any(one_line(note) in said for said in args.warned):
-            print(f"note: {one_line(note)}")
-    if "interpolated" in result.facts:
-        print(f"interpolated: {result.facts['interpolated']}")
-    if args.csv is not None:
-        result.to_csv(args.csv)
-        print(f"table: {args.csv}")
-    if args.out is not None:
-        read = " and ".join(str(p.name) for p in (args.eeg, args.video) if p is not None)
-        page = write_report(result, args.out, intro=f"What {result.model} says about {read}.")
-        print(f"page: {page}")
+    cli_predict.predict(args)
     return OK
 
 

@@ -16,6 +16,7 @@ from evermodels.datasets import LondonFaces
 from evermodels.datasets.clips import EXPRESSIONS, Expression, face_clip
 from evermodels.recognizer import Recognition, Recognizer
 from evermodels.report import write_report
+from evermodels.signals import Video
 
 __all__ = ["MODEL", "PARTS", "Part", "face_frames", "run"]
 
@@ -96,15 +97,17 @@ def run(out: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = N
     compared: dict[str, Any] = {}
     eeg = recognizer.input_spec.eeg
     if eeg is not None and eeg.baseline:
-        compared["baseline"] = recognizer.preprocessor.calibrate([samples.path(BASELINE)])
+        compared["baseline"] = recognizer.preprocessor.fit_baseline(samples.path(BASELINE))
         print(f"compared with a minute of this person's {eeg.baseline}: {compared['baseline']}")
     elif eeg is not None and eeg.whiten:
-        compared["calibration"] = recognizer.preprocessor.calibrate([samples.path(part.eeg) for part in PARTS])
+        compared["baseline"] = recognizer.preprocessor.fit_baseline([samples.path(part.eeg) for part in PARTS])
     results: dict[str, Recognition] = {}
     for number, part in enumerate(PARTS):
         frames, fps = face_frames(part.expression, recognizer.input_spec, seed=number)
         print(f"\n{part.title}")
-        result = recognizer.predict(samples.path(part.eeg), frames, fps=fps, progress=progress, **compared)
+        result = recognizer.predict(
+            eeg=samples.path(part.eeg), video=Video(frames, fps=fps), progress=progress, **compared
+        )
         print(result.summary())
         results[part.title] = result
     page = write_report(

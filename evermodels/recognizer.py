@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from evermodels import montage
+from evermodels.backbones.base import Backbone
 from evermodels.checkpoints.base import PretrainedModel
 from evermodels.checkpoints.load import from_pretrained
 from evermodels.core.errors import CheckpointError, ConfigError, SignalError, require
@@ -19,11 +22,11 @@ from evermodels.core.outputs import EmotionOutput
 from evermodels.core.specs import InputSpec
 from evermodels.facts import describe
 from evermodels.recognition import Recognition, Top
-from evermodels.signals import Inputs, Preprocessor, Whitening
+from evermodels.signals import Inputs, Preprocessor
+from evermodels.signals.room import Reader
 
 __all__ = ["Recognition", "Recognizer", "Top", "describe", "run_model"]
 
-_FEEDS = {"eeg": "eeg", "video": "video"}  # what a backbone declares as its input, and the modality that gives it
 _LARGEST_INPUT = 1e6  # µV, or standard deviations: no sensor and no picture comes near it
 
 
@@ -35,11 +38,11 @@ class Recognizer:
             another headset give ``evermodels.from_pretrained(name, ch_names=[...])``.
         device: Where to run; ``None`` for the GPU if there is one, else the CPU.
         batch_size: Windows per forward pass.
-        face: What finds the face in a frame, as in :class:`~evermodels.signals.Preprocessor`: ``"spec"`` for what the
-            model asks for, ``None`` for the whole picture, or a callable.
+        **options: As in :class:`~evermodels.signals.Preprocessor`, such as ``face=None`` for the whole picture.
 
     Raises:
-        ConfigError: If the model does not say what recordings must look like, or ``batch_size`` is below 1.
+        ConfigError: If the model does not say what recordings must look like, has no classes, is no system and no
+            encoder of such recordings, or an argument is impossible.
         UnknownNameError: If there is no such checkpoint.
         CheckpointError: If the checkpoint is damaged.
 
@@ -47,8 +50,9 @@ class Recognizer:
         >>> import evermodels as em
         >>> recognizer = Recognizer(em.create_model("ever_tiny"))  # random weights: only the shapes mean something
         >>> import numpy as np
-        >>> eeg = np.random.default_rng(0).normal(0.0, 10.0, (19, 2500))
-        >>> result = recognizer.predict(eeg, ch_names=em.montage.preset("eegmat"), unit="uV", sfreq=250.0)
+        >>> noise = np.random.default_rng(0).normal(0.0, 10.0, (19, 2500))
+        >>> eeg = em.signals.EEG(noise, ch_names="eegmat", unit="uV", sfreq=250.0)
+        >>> result = recognizer.predict(eeg=eeg)
         >>> result.probabilities.shape
         (2, 4)
     """
@@ -59,33 +63,16 @@ class Recognizer:
         *,
         device: str | torch.device | None = None,
         batch_size: int = 8,
-        face: Any = "spec",
+        **options: Any,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size: expected at least 1, got {batch_size!r}.")
         loaded: Any = model if isinstance(model, torch.nn.Module) else from_pretrained(model)
-        spec = getattr(loaded, "input_spec", None)
-        if spec is None:
-            raise ConfigError(
-                f"model: {type(loaded).__name__} has no input_spec, so recordings cannot be prepared for it. "
-                "Set model.input_spec, or call the model on tensors."
-            )
-        kind = getattr(loaded, "input", None)
-        if kind not in (None, *_FEEDS):
-            raise ConfigError(
-                f"model: {type(loaded).__name__} takes {kind}, which is not made of recordings here. Put it into a "
-                "system such as EVER, or call the model on tensors."
-            )
-        if getattr(getattr(loaded, "config", None), "num_classes", None) == 0:
-            raise ConfigError(
-                f"model: {_name(loaded)} has no classes (num_classes=0), it returns embeddings. Give it a head with "
-                "model.reset_classifier(n) and train that, or call the model on tensors."
-            )
+        self.input_spec: InputSpec = _spec_of(loaded)
+        self.preprocessor = Preprocessor(self.input_spec, **options)
         self.device = _device(device)
         self.model = loaded.to(self.device).eval()
-        self.input_spec: InputSpec = spec
         self.batch_size = batch_size
-        self.preprocessor = Preprocessor(spec, face=face)
 
     @property
     def name(self) -> str:
@@ -97,109 +84,87 @@ class Recognizer:
 
     def predict(
         self,
-        eeg: Any = None,
-        video: Any = None,
         *,
         overlap: float = 0.0,
-        progress: bool = False,
-        ch_names: Sequence[str] | None = None,
-        unit: str | None = None,
-        sfreq: float | None = None,
-        fps: float | None = None,
-        video_start: float = 0.0,
         window_seconds: float | None = None,
         baseline: Any = None,
-        calibration: Whitening | Sequence[Any] | None = None,
+        progress: bool = False,
+        **recordings: Any,
     ) -> Recognition:
-        """Read a recording, cut it into windows, and return what the model says about each.
+        """Read recordings window by window, and return what the model says about each.
+
+        No more than ``batch_size`` windows lie in memory at once, so an hour of video costs no more than a minute.
 
         Args:
-            eeg: EEG file, MNE object or array ``(channels, time)``; ``None`` if there is none.
-            video: Video file, folder or list of pictures, or array of frames; ``None`` if there is none.
             overlap: Part of a window that the next one repeats, in [0, 1).
+            window_seconds: Another length of a window in seconds than the model's, for recordings that allow it: a
+                window of video has as many frames whatever its length.
+            baseline: For a model that compares a person with a baseline (the input spec's ``baseline`` names its state,
+                such as ``"rest"``): a recording of this person in that state, a minute long; or ``(start, stop)`` in
+                seconds that hold it in the recording itself, which are then not answered; or what
+                ``preprocessor.fit_baseline`` made of it. For a model that compares a person with all states: a list of
+                recordings of them. Without one the recording stands in for it, and ``notes`` says what that means.
             progress: Whether to draw a progress bar on stderr.
-            ch_names: Channel names of an EEG array.
-            unit: Unit of an EEG array, such as ``"uV"`` or ``"V"``.
-            sfreq: Sampling rate of an EEG array in Hz.
-            fps: Pictures per second of a picture sequence.
-            video_start: When the first frame was taken, in seconds of the EEG recording.
-            window_seconds: Length of a window of video without EEG in seconds; default that of the model's EEG, or the
-                whole video.
-            baseline: For a model that compares a person with a baseline (``input_spec.eeg.baseline``, such as
-                ``"rest"``): a recording of this person in that state, a minute long; or ``(start, stop)`` in seconds of
-                ``eeg`` that hold it, which are then not answered; or what ``preprocessor.calibrate`` made of it.
-                Without one the recording stands in for it, and ``notes`` says what that means.
-            calibration: For a model that compares a person with recordings of all states: a list of them, or what
-                ``preprocessor.calibrate`` made of them.
+            **recordings: By modality, such as ``eeg=`` and ``video=``: a path, a library's object, or a recording
+                (:class:`evermodels.signals.EEG`, :class:`evermodels.signals.Video`, …), which has names, rate, unit and
+                ``start``.
 
         Returns:
             The result, one row per window.
 
         Raises:
-            ConfigError: If neither EEG nor video is given, or a modality that the model does not take.
-            SignalError: If the recording cannot be used, or its values make the model overflow; the message says why
-                and what to do.
+            ConfigError: If nothing is given, or a modality that the model does not take.
+            SignalError: If a recording cannot be used, two do not overlap, or values make the model overflow; the
+                message says why and what to do.
             CheckpointError: If the model's own weights make it overflow.
         """
-        prepared = self.preprocessor(
-            eeg,
-            video,
+        stream = self.preprocessor.stream(
             overlap=overlap,
-            ch_names=ch_names,
-            unit=unit,
-            sfreq=sfreq,
-            fps=fps,
-            video_start=video_start,
             window_seconds=window_seconds,
             baseline=baseline,
-            calibration=calibration,
+            batch_size=self.batch_size,
+            **recordings,
         )
-        inputs, count = prepared.tensors, len(prepared)
-        channels = self.input_spec.eeg.ch_names if self.input_spec.eeg is not None else ()
-        outputs = []
-        bar = _bar(count, progress)
-        for first in range(0, count, self.batch_size):
-            batch = {name: tensor[first : first + self.batch_size].to(self.device) for name, tensor in inputs.items()}
-            here = {name: flag[first : first + self.batch_size] for name, flag in prepared.present.items()}
+        read = _Read(self.preprocessor.readers)
+        bar = _bar(len(stream), progress)
+        for inputs in stream:
+            batch = {name: tensor.to(self.device) for name, tensor in inputs.tensors.items()}
             with torch.inference_mode():
-                output = run_model(self.model, batch, here)
-            size = len(next(iter(batch.values())))
-            _check_finite(self.model, output, batch, prepared.starts[first : first + size].tolist(), channels)
-            outputs.append(
-                (
-                    _numpy(output.probabilities),
-                    {name: _numpy(value) for name, value in output.embeddings.items()},
-                    {name: _by_window(_numpy(value), size) for name, value in output.attention.items()},
-                )
-            )
-            bar.update(size)
+                output = run_model(self.model, batch, inputs.present)
+            _check_finite(self.model, output, batch, inputs.starts.tolist(), self.input_spec)
+            read.add(inputs, output)
+            bar.update(len(inputs))
         bar.close()
-        spec = self.input_spec
-        probabilities = np.concatenate([row[0] for row in outputs])
-        classes = _classes(self.model, probabilities.shape[1])
-        present = _present(self.model, prepared, spec)
+        return self._result(read)
+
+    def _result(self, read: _Read) -> Recognition:
+        first, probabilities = read.inputs[0], np.concatenate(read.probabilities)
+        ch_names = tuple(getattr(getattr(self.model, "config", None), "ch_names", ()))
         factors = tuple(getattr(self.model, "factors", ()))
-        shown = _surest(probabilities, present, set(inputs))
+        named = (*self.input_spec.modalities, *(m for factor in factors for m in factor.modalities))
         return Recognition(
             model=self.name,
-            starts=prepared.starts.numpy().astype(np.float64),
-            window_seconds=prepared.window_seconds,
+            starts=np.concatenate([part.starts.numpy() for part in read.inputs]).astype(np.float64),
+            window_seconds=first.window_seconds,
             probabilities=probabilities,
-            classes=classes,
-            embeddings=_join([row[1] for row in outputs]),
-            attention=_join([row[2] for row in outputs]),
-            inputs=_keep(inputs, spec, shown),
-            input_spec=spec,
-            shown=shown,
-            ch_names=tuple(getattr(getattr(self.model, "config", None), "ch_names", ())),
-            regions={name: tuple(indices) for name, indices in _regions(self.model, spec).items()},
+            classes=_classes(self.model, probabilities.shape[1]),
+            embeddings=_join(read.embeddings),
+            attention=_join(read.attention),
+            inputs={**_join(read.kept), **read.shown_inputs},
+            input_spec=self.input_spec,
+            shown=read.shown,
+            ch_names=ch_names,
+            regions={name: tuple(indices) for name, indices in _regions(self.model, ch_names).items()},
             facts=describe(self.model),
-            quality={name: _numpy(value) for name, value in prepared.quality.items()},
-            notes=prepared.notes + self._measured(prepared.against),
-            against=prepared.against,
+            quality=_join([{name: _numpy(value) for name, value in part.quality.items()} for part in read.inputs]),
+            notes=(
+                *dict.fromkeys(note for part in read.inputs for note in part.notes),
+                *self._measured(first.against),
+            ),
+            against=first.against,
             factors=factors,
-            present=present,
-            events=prepared.events,
+            present=_present(named, read.given, read.inputs),
+            events=tuple(event for part in read.inputs for event in part.events),
             captions=dict(getattr(self.model, "captions", {})),
         )
 
@@ -209,27 +174,100 @@ class Recognizer:
         return (said,) if against == "itself" and isinstance(said, str) else ()
 
 
+class _Read:
+    """What is kept of a stream while it is read: never more tensors than those of one batch and the shown window."""
+
+    def __init__(self, readers: Mapping[str, Reader[Any]]) -> None:
+        self.readers = readers
+        self.inputs: list[Inputs] = []
+        self.probabilities: list[np.ndarray] = []
+        self.embeddings: list[dict[str, np.ndarray]] = []
+        self.attention: list[dict[str, np.ndarray]] = []
+        self.kept: list[dict[str, np.ndarray]] = []
+        self.shown, self.shown_inputs = 0, dict[str, np.ndarray]()
+        self.given: set[str] = set()
+        self._surest = (False, -1.0)
+
+    def add(self, inputs: Inputs, output: EmotionOutput) -> None:
+        """Keep what a result holds of one batch."""
+        probabilities = _numpy(output.probabilities)
+        self._look_for_the_surest(inputs, probabilities.max(axis=1))
+        self.probabilities.append(probabilities)
+        self.embeddings.append({name: _numpy(value) for name, value in output.embeddings.items()})
+        self.attention.append(
+            {name: _by_window(_numpy(value), len(inputs)) for name, value in output.attention.items()}
+        )
+        self.kept.append(
+            {name: self.readers[name].keep(x) for name, x in inputs.tensors.items() if self.readers[name].keeps_all}
+        )
+        self.given |= set(inputs.tensors)
+        self.inputs.append(replace(inputs, tensors={}))
+
+    def _look_for_the_surest(self, inputs: Inputs, sure: np.ndarray) -> None:
+        """Find the window with the largest probability, among those with all that was given if there are any."""
+        whole = np.logical_and.reduce([np.ones(len(inputs), bool), *(f.numpy() for f in inputs.present.values())])
+        best = max(range(len(inputs)), key=lambda k: (whole[k], sure[k]))
+        if (bool(whole[best]), float(sure[best])) > self._surest:
+            self._surest = (bool(whole[best]), float(sure[best]))
+            self.shown = sum(map(len, self.inputs)) + best
+            self.shown_inputs = {
+                name: self.readers[name].keep(x[best : best + 1])
+                for name, x in inputs.tensors.items()
+                if not self.readers[name].keeps_all
+            }
+
+
 def run_model(model: Any, batch: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> EmotionOutput:
     """Run a system, or an encoder with a head, on a batch of what its input spec asks for.
 
     Args:
-        model: The model. A system takes its modalities by keyword; a backbone declares in ``input`` what its one
-            argument is.
+        model: The model. A system takes its modalities by keyword; an encoder its one tensor.
         batch: Tensors by modality.
         present: Which samples have a modality, ``(batch,)`` bool by modality; for systems.
 
     Returns:
-        The output; of a backbone the logits alone.
+        The output; of an encoder the logits alone.
     """
-    kind = getattr(model, "input", None)
-    if kind is not None:
-        return EmotionOutput(model(batch[_FEEDS[kind]]))
+    if isinstance(model, Backbone):
+        (x,) = batch.values()
+        return EmotionOutput(model(x))
     output: EmotionOutput = model(**batch, present=dict(present)) if present else model(**batch)
     return output
 
 
+def _spec_of(model: Any) -> InputSpec:
+    """Return what a model takes, or raise if recordings cannot be made into that."""
+    spec, kind = getattr(model, "input_spec", None), type(model).__name__
+    if isinstance(model, Backbone):
+        kinds = [spec.of(name).kind for name in spec.modalities] if spec is not None else []
+        if kinds != [model.input]:
+            raise ConfigError(
+                f"model: {kind} takes {model.input}, which is not made of recordings here. Put it into a system such "
+                "as EVER, or call the model on tensors."
+            )
+    if spec is None:
+        raise ConfigError(
+            f"model: {kind} has no input_spec, so recordings cannot be prepared for it. Give a system "
+            "(evermodels.list_models(kind='system')), or call the model on tensors."
+        )
+    if not isinstance(model, Backbone):
+        taken = inspect.signature(model.forward).parameters
+        lacking = [name for name in (*spec.modalities, "present") if name not in taken]
+        if lacking:
+            raise ConfigError(
+                f"model: {kind}.forward takes no argument {', '.join(lacking)}; a model of "
+                f"{', '.join(spec.modalities)} takes each by keyword and `present`, as evermodels.models.System does."
+            )
+    if getattr(getattr(model, "config", None), "num_classes", None) == 0:
+        raise ConfigError(
+            f"model: {_name(model)} has no classes (num_classes=0), it returns embeddings. Give it a head with "
+            "model.reset_classifier(n) and train that, or call the model on tensors."
+        )
+    return spec
+
+
 def _check_finite(
-    model: Any, output: EmotionOutput, batch: Mapping[str, Tensor], starts: Sequence[float], channels: Sequence[str]
+    model: Any, output: EmotionOutput, batch: Mapping[str, Tensor], starts: Sequence[float], spec: InputSpec
 ) -> None:
     """Refuse numbers that are not finite on the way out, with the cause.
 
@@ -250,7 +288,8 @@ def _check_finite(
         largest = tensor[wrong].abs().amax(dim=tuple(range(2, tensor.ndim)))
         if not float(largest.max()) < _LARGEST_INPUT:
             row = int(largest.argmax()) % largest.shape[1]
-            channel = f" in channel {channels[row]}" if name == "eeg" and row < len(channels) else ""
+            channels = getattr(spec.of(name), "ch_names", ())
+            channel = f" in channel {channels[row]}" if len(channels) == largest.shape[1] else ""
             raise SignalError(
                 f"{name}: in {where} the model's numbers overflow, because of values up to {float(largest.max()):.3g}"
                 f"{channel}. Look at that stretch of the recording and at its unit, and cut it out."
@@ -263,23 +302,17 @@ def _check_finite(
     )
 
 
-def _present(model: Any, prepared: Inputs, spec: InputSpec) -> dict[str, np.ndarray]:
+def _present(modalities: Sequence[str], given: set[str], parts: Sequence[Inputs]) -> dict[str, np.ndarray]:
     """Return which window has which modality, of those that the model takes or its factors speak of."""
-    named = [*spec.modalities, *(m for factor in getattr(model, "factors", ()) for m in factor.modalities)]
-    every, none = np.ones(len(prepared), dtype=bool), np.zeros(len(prepared), dtype=bool)
     return {
-        name: (prepared.present[name].cpu().numpy() if name in prepared.present else every)
-        if name in prepared.tensors
-        else none
-        for name in named
+        name: np.concatenate(
+            [
+                part.present[name].numpy() if name in part.present else np.full(len(part), name in given)
+                for part in parts
+            ]
+        )
+        for name in modalities
     }
-
-
-def _surest(probabilities: np.ndarray, present: Mapping[str, np.ndarray], given: set[str]) -> int:
-    """Return the window with the largest probability, among those with all that was given if there are any."""
-    sure = probabilities.max(axis=1)
-    whole = np.logical_and.reduce([present[name] for name in given if name in present])
-    return int(np.where(whole, sure, -1.0).argmax() if np.any(whole) else sure.argmax())
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -317,24 +350,11 @@ def _classes(model: Any, count: int) -> tuple[str, ...]:
     return tuple(classes) if classes else tuple(f"class {k}" for k in range(count))
 
 
-def _regions(model: Any, spec: InputSpec) -> Mapping[str, Sequence[int]]:
+def _regions(model: Any, ch_names: Sequence[str]) -> Mapping[str, Sequence[int]]:
     regions = getattr(model, "regions", None)  # the model's own grouping, in the order of its attention
     if isinstance(regions, Mapping):
         return regions
-    return montage.regions(spec.eeg.ch_names) if spec.eeg is not None else {}
-
-
-def _keep(inputs: Mapping[str, Tensor], spec: InputSpec, shown: int) -> dict[str, np.ndarray]:
-    """Keep the inputs small: EEG as float32, the frames of one window back in 8-bit colours."""
-    kept: dict[str, np.ndarray] = {}
-    if "eeg" in inputs:
-        kept["eeg"] = _numpy(inputs["eeg"])
-    if "video" in inputs and spec.video is not None:
-        mean = torch.tensor(spec.video.mean).view(3, 1, 1)
-        std = torch.tensor(spec.video.std).view(3, 1, 1)
-        pictures = inputs["video"][shown : shown + 1].cpu() * std + mean
-        kept["video"] = (pictures.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    return kept
+    return montage.regions(ch_names) if ch_names else {}
 
 
 def _bar(windows: int, progress: bool) -> Any:

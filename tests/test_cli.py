@@ -99,7 +99,7 @@ def test_predict_for_the_channels_that_there_are(capsys, checkpoint, tmp_path):
 
 def test_predict_compares_with_a_baseline(capsys, tmp_path):
     torch.manual_seed(0)
-    model = em.create_model("ever_tiny", whiten=True, baseline="rest")
+    model = em.create_model("ever_tiny", input_spec={"eeg": {"whiten": True, "baseline": "rest"}})
     model.classes = CLASSES
     minute = samples.path("eegmat_subject33_baseline.edf")
     predict = ("predict", "--model", model.save_pretrained(tmp_path / "mine"), "--eeg")
@@ -111,16 +111,18 @@ def test_predict_compares_with_a_baseline(capsys, tmp_path):
     assert code == 0 and "50.0-55.0" in out and "45.0-50.0" not in out
     code, _, err = run(capsys, *predict, REST, "--baseline", tmp_path / "nothing.edf")
     assert code == 2 and "nothing.edf" in err
-    code, _, err = run(capsys, *predict, REST, "--calibrate", REST, minute)
-    assert code == 2 and "a baseline of rest, not with recordings of all states" in err
+    code, _, err = run(capsys, *predict, REST, "--baseline", REST, minute)
+    assert code == 2 and "one recording of rest, not with several of all states; got 2" in err
+    code, _, err = run(capsys, *predict, REST, "--baseline", "0-60", minute)
+    assert code == 2 and "expected one START-STOP, or files" in err
 
 
 def test_predict_compares_with_recordings_of_all_states(capsys, tmp_path):
     torch.manual_seed(0)
-    model = em.create_model("ever_tiny", whiten=True)
+    model = em.create_model("ever_tiny", input_spec={"eeg": {"whiten": True}})
     model.classes = CLASSES
     predict = ("predict", "--model", model.save_pretrained(tmp_path / "mine"), "--eeg", REST)
-    both = ("--calibrate", REST, samples.path("eegmat_subject33_arithmetic.edf"))
+    both = ("--baseline", REST, samples.path("eegmat_subject33_arithmetic.edf"))
     code, out, err = run(capsys, *predict, *both)
     assert code == 0 and "calibrated" not in err
     code, alone, err = run(capsys, *predict)
@@ -128,17 +130,17 @@ def test_predict_compares_with_recordings_of_all_states(capsys, tmp_path):
         code == 0
         and alone != out
         and "evermodels: warning: eeg: The model compares EEG with recordings of this person" in err
-        and "--calibrate" in err
+        and "--baseline" in err
     )
-    code, itself, _ = run(capsys, *predict, "--calibrate", REST)
+    code, itself, _ = run(capsys, *predict, "--baseline", REST)
     assert code == 0 and itself == alone
-    code, _, err = run(capsys, *predict, "--calibrate", tmp_path / "nothing.edf")
+    code, _, err = run(capsys, *predict, "--baseline", tmp_path / "nothing.edf")
     assert code == 2 and "nothing.edf" in err
 
 
-def test_calibration_of_a_model_that_takes_none(capsys, checkpoint):
-    code, _, err = run(capsys, "predict", "--model", checkpoint, "--eeg", REST, "--calibrate", REST)
-    assert code == 2 and "calibration: the model's input spec has whiten=False" in err
+def test_a_baseline_for_a_model_that_takes_none(capsys, checkpoint):
+    code, _, err = run(capsys, "predict", "--model", checkpoint, "--eeg", REST, "--baseline", REST)
+    assert code == 2 and "baseline: the model's input spec" in err and "whiten=False" in err
 
 
 def test_predict_reads_a_folder_of_pictures(capsys, checkpoint, tmp_path):
@@ -177,7 +179,7 @@ def test_predict_from_whole_pictures_that_begin_later(capsys, checkpoint, tmp_pa
     predict = ("predict", "--model", checkpoint, "--eeg", REST, "--video", tmp_path, "--fps", 1)
     code, _, err = run(capsys, *predict)
     assert code == 2 and "face" in err
-    code, out, _ = run(capsys, *predict, "--whole-picture", "--video-start", 5)
+    code, out, _ = run(capsys, *predict, "--whole-picture", "--start", "video=5")
     assert code == 0 and [line[:9] for line in out.splitlines()[1:-1]] == [
         " 5.0-10.0",
         "10.0-15.0",
@@ -258,7 +260,19 @@ def pickled(folder: Path) -> Path:
 
 
 BAD = {
-    "no input": (["predict", "--model", "{model}"], "Give --eeg FILE, --video FILE, or both"),
+    "no input": (["predict", "--model", "{model}"], "Give at least one of --eeg FILE, --video FILE"),
+    "a flag without its recording": (
+        ["predict", "--model", "{model}", "--eeg", str(REST), "--fps", "5"],
+        "--fps: it is for --video, and there is none",
+    ),
+    "a start twice": (
+        ["predict", "--model", "{model}", "--eeg", str(REST), "--start", "eeg=5", "--start", "eeg=6"],
+        "--start eeg=: given twice",
+    ),
+    "a start without an end": (
+        ["predict", "--model", "{model}", "--eeg", str(REST), "--start", "eeg=inf"],
+        "start: expected",
+    ),
     "missing file": (["predict", "--model", "{model}", "--eeg", "nowhere.edf"], "nowhere.edf"),
     "missing video": (["predict", "--model", "{model}", "--video", "nowhere.mp4"], "nowhere.mp4"),
     "unknown model": (["predict", "--model", "ever_tinny", "--eeg", str(REST)], "ever_tinny"),
@@ -313,6 +327,8 @@ def test_bad_input_is_one_line_and_exit_code_2(name, capsys, checkpoint, tmp_pat
         ["list", "--unknown"],
         ["predict"],
         ["predict", "--model", "x", "--overlap", "much"],
+        ["predict", "--model", "x", "--eeg", "a.edf", "--start", "smell=1"],
+        ["predict", "--model", "x", "--eeg", "a.edf", "--start", "eeg=soon"],
         ["demo", "--ou", "x"],  # flags are not guessed from their beginnings
         ["benchmark", "--recipe", "x", "--seeds", "one"],
         ["finetune"],

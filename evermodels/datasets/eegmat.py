@@ -7,16 +7,17 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evermodels import montage, signals
+from evermodels import montage
 from evermodels.core.errors import ConfigError, DataError, did_you_mean
+from evermodels.core.specs import EEGSpec
 from evermodels.datasets.folders import existing_folder
+from evermodels.signals.eeg import EEG, Reader
 from evermodels.signals.eeg.whitening import SHORTEST, Whitening, log_power
 
 STATES = ("rest", "arithmetic")
@@ -60,6 +61,7 @@ class EEGMAT:
         overlap: Part of a window that it shares with the next one, in 0..1.
         l_freq: Lower edge of a band-pass in Hz, or ``None`` (the publisher has cut below 0.5 Hz and above 45 Hz).
         h_freq: Upper edge of a band-pass in Hz, or ``None``.
+        notch: Mains frequency to remove in Hz, or ``None``.
         reference: ``"as recorded"``, or ``"average"`` to subtract the mean over the chosen channels.
         whiten: Whether each channel's spectrum is divided by the person's own, see
             :class:`evermodels.signals.Whitening`.
@@ -92,7 +94,8 @@ class EEGMAT:
         overlap: float = 0.0,
         l_freq: float | None = None,
         h_freq: float | None = None,
-        reference: str = "as recorded",
+        notch: float | None = None,
+        reference: Literal["as recorded", "average"] = "as recorded",
         whiten: bool = False,
         baseline: str = "",
         baseline_seconds: float = 0.0,
@@ -112,7 +115,10 @@ class EEGMAT:
         self.baseline, self.baseline_seconds = baseline, float(baseline_seconds)
         self.ch_names = montage.canonical_all(montage.preset("eegmat") if ch_names is None else ch_names)
         self.sfreq, self.window_seconds, self.overlap = float(sfreq), float(window_seconds), float(overlap)
-        self.l_freq, self.h_freq, self.reference, self.whiten = l_freq, h_freq, reference, whiten
+        self.whiten = whiten
+        # The way of a model's own preprocessing: same filters, same order.
+        spec = EEGSpec(self.ch_names, self.sfreq, l_freq=l_freq, h_freq=h_freq, notch=notch, reference=reference)
+        self._reader = Reader(spec, self.window_seconds)
         self.window_samples = round(self.window_seconds * self.sfreq)
         self.step_samples = max(1, round(self.window_samples * (1 - self.overlap)))
         self._files = self._index(subjects)
@@ -219,7 +225,7 @@ class EEGMAT:
             data.flags.writeable = False
             self._recordings[subject, state] = data
 
-    def _whitening(self, subject: str, recordings: Mapping[str, signals.EEGRecording]) -> Whitening:
+    def _whitening(self, subject: str, recordings: Mapping[str, EEG]) -> Whitening:
         if not self.baseline:
             return Whitening.fit(list(recordings.values()))
         whole = recordings[self.baseline]
@@ -233,7 +239,7 @@ class EEGMAT:
             centred = recording.data - recording.data.mean(axis=1, keepdims=True)
             self._centred[subject, state] = centred
         self._log_power[subject] = log_power(whole).astype(np.float32)
-        return Whitening.fit(replace(whole, data=whole.data[:, : round(seconds * self.sfreq)], segments=()))
+        return Whitening.fit(whole.changed(data=whole.data[:, : round(seconds * self.sfreq)], segments=(), onsets=()))
 
     def rest_seconds(self, subject: str) -> int:
         """Return the length of a person's rest in whole seconds, of which a :class:`Stretch` can be a baseline."""
@@ -266,11 +272,8 @@ class EEGMAT:
         )
         return whitening.filter(self._centred[subject, state], start, stop).astype(np.float32)
 
-    def _filtered(self, path: Path) -> signals.EEGRecording:
-        recording = signals.read_eeg(path, ch_names=self.ch_names)
-        recording = signals.band_pass(signals.resample(recording, self.sfreq), self.l_freq, self.h_freq)
-        if self.reference == "average":
-            recording = replace(recording, data=recording.data - recording.data.mean(axis=0))
+    def _filtered(self, path: Path) -> EEG:
+        recording = self._reader.prepare(self._reader.open(path))
         if recording.data.shape[1] < self.window_samples:
             raise DataError(
                 f"EEGMAT: {path.name} lasts {recording.duration:.1f} s, less than a window of "

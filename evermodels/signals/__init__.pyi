@@ -1,7 +1,7 @@
 from . import audio as audio, eeg as eeg, eye as eye, video as video
 from .audio import Audio as Audio, read_audio as read_audio
 from .eeg import (
-    EEGRecording as EEGRecording,
+    EEG as EEG,
     Whitening as Whitening,
     band_pass as band_pass,
     describe_recording as describe_recording,
@@ -11,9 +11,11 @@ from .eeg import (
     sliding_windows as sliding_windows,
 )
 from .eye import Eye as Eye, read_eye as read_eye
-from .preprocessor import Inputs as Inputs, Preprocessor as Preprocessor
+from .inputs import Inputs as Inputs
+from .preprocessor import Preprocessor as Preprocessor
 from .video import (
     HaarFaceCrop as HaarFaceCrop,
+    Video as Video,
     crop_faces as crop_faces,
     haar_face_crop as haar_face_crop,
     read_video as read_video,

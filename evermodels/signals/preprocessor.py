@@ -2,404 +2,389 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from evermodels.core.errors import ConfigError, SignalError
-from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.signals.eeg.filters import recording_windows, window_events
-from evermodels.signals.eeg.input import prepare_eeg
-from evermodels.signals.eeg.own_level import Against, Calibration, OwnLevel, own_level
-from evermodels.signals.eeg.read import EEGRecording
-from evermodels.signals.eeg.whitening import Whitening
-from evermodels.signals.video.faces import FaceFinder, HaarFaceCrop
-from evermodels.signals.video.read import check_rate, is_number, open_video
-from evermodels.signals.video.windows import Clips, read_windows, window_starts
+from evermodels.core.errors import ConfigError, SignalError, did_you_mean
+from evermodels.core.memory import physical_memory
+from evermodels.core.specs import MODALITIES, InputSpec
+from evermodels.signals.inputs import Inputs, join
+from evermodels.signals.room import Reader, Recording, Window, check_length, covers, grid, reader_class, warn
 
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """What a model takes, window by window: ``model(**inputs.tensors)``.
-
-    Args:
-        tensors: By modality: ``"eeg"`` ``(windows, channels, time)`` in µV, ``"video"``
-            ``(windows, frames, 3, height, width)`` normalised; float32.
-        starts: Start of each window in seconds of the recording, ``(windows,)`` float64.
-        window_seconds: Length of a window in seconds.
-        dropped: Channels of the recording that the model does not take.
-        quality: How well each window could be read, ``(windows,)`` by name, such as the share of frames with a face.
-        notes: What the inputs cannot show, in whole sentences for people.
-        against: What the EEG is compared with: ``"baseline"``, ``"recordings"`` of all states, ``"itself"`` or ``""``.
-        events: What each window is a part of, such as the condition of its trial; empty where the recording has none.
-        present: Which windows have a modality, ``(windows,)`` bool by modality, where some windows lack it; the rows of
-            such windows hold anything.
-
-    Example:
-        >>> inputs = Inputs({"eeg": torch.zeros(3, 2, 200)}, torch.tensor([0.0, 1.0, 2.0]), 2.0)
-        >>> len(inputs)
-        3
-    """
-
-    tensors: dict[str, Tensor]
-    starts: Tensor
-    window_seconds: float
-    dropped: tuple[str, ...] = field(default=())
-    quality: dict[str, Tensor] = field(default_factory=dict)
-    notes: tuple[str, ...] = field(default=())
-    against: Against = ""
-    events: tuple[str, ...] = field(default=())
-    present: dict[str, Tensor] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return int(self.starts.numel())
+_PART_OF_MEMORY = 0.25
 
 
 class Preprocessor:
-    """Make a model's inputs from recordings.
+    """Make a model's inputs from recordings of any modality that the model takes.
 
     Args:
         input_spec: The model's ``input_spec``, which is saved with its checkpoint.
-        face: What finds the face: ``"spec"`` (default) uses OpenCV's cascade where the spec asks for a face crop,
-            ``None`` takes the whole picture, a callable is used as in :func:`~evermodels.signals.read_video`.
+        **options: Options of the modalities' readers, such as ``face``: what finds the face, as in
+            :class:`evermodels.signals.video.Reader` (``None`` takes the whole picture).
 
     Raises:
-        ConfigError: If ``input_spec`` is not an :class:`~evermodels.core.specs.InputSpec`.
+        ConfigError: If ``input_spec`` is not an :class:`~evermodels.core.specs.InputSpec`, or no reader of the model's
+            modalities has such an option.
 
     Example:
-        >>> spec = InputSpec(window_seconds=2.0, eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0))
+        >>> from evermodels.core.specs import EEGSpec
+        >>> from evermodels.signals import EEG
+        >>> prepare = Preprocessor(InputSpec(window_seconds=2.0, eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0)))
         >>> volts = 2e-5 * np.random.default_rng(0).standard_normal((3, 500))
-        >>> inputs = Preprocessor(spec)(eeg=volts, ch_names=["EEG T3", "Fz", "CZ"], unit="V", sfreq=100, overlap=0.5)
+        >>> inputs = prepare(eeg=EEG(volts, ch_names=["EEG T3", "Fz", "CZ"], unit="V", sfreq=100), overlap=0.5)
         >>> inputs.tensors["eeg"].shape, inputs.starts.tolist(), inputs.dropped
         (torch.Size([4, 2, 200]), [0.0, 1.0, 2.0, 3.0], ('Fz',))
     """
 
-    def __init__(self, input_spec: InputSpec, *, face: FaceFinder | Literal["spec"] | None = "spec") -> None:
+    def __init__(self, input_spec: InputSpec, **options: Any) -> None:
         if not isinstance(input_spec, InputSpec):
             raise ConfigError(
                 f"input_spec: expected an InputSpec, got {type(input_spec).__name__}. Give model.input_spec; a model "
                 "without one takes tensors only."
             )
         self.input_spec = input_spec
-        video = input_spec.video
-        if isinstance(face, str):
-            if face != "spec":
-                raise ConfigError(f"face: expected 'spec', None or a callable, got {face!r}.")
-            self.face: FaceFinder | None = HaarFaceCrop(video.margin) if video and video.face_crop else None
-        else:
-            self.face = face
+        self.readers = _readers(input_spec, options)
+        """By modality, in the order of the input spec."""
 
-    def calibrate(
-        self,
-        sources: Sequence[Any],
-        *,
-        ch_names: Sequence[str] | None = None,
-        unit: str | None = None,
-        sfreq: float | None = None,
-    ) -> Whitening:
-        """Take a person's own spectrum once, for a model whose input spec asks for it (``whiten``).
+    def fit_baseline(self, baseline: Any) -> Any:
+        """Take what a person is compared with once, for several recordings of this person.
 
         Args:
-            sources: A person's baseline, a list of one recording in the state that ``input_spec.eeg.baseline`` names;
-                or for a model without one a recording of each state, each counting alike. Each as in
-                :func:`~evermodels.signals.read_eeg`.
-            ch_names: Names of the arrays' rows.
-            unit: Unit of the arrays.
-            sfreq: Sampling rate of the arrays in Hz.
+            baseline: A recording in the state that the spec's ``baseline`` names; for a model that compares a person
+                with all states a list of recordings, one of each state, each counting alike.
 
         Returns:
-            The filters; give them as ``baseline`` (or ``calibration``) with each recording of this person.
+            What to give as ``baseline`` with each recording of this person.
 
         Raises:
             ConfigError: If the model takes recordings as they are, or there is no recording.
             SignalError: If a recording is unusable, shorter than 10 s, or has a flat channel.
 
         Example:
+            >>> from evermodels.core.specs import EEGSpec
+            >>> from evermodels.signals import EEG
             >>> eeg = EEGSpec(ch_names=("Cz",), sfreq=100.0, whiten=True, baseline="rest")
-            >>> preprocessor = Preprocessor(InputSpec(window_seconds=2.0, eeg=eeg))
-            >>> rest, task = 1e-5 * np.random.default_rng(0).standard_normal((2, 1, 3000))
-            >>> form = {"ch_names": ["Cz"], "unit": "V", "sfreq": 100.0}
-            >>> whitening = preprocessor.calibrate([rest], **form)
-            >>> whitening
+            >>> prepare = Preprocessor(InputSpec(window_seconds=2.0, eeg=eeg))
+            >>> noise = 10 * np.random.default_rng(0).standard_normal((2, 1, 3000))
+            >>> rest, task = (EEG(data, ch_names=["Cz"], unit="uV", sfreq=100.0) for data in noise)
+            >>> minute = prepare.fit_baseline(rest)
+            >>> minute
             Whitening(1 channels, 100 Hz, from 30.0 s)
-            >>> preprocessor.eeg(task, baseline=whitening, **form).shape
+            >>> prepare(eeg=task, baseline=minute).tensors["eeg"].shape
             torch.Size([15, 1, 200])
         """
-        if not self._eeg_spec().whiten:
+        comparing = [reader for reader in self.readers.values() if reader.compares]
+        if not comparing:
             raise ConfigError(
-                "calibration: the model's input spec has whiten=False, so it takes recordings as they are. "
-                "Leave it out."
+                "baseline: the model's input spec compares a person with nothing (whiten=False), so it takes "
+                "recordings as they are. Leave it out."
             )
-        if isinstance(sources, str | os.PathLike) or not isinstance(sources, Sequence):
-            raise ConfigError(
-                f"calibration: expected a list of recordings or a Whitening, got {type(sources).__name__}. Put a "
-                "single recording into a list."
-            )
-        return Whitening.fit([self._read(source, ch_names, unit, sfreq)[0] for source in sources])
+        return comparing[0].fit_baseline(baseline)
 
-    def eeg(
+    def stream(
         self,
-        source: Any,
         *,
-        ch_names: Sequence[str] | None = None,
-        unit: str | None = None,
-        sfreq: float | None = None,
         overlap: float = 0.0,
+        window_seconds: float | None = None,
         baseline: Any = None,
-        calibration: Calibration = None,
-    ) -> Tensor:
-        """Return a recording's windows as the model takes them.
+        batch_size: int = 8,
+        **recordings: Any,
+    ) -> Stream:
+        """Return a model's inputs, a few windows at a time; no more than these lie in memory.
 
-        Channels are picked and ordered by name (missing ones are an error, extra ones are left out; a model that was
-        adapted to another montage asks for that montage's, and interpolates by itself); then notch, band-pass,
-        reference, resampling, whitening, windows and scaling, as the spec says.
+        The first modality that is given, in the order of the input spec, sets the windows: the first begins with each
+        of its uninterrupted stretches. Of these, the windows that all others cover are read. Where some modalities of a
+        window are unusable (a video without a face), ``present`` says so; a window of which nothing is usable is left
+        out.
 
         Args:
-            source: As in :func:`~evermodels.signals.read_eeg`.
-            ch_names: Names of an array's rows.
-            unit: Unit of an array.
-            sfreq: Sampling rate of an array in Hz.
             overlap: Part of a window that it shares with the next, ``0 <= overlap < 1``.
-            baseline: For a model that compares a person with a baseline (``input_spec.eeg.baseline``, such as
-                ``"rest"``): a recording of this person in that state, of the same form; ``(start, stop)`` in seconds of
-                the recording itself, which are then not read; or what :meth:`calibrate` returned. A minute is good,
-                10 s are the least.
-            calibration: For a model that compares a person with recordings of all states: a list of them, of the same
-                form, or what :meth:`calibrate` returned.
+            window_seconds: Another length of a window in seconds than the model's, for recordings that allow it (a
+                window of video has as many frames whatever its length). A model without one takes the whole recording
+                by default.
+            baseline: For a model that compares a person with a baseline (the spec's ``baseline`` names its state, such
+                as ``"rest"``): a recording of this person in that state; ``(start, stop)`` in seconds on the shared
+                clock that hold it in the recording itself, where no window is then read; or what :meth:`fit_baseline`
+                returned. A minute is good, 10 s are the least. For a model that compares a person with all states: a
+                list of recordings of them, or what :meth:`fit_baseline` returned.
+            batch_size: Windows at a time.
+            **recordings: By modality: a recording (:class:`~evermodels.signals.EEG`,
+                :class:`~evermodels.signals.Video`, …), a path or a library's object; ``None`` for none. An array does
+                not say its rate: make a recording of it.
 
         Returns:
-            ``(windows, channels, time)`` float32 in µV (or whitened or standardised, where the spec says so).
+            The stream, an iterable of :class:`Inputs`; its length is the number of windows that are to be read.
 
         Raises:
-            ConfigError: If the model takes no EEG, or ``overlap`` is impossible.
-            SignalError: If a channel is missing, or the recording is unusable or shorter than a window.
+            ConfigError: If nothing is given, the model does not take what is, windows would begin more often than
+                samples come, or ``window_seconds`` is not the model's.
+            SignalError: If a recording is unusable, two do not overlap or have no window in common, or, at the end,
+                one had no usable window.
 
         Warns:
-            UserWarning: If the model compares a person with something and it is not given: the recording then stands in
-                for it, and what it holds decides the answer.
+            UserWarning: If windows are left out or read without a modality, something is wrong with them, or the model
+                compares a person with something that is not given: the recording then stands in for it, and what it
+                holds decides the answer.
         """
-        recording, _ = self._read(source, ch_names, unit, sfreq)
-        form = {"ch_names": ch_names, "unit": unit, "sfreq": sfreq}
-        level = self._own_level(recording, source, form, baseline=baseline, calibration=calibration)
-        return self._windows(recording, level, overlap)[0]
-
-    def video(
-        self,
-        source: Any,
-        *,
-        windows: Sequence[tuple[float, float]] | None = None,
-        fps: float | None = None,
-    ) -> Tensor:
-        """Return a video's clips as the model takes them.
-
-        Args:
-            source: As in :func:`~evermodels.signals.read_video`.
-            windows: ``(start, stop)`` of each clip in seconds, in order of time; ``None`` for the whole video.
-            fps: Pictures per second of a picture sequence.
-
-        Returns:
-            ``(clips, frames, 3, height, width)`` float32, normalised with the spec's mean and std.
-
-        Raises:
-            ConfigError: If the model takes no video, or a window is impossible.
-            SignalError: If the video is unreadable, cut short, has no frame or no face, or a window is past its end.
-        """
-        opened = open_video(source, fps)
-        if windows is None:
-            windows = [(0.0, opened.duration)]
-        else:
-            check_rate(opened)
-        return read_windows(opened, windows, self._video_spec(), self.face, otherwise="").tensor
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}.")
+        sources = self._given(recordings)
+        readers = {name: self.readers[name] for name in self.input_spec.modalities if name in sources}
+        comparing = next((name for name, reader in self.readers.items() if reader.compares), None)
+        if baseline is not None and comparing is not None and comparing not in readers:
+            raise ConfigError(
+                f"baseline: it is for {comparing}, and there is none. Leave it out, or give {comparing}=."
+            )
+        if baseline is not None and comparing is None:
+            self.fit_baseline(baseline)  # says why it cannot be
+        opened = {name: reader.open(sources[name]) for name, reader in readers.items()}
+        _check_overlap(opened)
+        prepared = {name: reader.prepare(opened.pop(name)) for name, reader in readers.items()}
+        compared = {
+            name: reader.compare(prepared.pop(name), baseline if name == comparing else None)
+            for name, reader in readers.items()
+        }
+        for name, one in compared.items():
+            for note in one.notes:
+                warn(f"{name}: {note}")
+        seconds = self._length(window_seconds, {name: one.recording for name, one in compared.items()})
+        left_out = [one.left_out for one in compared.values() if one.left_out is not None]
+        ready = {name: one.recording for name, one in compared.items()}
+        starts, said = _plan(ready, seconds, overlap, left_out)
+        notes = [note for one in compared.values() for note in (*one.recording.notes, *one.notes)]
+        against = next((one.against for one in compared.values() if one.against), "")
+        return Stream(readers, ready, starts, seconds, batch_size, tuple(dict.fromkeys([*notes, *said])), against)
 
     def __call__(
         self,
-        eeg: Any = None,
-        video: Any = None,
         *,
         overlap: float = 0.0,
-        ch_names: Sequence[str] | None = None,
-        unit: str | None = None,
-        sfreq: float | None = None,
-        fps: float | None = None,
-        video_start: float = 0.0,
         window_seconds: float | None = None,
         baseline: Any = None,
-        calibration: Calibration = None,
+        **recordings: Any,
     ) -> Inputs:
-        """Return all inputs of a model, window by window.
+        """Return all inputs of a model: :meth:`stream`, joined.
 
         Args:
-            eeg: As in :func:`~evermodels.signals.read_eeg`, or ``None``.
-            video: As in :func:`~evermodels.signals.read_video`, or ``None``.
-            overlap: Part of a window that it shares with the next, ``0 <= overlap < 1``.
-            ch_names: Names of an EEG array's rows.
-            unit: Unit of an EEG array.
-            sfreq: Sampling rate of an EEG array in Hz.
-            fps: Pictures per second of a picture sequence.
-            video_start: When the first frame was taken, in seconds of the EEG recording (default 0).
-            window_seconds: Window length for video without EEG; the EEG spec's, or the whole video, by default.
-            baseline: As in :meth:`eeg`.
-            calibration: As in :meth:`eeg`.
-
-        Returns:
-            The tensors and the window times. With both modalities, only windows that both cover; of these, where fewer
-            than half of the frames show the face, ``present["video"]`` is false. Of video alone such windows are left
-            out. ``quality`` has ``face_share`` (share of the frames that show the face), ``faces`` (largest number in a
-            frame) and ``crop_size`` (median width of the box in pixels), where a face is looked for.
+            overlap: As in :meth:`stream`.
+            window_seconds: As in :meth:`stream`.
+            baseline: As in :meth:`stream`.
+            **recordings: As in :meth:`stream`.
 
         Raises:
-            ConfigError: If nothing is given, or the model does not take what is, or windows would begin more often than
-                frames come or would not fit into memory.
-            SignalError: If a recording is unusable, no window of the video shows a face, or the two have no window in
-                common.
+            ConfigError: As :meth:`stream`, or if all windows together do not fit into a quarter of the memory.
+            SignalError: As :meth:`stream`.
 
         Warns:
-            UserWarning: If windows are left out or read without the video, if fewer than 80 % of a window's frames show
-                the face, if there are several or it is small, or as :meth:`eeg`.
+            UserWarning: As :meth:`stream`.
         """
-        if eeg is None and video is None:
-            raise ConfigError(f"inputs: give at least one of {', '.join(self.input_spec.modalities)}; got none.")
-        if video is not None:
-            self._video_spec()
-        if eeg is None:
-            for name, value in (("baseline", baseline), ("calibration", calibration)):
-                if value is not None:
-                    raise ConfigError(f"{name}: it is for EEG, and there is none. Leave it out, or give eeg.")
-            return self._video_only(video, overlap, fps, window_seconds)
-        length = self._length()
-        if window_seconds is not None and window_seconds != length:
-            raise ConfigError(f"window_seconds: the model's EEG window is {length:g} s, got {window_seconds!r}.")
-        recording, dropped = self._read(eeg, ch_names, unit, sfreq)
-        form = {"ch_names": ch_names, "unit": unit, "sfreq": sfreq}
-        level = self._own_level(recording, eeg, form, baseline=baseline, calibration=calibration)
-        tensor, starts = self._windows(recording, level, overlap)
-        tensors, clips = {"eeg": tensor}, None
-        if video is not None:
-            tensors["eeg"], starts, clips = self._beside(tensor, starts, video, fps, video_start)
-            tensors["video"] = clips.tensor
-        # A window without a face stays: what its EEG tells is answered.
-        notes = tuple(dict.fromkeys((*recording.notes, *level.notes, *(clips.notes if clips else ()))))
-        return Inputs(
-            tensors,
-            torch.from_numpy(starts),
-            length,
-            dropped,
-            quality=clips.quality if clips else {},
-            notes=notes,
-            against=level.against,
-            events=window_events(recording, starts),
-            present={"video": clips.usable} if clips is not None and not clips.usable.all() else {},
-        )
+        stream = self.stream(overlap=overlap, window_seconds=window_seconds, baseline=baseline, **recordings)
+        parts: list[Inputs] = []
+        for inputs in stream:
+            if not parts:
+                _check_memory(inputs, len(stream))
+            parts.append(inputs)
+        return join(parts)
 
-    def _beside(
-        self, eeg: Tensor, starts: np.ndarray, video: Any, fps: float | None, video_start: float
-    ) -> tuple[Tensor, np.ndarray, Clips]:
-        """Return the EEG windows that the video covers, their starts, and their clips."""
-        opened, length = open_video(video, fps), self._length()
-        check_rate(opened, length)
-        if not is_number(video_start):
-            raise ConfigError(f"video_start: expected seconds of the EEG recording, got {video_start!r}.")
-        end = opened.duration
-        begins = starts - video_start
-        covered = (begins >= -1e-9) & (begins + length <= end + 1e-3)
-        if not covered.any():
-            raise SignalError(
-                f"video: it covers {video_start:.3f} to {video_start + end:.3f} s of the EEG, which holds no whole "
-                f"window of {length:g} s out of the {len(starts)} of the EEG. Give a longer video or set "
-                "video_start (--video-start on the command line)."
-            )
-        if not covered.all():
-            warnings.warn(
-                f"video: {int((~covered).sum())} of {len(starts)} EEG windows are left out, because the video "
-                f"covers only {video_start:.3f} to {video_start + end:.3f} s.",
-                stacklevel=3,
-            )
-        windows = [(float(max(a, 0.0)), float(min(max(a, 0.0) + length, end))) for a in begins[covered]]
-        clips = self._clips(opened, windows, "there the answer is from the EEG alone")
-        return eeg[torch.from_numpy(covered)], starts[covered], clips
-
-    def _video_only(self, video: Any, overlap: float, fps: float | None, window_seconds: float | None) -> Inputs:
-        opened = open_video(video, fps)
-        if window_seconds is None:
-            window_seconds = self.input_spec.window_seconds or opened.duration
-        starts = window_starts(opened, window_seconds, overlap)
-        windows = [(float(a), float(min(a + window_seconds, opened.duration))) for a in starts]
-        clips = self._clips(opened, windows, "left out")
-        kept = clips.usable
-        return Inputs(
-            {"video": clips.tensor[kept]},
-            torch.from_numpy(starts)[kept],
-            float(window_seconds),
-            quality={name: values[kept] for name, values in clips.quality.items()},
-            notes=clips.notes,
-        )
-
-    def _clips(self, opened: Any, windows: Sequence[tuple[float, float]], otherwise: str) -> Clips:
-        clips = read_windows(opened, windows, self._video_spec(), self.face, otherwise=otherwise)
-        for note in clips.notes:
-            warnings.warn(note, stacklevel=4)
-        return clips
-
-    def _length(self) -> float:
-        assert self.input_spec.window_seconds is not None  # the spec refuses EEG without it
-        return self.input_spec.window_seconds
-
-    def _eeg_spec(self) -> EEGSpec:
-        if self.input_spec.eeg is None:
-            raise ConfigError(
-                f"eeg: the model takes no EEG, only {', '.join(self.input_spec.modalities) or 'nothing'}."
-            )
-        return self.input_spec.eeg
-
-    def _video_spec(self) -> VideoSpec:
-        if self.input_spec.video is None:
-            raise ConfigError(
-                f"video: the model takes no video, only {', '.join(self.input_spec.modalities) or 'nothing'}."
-            )
-        return self.input_spec.video
-
-    def _read(
-        self, source: Any, ch_names: Sequence[str] | None, unit: str | None, sfreq: float | None
-    ) -> tuple[EEGRecording, tuple[str, ...]]:
-        recording = prepare_eeg(
-            self._eeg_spec(), source, window_seconds=self._length(), ch_names=ch_names, unit=unit, sfreq=sfreq
-        )
-        return recording, recording.dropped
-
-    def _own_level(
-        self, recording: EEGRecording, source: Any, form: Mapping[str, Any], *, baseline: Any, calibration: Calibration
-    ) -> OwnLevel:
-        def fit(sources: Any) -> Whitening:
-            return self.calibrate(sources, **form)
-
-        spec = self._eeg_spec()
-        level = own_level(spec, recording, source, baseline=baseline, calibration=calibration, fit=fit)
-        for note in level.notes:
-            warnings.warn(f"eeg: {note}", stacklevel=3)
-        return level
-
-    def _windows(self, recording: EEGRecording, level: OwnLevel, overlap: float) -> tuple[Tensor, np.ndarray]:
-        if level.whitening is not None:
-            recording = level.whitening(recording)
-        spec = self._eeg_spec()
-        windows, starts = recording_windows(recording, self._length(), overlap)
-        if level.left_out is not None:
-            first, last = level.left_out
-            kept = (starts + self._length() <= first + 1e-9) | (starts >= last - 1e-9)
-            if not kept.any():
-                raise SignalError(
-                    f"eeg: nothing is left to read beside the baseline, {first:g} to {last:g} s of "
-                    f"{recording.end:.1f} s; one window needs {self._length():g} s. Give a longer recording "
-                    "or a shorter baseline."
+    def _given(self, recordings: Mapping[str, Any]) -> dict[str, Any]:
+        takes = ", ".join(self.input_spec.modalities) or "nothing"
+        for name in recordings:
+            if name not in MODALITIES:
+                raise ConfigError(
+                    f"{name}: no such modality or argument; the model takes {takes}.{did_you_mean(name, MODALITIES)}"
                 )
-            windows, starts = windows[kept], starts[kept]
-        if spec.scale == "zscore":
-            spread = windows.std(axis=-1, keepdims=True)
-            windows = (windows - windows.mean(axis=-1, keepdims=True)) / np.where(spread > 0, spread, 1)
-        return torch.from_numpy(np.ascontiguousarray(windows, dtype=np.float32)), starts
+        given = {name: source for name, source in recordings.items() if source is not None}
+        for name in given:
+            self.input_spec.of(name)  # refuses what the model does not take
+        if not given:
+            raise ConfigError(f"inputs: give at least one of {takes}; got none.")
+        return given
+
+    def _length(self, window_seconds: float | None, recordings: Mapping[str, Recording]) -> float:
+        own = self.input_spec.window_seconds
+        if window_seconds is not None:
+            check_length(window_seconds)
+            for name in recordings if own is not None else ():
+                if self.input_spec.of(name).shape(window_seconds) != self.input_spec.shape(name):
+                    raise ConfigError(
+                        f"window_seconds: the model's window of {name} is {own:g} s, got {window_seconds!r}. Leave it "
+                        "out."
+                    )
+            return float(window_seconds)
+        if own is not None:
+            return own
+        first = next(iter(recordings.values()))
+        if len(first.coverage) > 1:
+            raise ConfigError(
+                f"window_seconds: the model takes windows of any length, and the recording of {first.modality} has "
+                f"{len(first.coverage)} uninterrupted stretches. Give a length in seconds."
+            )
+        return first.stop - first.start
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """A model's inputs a few windows at a time, read as they are asked for.
+
+    Args:
+        readers: By modality.
+        recordings: By modality, prepared.
+        starts: Where the windows begin, ``(windows,)`` seconds on the shared clock.
+        window_seconds: Length of a window in seconds.
+        batch_size: Windows at a time.
+        notes: What is to be said of the recordings, in whole sentences.
+        against: As in :class:`Inputs`.
+    """
+
+    readers: Mapping[str, Reader[Any]]
+    recordings: Mapping[str, Any]
+    starts: np.ndarray
+    window_seconds: float
+    batch_size: int
+    notes: tuple[str, ...]
+    against: str
+
+    def __len__(self) -> int:
+        """Return how many windows are to be read."""
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[Inputs]:
+        """Yield the inputs in order of time.
+
+        Raises:
+            SignalError: At the end, if a recording had no usable window.
+
+        Warns:
+            UserWarning: At the end, of windows that are left out or hard to read.
+        """
+        starts, seconds = self.starts.tolist(), self.window_seconds
+        every = [reader.windows(self.recordings[name], starts, seconds) for name, reader in self.readers.items()]
+        seen: dict[str, list[Window]] = {name: [] for name in self.readers}
+        pending: list[tuple[float, tuple[Window, ...]]] = []
+        notes = self.notes
+        for start, row in zip(starts, zip(*every, strict=True), strict=True):
+            for name, window in zip(seen, row, strict=True):
+                seen[name].append(window.light())
+            if any(window.usable for window in row):
+                if len(pending) == self.batch_size:  # one more is there, so these are not the last
+                    yield self._inputs(pending, notes)
+                    pending, notes = [], ()
+                pending.append((start, row))
+        yield self._inputs(pending, (*notes, *self._judge(seen)))
+
+    def _judge(self, seen: Mapping[str, Sequence[Window]]) -> tuple[str, ...]:
+        notes: list[str] = []
+        for name, reader in self.readers.items():
+            if not any(window.usable for window in seen[name]):
+                raise reader.refuse(seen[name])
+            others = " and ".join(other for other in self.readers if other != name)
+            otherwise = f"there the answer is from {others} alone" if others else "left out"
+            notes += reader.notes(self.starts.tolist(), seen[name], otherwise)
+        for note in notes:
+            warn(note)
+        return tuple(notes)
+
+    def _inputs(self, rows: Sequence[tuple[float, tuple[Window, ...]]], notes: tuple[str, ...]) -> Inputs:
+        starts = [start for start, _ in rows]
+        columns = dict(zip(self.readers, zip(*(windows for _, windows in rows), strict=True), strict=True))
+        present = {name: torch.tensor([window.usable for window in column]) for name, column in columns.items()}
+        first = next(iter(self.readers))
+        return Inputs(
+            {name: torch.stack([window.tensor for window in column]) for name, column in columns.items()},
+            torch.tensor(starts, dtype=torch.float64),
+            self.window_seconds,
+            tuple(what for name, reader in self.readers.items() for what in reader.dropped(self.recordings[name])),
+            quality={
+                name: torch.tensor([window.quality[name] for window in column])
+                for column in columns.values()
+                for name in column[0].quality
+            },
+            notes=notes,
+            against=self.against,
+            events=self.readers[first].events(self.recordings[first], starts),
+            present={name: flags for name, flags in present.items() if not flags.all()},
+        )
+
+
+def _readers(spec: InputSpec, options: Mapping[str, Any]) -> dict[str, Reader[Any]]:
+    classes = {name: reader_class(name) for name in spec.modalities}
+    known = {
+        name: [p.name for p in inspect.signature(cls).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        for name, cls in classes.items()
+    }
+    for option in options:
+        if not any(option in names for names in known.values()):
+            those = [name for names in known.values() for name in names]
+            raise ConfigError(
+                f"{option}: no such option for a model of {', '.join(classes) or 'nothing'}; there is "
+                f"{', '.join(those) or 'none'}.{did_you_mean(option, those)}"
+            )
+    return {
+        name: cls(spec.of(name), spec.window_seconds, **{o: options[o] for o in known[name] if o in options})
+        for name, cls in classes.items()
+    }
+
+
+def _check_overlap(recordings: Mapping[str, Recording]) -> None:
+    """Refuse recordings that have no moment in common."""
+    if max(r.start for r in recordings.values()) < min(r.stop for r in recordings.values()):
+        return
+    raise SignalError(f"recordings: {_spans(recordings)}: they do not overlap. {_WAY_OUT}")
+
+
+_WAY_OUT = (
+    "Say when each began on the clock that they share: evermodels.signals.Video(path, start=1.2) and the like, or "
+    "--start MODALITY=SECONDS on the command line."
+)
+
+
+def _spans(recordings: Mapping[str, Recording]) -> str:
+    return " and ".join(f"{name} lasts from {r.start:.3f} to {r.stop:.3f} s" for name, r in recordings.items())
+
+
+def _plan(
+    recordings: Mapping[str, Recording], seconds: float, overlap: float, left_out: Sequence[tuple[float, float]]
+) -> tuple[np.ndarray, list[str]]:
+    """Return where the windows begin that all recordings cover and no baseline holds, and what is to be said of it."""
+    (first, own), *others = recordings.items()
+    starts = grid(own, seconds, overlap)
+    for begin, end in left_out:
+        starts = starts[(starts + seconds <= begin + 1e-9) | (starts >= end - 1e-9)]
+        if not len(starts):
+            raise SignalError(
+                f"{first}: nothing is left to read beside the baseline, {begin:g} to {end:g} s of {own.start:.1f} to "
+                f"{own.stop:.1f} s; one window needs {seconds:g} s. Give a longer recording or a shorter baseline."
+            )
+    said, all_covered = [], np.ones(len(starts), dtype=bool)
+    for name, other in others:
+        covered = covers(other, starts, seconds)
+        if not covered.all():
+            said.append(
+                f"{name}: {int((~covered).sum())} of {len(starts)} windows of {first} are left out, because {name} "
+                f"covers only {other.start:.3f} to {other.stop:.3f} s."
+            )
+        all_covered &= covered
+    if not all_covered.any():
+        raise SignalError(
+            f"recordings: {_spans(recordings)}, and they cover none of the {len(starts)} windows of {seconds:g} s "
+            f"together. Give longer recordings. {_WAY_OUT}"
+        )
+    for note in said:
+        warn(note)
+    return starts[all_covered], said
+
+
+def _check_memory(inputs: Inputs, windows: int) -> None:
+    size = sum(t.element_size() * t.numel() for t in inputs.tensors.values()) / len(inputs) * windows
+    most = _PART_OF_MEMORY * physical_memory()
+    if size > most:
+        raise ConfigError(
+            f"inputs: {windows:,} windows take {size / 2**30:.1f} GB, more than the {most / 2**30:.1f} GB (a quarter "
+            "of the memory) that are allowed at once. Read them one after the other with stream(...), give a smaller "
+            "overlap, or a shorter stretch of the recording."
+        )

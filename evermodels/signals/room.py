@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import numbers
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,17 +23,20 @@ __all__ = [
     "Option",
     "Reader",
     "Recording",
+    "Switch",
     "Window",
+    "check_length",
     "check_rate",
     "check_start",
     "covers",
     "grid",
     "reader_class",
+    "slack",
+    "warn",
     "which",
 ]
 
 _NAMED = 5  # windows that a sentence names
-_LEAST_SLACK = 1e-3  # seconds; less than two clocks agree to
 
 
 class Recording(Protocol):
@@ -104,6 +109,20 @@ class Option(NamedTuple):
     help: str
 
 
+class Switch(NamedTuple):
+    """An option of a reader, as a switch of the command line.
+
+    Args:
+        name: The flag is ``--name``.
+        options: What it sets, as options of :class:`~evermodels.signals.Preprocessor`.
+        help: What it means.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    help: str
+
+
 class Compared(NamedTuple, Generic[R]):
     """A prepared recording after the person's own level was taken out.
 
@@ -136,8 +155,12 @@ class Reader(ABC, Generic[R]):
     """Class of the recordings."""
     example: ClassVar[str]
     """How a recording of an array is made, for the error of a bare array."""
+    files: ClassVar[str] = "a file"
+    """What files are read, for the help of the command line."""
     options: ClassVar[tuple[Option, ...]] = ()
-    """Flags of the command line."""
+    """Flags of the command line for the recording."""
+    switches: ClassVar[tuple[Switch, ...]] = ()
+    """Flags of the command line for the reader."""
     keeps_all: ClassVar[bool] = True
     """Whether a result keeps each window (else the one that it shows)."""
 
@@ -156,16 +179,17 @@ class Reader(ABC, Generic[R]):
         """Whether the model compares a person with a baseline of this modality."""
         return False
 
-    def open(self, source: Any) -> R:
+    def open(self, source: Any, **form: Any) -> R:
         """Return a source as a recording.
 
         Args:
             source: A recording, a path or a library's object. An array does not say its rate: make a recording of it.
+            **form: Arguments of the recording's constructor, such as ``start``; none with a recording.
 
         Raises:
             SignalError: If it cannot be read.
         """
-        if isinstance(source, self.recording):
+        if isinstance(source, self.recording) and not form:
             return source
         other = getattr(source, "modality", None)
         if isinstance(other, str):
@@ -177,7 +201,7 @@ class Reader(ABC, Generic[R]):
                 f"{self.modality}: an array of shape {tuple(source.shape)} does not say its rate. Make a recording of "
                 f"it: evermodels.signals.{self.example}."
             )
-        opened: R = self.recording(source)
+        opened: R = self.recording(source, **form)
         return opened
 
     @abstractmethod
@@ -217,12 +241,11 @@ class Reader(ABC, Generic[R]):
         every = f" in any of {len(windows)} windows" if len(windows) > 1 else ""
         return SignalError(f"{self.modality}: {windows[0].why}{every}. Give another recording.")
 
-    def compare(self, recording: R, source: Any, baseline: Any) -> Compared[R]:
+    def compare(self, recording: R, baseline: Any) -> Compared[R]:
         """Take a person's own level out of a recording, where the spec asks for it.
 
         Args:
             recording: As :meth:`prepare` gave it.
-            source: What it was opened from.
             baseline: As in :class:`~evermodels.signals.Preprocessor`.
         """
         return Compared(recording)
@@ -319,9 +342,35 @@ def which(starts: Sequence[float], chosen: Sequence[bool]) -> str:
     return f" in {len(at)} of {len(chosen)} windows (at {', '.join(at[:_NAMED])} s{more})"
 
 
+def warn(text: str) -> None:
+    """Warn at the line outside the package that led here.
+
+    Args:
+        text: Whole sentences.
+    """
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("evermodels."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
+
+
+def check_length(seconds: Any) -> None:
+    """Raise unless a window's length is a positive number.
+
+    Args:
+        seconds: The length.
+    """
+    if isinstance(seconds, bool) or not (isinstance(seconds, (int, float)) and math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"window_seconds: expected a positive length in seconds, got {seconds!r}.")
+
+
 def slack(recording: Recording) -> float:
-    """Return by how many seconds a window may stick out of a recording: half a sample or frame."""
-    return max(_LEAST_SLACK, recording.interval / 2)
+    """Return by how many seconds a window may stick out of a recording: just under half a sample or frame.
+
+    Args:
+        recording: The recording.
+    """
+    return recording.interval / 2 * (1 - 1e-6)
 
 
 def grid(recording: Recording, seconds: float, overlap: float) -> np.ndarray:
@@ -339,8 +388,7 @@ def grid(recording: Recording, seconds: float, overlap: float) -> np.ndarray:
         ConfigError: If ``seconds`` or ``overlap`` is impossible, or windows would begin more often than samples come.
         SignalError: If no stretch is as long as a window.
     """
-    if not (isinstance(seconds, numbers.Real) and math.isfinite(seconds) and seconds > 0):
-        raise ConfigError(f"window_seconds: expected a positive length in seconds, got {seconds!r}.")
+    check_length(seconds)
     if not (isinstance(overlap, numbers.Real) and 0 <= overlap < 1):
         raise ConfigError(
             f"overlap: expected a part of a window, 0 <= overlap < 1, got {overlap!r}. Half a window is 0.5."

@@ -89,6 +89,7 @@ def _eegmat(folder: Path, spec: EEGSpec, window_seconds: float, baseline_seconds
         window_seconds=window_seconds,
         l_freq=spec.l_freq,
         h_freq=spec.h_freq,
+        notch=spec.notch,
         reference=spec.reference,
         whiten=spec.whiten,
         baseline=spec.baseline,

@@ -36,7 +36,7 @@ from sklearn.svm import SVC
 import evermodels as em
 from evermodels.datasets import EEGMAT, LondonFaces, PairSplit, SubjectSplit, protocol4_split, subject_folds
 from evermodels.datasets.eegmat import STATES
-from evermodels.signals import EEGRecording, Whitening, read_eeg, resample
+from evermodels.signals import EEG, Whitening, read_eeg, resample
 from evermodels.training import Predictions, build_model, fit, interval, load_recipe, paired_difference, pool
 from evermodels.training.data import quadrant_parts
 
@@ -56,21 +56,23 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 }
 """What the folds choose from; written after looks at inner folds of the people 00-29 (see the results page)."""
 
-Pair = dict[str, EEGRecording]
+Pair = dict[str, EEG]
 Way = Callable[[Pair, str], Whitening | None]
 
 
-def first(recording: EEGRecording, seconds: float) -> EEGRecording:
+def first(recording: EEG, seconds: float) -> EEG:
     """The beginning of a recording."""
-    return EEGRecording(recording.data[:, : round(seconds * recording.sfreq)], recording.ch_names, recording.sfreq)
+    return EEG.from_microvolts(
+        recording.data[:, : round(seconds * recording.sfreq)], recording.ch_names, recording.sfreq
+    )
 
 
-def joined(pair: Pair) -> EEGRecording:
+def joined(pair: Pair) -> EEG:
     """Both recordings as one session."""
     data = [pair[state].data for state in STATES]
     ends = np.cumsum([0, *(d.shape[1] for d in data)])
     segments = tuple((int(a), int(b)) for a, b in itertools.pairwise(ends))
-    return EEGRecording(np.concatenate(data, axis=1), pair["rest"].ch_names, pair["rest"].sfreq, segments)
+    return EEG.from_microvolts(np.concatenate(data, axis=1), pair["rest"].ch_names, pair["rest"].sfreq, segments)
 
 
 WAYS: dict[str, tuple[str, Way]] = {
@@ -99,7 +101,7 @@ class Windows:
         }
         self.length = round(SECONDS * sfreq)
 
-    def cut(self, recording: EEGRecording, state: str, start: float = BASELINE) -> np.ndarray:
+    def cut(self, recording: EEG, state: str, start: float = BASELINE) -> np.ndarray:
         """Windows of one recording, those of rest after the baseline."""
         begin = round(start * recording.sfreq) if state == "rest" else 0
         starts = range(begin, recording.data.shape[1] - self.length + 1, self.length)

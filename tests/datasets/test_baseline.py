@@ -9,7 +9,7 @@ import torch
 from evermodels.core.errors import ConfigError, DataError
 from evermodels.datasets import EEGMAT, PairSplit, QuadrantPairs, SubjectSplit
 from evermodels.datasets.eegmat import Stretch
-from evermodels.signals import EEGRecording, Whitening, band_pass, read_eeg, resample
+from evermodels.signals import EEG, Whitening, band_pass, read_eeg, resample
 
 SFREQ = 50.0
 
@@ -49,12 +49,12 @@ def test_no_window_is_cut_in_the_baseline_whether_it_is_used_or_not(folder, by_b
 
 
 def test_the_filters_see_the_baseline_alone(by_baseline) -> None:
-    def read(state: str) -> EEGRecording:
+    def read(state: str) -> EEG:
         path = by_baseline.path("01", state)
         return band_pass(resample(read_eeg(path, ch_names=by_baseline.ch_names), SFREQ), None, None)
 
     rest = read("rest")
-    minute = EEGRecording(rest.data[:, :1000], rest.ch_names, SFREQ)
+    minute = EEG.from_microvolts(rest.data[:, :1000], rest.ch_names, SFREQ)
     for state in ("rest", "arithmetic"):
         expected = Whitening.fit(minute)(read(state)).data
         np.testing.assert_array_equal(by_baseline.recording("01", state), expected)
@@ -64,7 +64,7 @@ def test_the_filters_see_the_baseline_alone(by_baseline) -> None:
 def test_another_baseline_equals_a_whitening_of_that_stretch(by_baseline, start) -> None:
     path = by_baseline.path("02", "rest")
     rest = resample(read_eeg(path, ch_names=by_baseline.ch_names), SFREQ)
-    stretch = EEGRecording(rest.data[:, 13 * 50 : 41 * 50], rest.ch_names, SFREQ)
+    stretch = EEG.from_microvolts(rest.data[:, 13 * 50 : 41 * 50], rest.ch_names, SFREQ)
     expected = Whitening.fit(stretch)(rest).data[:, start : start + 100]
     found = by_baseline.window("02", "rest", start, baseline=Stretch(13, 28))
     np.testing.assert_allclose(found, expected, atol=2e-3)

@@ -11,7 +11,7 @@ from evermodels import montage
 from evermodels.core.errors import ConfigError, ShapeError, SignalError, UnknownNameError
 from evermodels.layers import MontageAdapter
 from evermodels.models import EVER, EVERConfig
-from evermodels.signals import Preprocessor
+from evermodels.signals import EEG, Preprocessor
 
 HEADSET = ("O1", "T3", "Fp1", "C4", "EEG F4", "A2-A1")  # Fp1 F4 T7 O1 of the model; not C3 Cz P4
 
@@ -80,8 +80,8 @@ def test_reference_and_scale_come_after_the_interpolation(make):
     array = {"unit": "uV", "sfreq": 32.0}
     # What the recording would be with the model's channels, through the plain model's own preprocessor.
     full = MontageAdapter(HEADSET, plain.config.ch_names)(torch.from_numpy(raw)[None])[0]
-    want = plain(Preprocessor(plain.input_spec).eeg(full, ch_names=plain.config.ch_names, **array))
-    got = model(Preprocessor(model.input_spec).eeg(raw, ch_names=HEADSET, **array))
+    want = plain(**Preprocessor(plain.input_spec)(eeg=EEG(full, ch_names=plain.config.ch_names, **array)).tensors)
+    got = model(**Preprocessor(model.input_spec)(eeg=EEG(raw, ch_names=HEADSET, **array)).tensors)
     assert want.logits.shape == (2, 3)
     torch.testing.assert_close(got.logits, want.logits, rtol=1e-4, atol=1e-5)
     model.adapt_montage(model.config.ch_names)

@@ -15,7 +15,8 @@ from evermodels.signals.eeg.describe import own_channels
 pytest.importorskip("mne")
 
 SPEC = InputSpec(
-    window_seconds=2.0, eeg=EEGSpec(ch_names=("Fz", "Pz", "Cz"), sfreq=80.0, l_freq=1.0, whiten=True, baseline="rest")
+    window_seconds=2.0,
+    eeg=EEGSpec(ch_names=("Fz", "Pz", "Cz"), sfreq=80.0, l_freq=1.0, whiten=True, baseline="rest"),
 )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from evermodels.core.errors import ConfigError, ShapeError, SignalError, UnknownNameError
 from evermodels.montage import preset
-from evermodels.signals import EEGRecording, band_pass, notch, read_eeg, resample, sliding_windows
+from evermodels.signals import EEG, band_pass, notch, read_eeg, resample, sliding_windows
 from evermodels.signals.eeg.filters import recording_windows
 
 mne = pytest.importorskip("mne")
@@ -88,7 +88,7 @@ def test_array_units(unit: str, factor: float) -> None:
 
 
 def test_a_recording_goes_through_unchanged() -> None:
-    recording = EEGRecording(noise(), ("Fz", "Cz"), 250.0)
+    recording = EEG.from_microvolts(noise(), ("Fz", "Cz"), 250.0)
     assert read_eeg(recording) is recording
     assert read_eeg(recording, ch_names=["cz"]).ch_names == ("Cz",)
 
@@ -271,7 +271,7 @@ def test_mne_channels() -> None:
 
 
 def test_pick() -> None:
-    recording = EEGRecording(noise(3), ("Fz", "Cz", "Pz"), 250.0)
+    recording = EEG.from_microvolts(noise(3), ("Fz", "Cz", "Pz"), 250.0)
     picked = recording.pick(["PZ", "Fz"])
     np.testing.assert_array_equal(picked.data, recording.data[[2, 0]])
     assert picked.dropped == ("Cz",)
@@ -286,18 +286,18 @@ def test_pick() -> None:
 
 @pytest.mark.parametrize(("old", "new"), [(250, 200), (160, 100), (256, 200), (500, 200), (512.5, 200)])
 def test_resample(old: float, new: float) -> None:
-    recording = EEGRecording(sine(10, old)[None], ("Cz",), old)
+    recording = EEG.from_microvolts(sine(10, old)[None], ("Cz",), old)
     result = resample(recording, new)
     assert result.sfreq == new
     assert result.data.shape == (1, round(recording.data.shape[1] * new / old))
     inner = slice(int(new), -int(new))
     np.testing.assert_allclose(result.data[0, inner], sine(10, new)[: result.data.shape[1]][inner], atol=0.05)
-    fast = resample(EEGRecording(sine(0.6 * new, old)[None], ("Cz",), old), new)  # above the new half rate
+    fast = resample(EEG.from_microvolts(sine(0.6 * new, old)[None], ("Cz",), old), new)  # above the new half rate
     assert fast.data[0, inner].std() < 0.05 * 7
 
 
 def test_resample_at_the_same_and_a_higher_rate() -> None:
-    recording = EEGRecording(sine(10, 100)[None], ("Cz",), 100.0)
+    recording = EEG.from_microvolts(sine(10, 100)[None], ("Cz",), 100.0)
     assert resample(recording, 100.0) is recording
     with pytest.warns(UserWarning, match="100 Hz is raised to 200 Hz; it holds nothing above 50 Hz"):
         higher = resample(recording, 200.0)
@@ -308,7 +308,7 @@ def test_resample_at_the_same_and_a_higher_rate() -> None:
 
 def test_band_pass_keeps_the_band_and_its_phase() -> None:
     data = np.stack([sine(f) for f in (0.1, 10, 60)])
-    result = band_pass(EEGRecording(data, ("Fz", "Cz", "Pz"), 250.0), 1.0, 40.0).data[:, 1000:4000]
+    result = band_pass(EEG.from_microvolts(data, ("Fz", "Cz", "Pz"), 250.0), 1.0, 40.0).data[:, 1000:4000]
     np.testing.assert_allclose(result[1], data[1, 1000:4000], atol=0.1)
     assert np.abs(result[0]).max() < 0.5
     assert np.abs(result[2]).max() < 0.1
@@ -318,7 +318,7 @@ def test_filters_equal_scipys_response() -> None:
     scipy_signal = pytest.importorskip("scipy.signal")
     impulse = np.zeros((1, 5001))
     impulse[0, 2500] = 1000.0
-    recording = EEGRecording(impulse, ("Cz",), 250.0)
+    recording = EEG.from_microvolts(impulse, ("Cz",), 250.0)
     freqs, response = scipy_signal.freqz(band_pass(recording, 1.0, 40.0).data[0] / 1000, worN=4096, fs=250)
     assert np.abs(response[(freqs > 3) & (freqs < 38)]).min() > 0.98
     assert np.abs(response[(freqs > 55) | (freqs < 0.05)]).max() < 0.02
@@ -329,7 +329,7 @@ def test_filters_equal_scipys_response() -> None:
 
 
 def test_band_pass_edges() -> None:
-    recording = EEGRecording(noise(), ("Fz", "Cz"), 100.0)
+    recording = EEG.from_microvolts(noise(), ("Fz", "Cz"), 100.0)
     assert band_pass(recording, None, None) is recording
     assert band_pass(recording, None, 60.0) is recording
     assert notch(recording, 50.0) is recording
@@ -342,8 +342,8 @@ def test_band_pass_edges() -> None:
 
 def test_filters_stay_inside_segments() -> None:
     data = noise(1, 2000)
-    both = EEGRecording(data, ("Cz",), 100.0, ((0, 1000), (1000, 2000)))
-    second = EEGRecording(data[:, 1000:], ("Cz",), 100.0)
+    both = EEG.from_microvolts(data, ("Cz",), 100.0, ((0, 1000), (1000, 2000)))
+    second = EEG.from_microvolts(data[:, 1000:], ("Cz",), 100.0)
     for function in (lambda r: band_pass(r, 2.0, 30.0), lambda r: resample(r, 50.0)):
         result = function(both)
         first, last = result.segments[1]
@@ -380,7 +380,7 @@ def test_windows_that_cannot_be() -> None:
 
 def test_windows_never_cross_segments() -> None:
     data = np.arange(1000.0)[None]
-    recording = EEGRecording(data, ("Cz",), 100.0, ((0, 450), (450, 500), (500, 1000)))
+    recording = EEG.from_microvolts(data, ("Cz",), 100.0, ((0, 450), (450, 500), (500, 1000)))
     windows, starts = recording_windows(recording, 2.0, 0.0)
     np.testing.assert_allclose(starts, [0.0, 2.0, 5.0, 7.0])
     np.testing.assert_array_equal(windows[:, 0, 0], [0, 200, 500, 700])

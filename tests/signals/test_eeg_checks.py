@@ -11,7 +11,7 @@ import pytest
 
 from evermodels.core.errors import ConfigError, ShapeError, SignalError
 from evermodels.core.specs import EEGSpec, InputSpec
-from evermodels.signals import EEGRecording, Preprocessor, band_pass, notch, read_eeg, resample, sliding_windows
+from evermodels.signals import EEG, Preprocessor, band_pass, notch, read_eeg, resample, sliding_windows
 from evermodels.signals.eeg.checks import LEAST_SPREAD, MOST_SPREAD, spread_and_offset
 
 mne = pytest.importorskip("mne")
@@ -30,7 +30,7 @@ def raw_of(data: np.ndarray, marks: list[tuple[float, float, str]] = (), sfreq: 
 
 
 def spec(**more: object) -> InputSpec:
-    return InputSpec(eeg=EEGSpec(**{"ch_names": tuple(NAMES), "sfreq": 100.0, "window_seconds": 2.0, **more}))
+    return InputSpec(window_seconds=2.0, eeg=EEGSpec(**{"ch_names": tuple(NAMES), "sfreq": 100.0, **more}))
 
 
 # --- units -----------------------------------------------------------------------------------------------------------
@@ -70,13 +70,13 @@ def test_an_offset_or_a_drift_does_not_hide_the_unit() -> None:
 def test_an_offset_that_nothing_takes_away_is_named() -> None:
     data = noise() + np.array([[4226.0], [0.0]])
     with pytest.warns(UserWarning, match=r"channels lie far from 0 \(µV: Fz 4226\).*l_freq=0\.5.*band_pass"):
-        inputs = Preprocessor(spec())(data, **FORM)
+        inputs = Preprocessor(spec())(eeg=EEG(data, **FORM))
     assert "Fz 4226" in inputs.notes[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for taken_away in ({"l_freq": 0.5}, {"scale": "zscore"}):
-            assert Preprocessor(spec(**taken_away))(data, **FORM).notes == ()
-        Preprocessor(spec())(noise() + 30.0, **FORM)
+            assert Preprocessor(spec(**taken_away))(eeg=EEG(data, **FORM)).notes == ()
+        Preprocessor(spec())(eeg=EEG(noise() + 30.0, **FORM))
 
 
 def test_one_sample_that_no_amplifier_delivers() -> None:
@@ -105,18 +105,19 @@ def test_rates_that_cannot_be(sfreq: object, message: str) -> None:
 
 
 def test_a_rate_is_not_raised_beyond_reason() -> None:
-    recording = EEGRecording(noise(), tuple(NAMES), 25.0)
+    recording = EEG.from_microvolts(noise(), tuple(NAMES), 25.0)
     with pytest.raises(SignalError, match="25 Hz and the model needs 500 Hz, more than 16 times"):
         resample(recording, 500.0)
 
 
 @pytest.mark.parametrize("sfreq", [100.00000000000001, 99.99999, 1 / np.diff(np.arange(1000) / 100).mean()])
 def test_equal_within_rounding_is_equal(sfreq: float) -> None:
-    recording = EEGRecording(noise(), tuple(NAMES), sfreq)
+    recording = EEG.from_microvolts(noise(), tuple(NAMES), sfreq)
     assert resample(recording, 100.0).data is recording.data
     assert resample(recording, 100.0).sfreq == 100.0
-    assert Preprocessor(spec()).eeg(noise(), ch_names=NAMES, unit="uV", sfreq=sfreq).shape == (5, 2, 200)
-    exact = resample(EEGRecording(noise(), tuple(NAMES), 100.0), 80.0)
+    inputs = Preprocessor(spec())(eeg=recording)
+    assert inputs.tensors["eeg"].shape == (5, 2, 200) and inputs.starts.tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
+    exact = resample(EEG.from_microvolts(noise(), tuple(NAMES), 100.0), 80.0)
     np.testing.assert_array_equal(resample(recording, 80.0).data, exact.data)
 
 
@@ -127,7 +128,7 @@ def test_what_is_marked_bad_is_left_out_and_said() -> None:
     data = noise(2, 6000)
     raw = raw_of(data, [(0.0, 15.0, "BAD_start"), (20.0, 30.0, "bad"), (52.0, 1.0, "stimulus")])
     with pytest.warns(UserWarning, match=r"RawArray: 45\.0 of 60\.0 s are left out, because annotations mark them"):
-        inputs = Preprocessor(spec())(raw)
+        inputs = Preprocessor(spec())(eeg=raw)
     assert inputs.starts.tolist() == [15.0, 17.0, 50.0, 52.0, 54.0, 56.0, 58.0]
     np.testing.assert_allclose(inputs.tensors["eeg"][2], data[:, 5000:5200], rtol=1e-4)
     assert "45.0 of 60.0 s" in inputs.notes[0]
@@ -148,7 +149,7 @@ def test_stretches_shorter_than_a_window_are_counted() -> None:
     with pytest.warns(
         UserWarning, match=r"1 of its 2 uninterrupted stretches, 1\.0 s in all, are shorter than a window"
     ):
-        assert Preprocessor(spec())(raw).starts.tolist() == [2.0, 4.0, 6.0, 8.0]
+        assert Preprocessor(spec())(eeg=raw).starts.tolist() == [2.0, 4.0, 6.0, 8.0]
 
 
 def test_a_mask_is_not_lost() -> None:
@@ -171,13 +172,13 @@ class Frame:
     ("source", "message"),
     [
         (Frame(), r"a DataFrame does not say its unit and rate.*df\[names\]\.to_numpy\(\)\.T"),
-        (["a.edf", "b.edf"], r"expected one recording, got a list of 2\. Read them one at a time.*calibration="),
+        (["a.edf", "b.edf"], r"expected one recording, got a list of 2\. Read them one at a time.*baseline="),
         ((Path("a.edf"),), "got a list of 1"),
         ([raw_of(noise())], "got a list of 1"),
     ],
 )
 def test_several_recordings_and_tables(source: object, message: str) -> None:
-    for read in (lambda: read_eeg(source), lambda: Preprocessor(spec()).eeg(source, **FORM)):
+    for read in (lambda: read_eeg(source), lambda: Preprocessor(spec())(eeg=source)):
         with pytest.raises(SignalError, match=message):
             read()
 
@@ -202,18 +203,18 @@ def test_trials_are_segments_with_their_events() -> None:
     assert recording.segments == ((0, 500), (500, 1000), (1000, 1500), (1500, 2000))
     assert recording.events == ("calm", "joy", "calm", "4")
     np.testing.assert_allclose(recording.data[:, 500:1000], trials[1], rtol=1e-6)
-    inputs = Preprocessor(spec(l_freq=1.0, sfreq=80.0))(recording)
+    inputs = Preprocessor(spec(l_freq=1.0, sfreq=80.0))(eeg=recording)
     assert inputs.events == ("calm", "calm", "joy", "joy", "calm", "calm", "4", "4")
-    alone = Preprocessor(spec(l_freq=1.0, sfreq=80.0)).eeg(trials[1], **FORM)
+    alone = Preprocessor(spec(l_freq=1.0, sfreq=80.0))(eeg=EEG(trials[1], **FORM)).tensors["eeg"]
     np.testing.assert_allclose(inputs.tensors["eeg"][2:4], alone, rtol=1e-4, atol=1e-3)
-    assert Preprocessor(spec())(trials, **FORM).events == ()
+    assert Preprocessor(spec())(eeg=EEG(trials, **FORM)).events == ()
 
 
 def test_events_of_mne_become_labels_of_windows() -> None:
     raw = raw_of(noise(2, 3000))
     events = np.array([[300, 0, 1], [1200, 0, 2], [2100, 0, 1]])
     epochs = mne.Epochs(raw, events, {"rest": 1, "task": 2}, 0.0, 4.99, baseline=None, preload=True, verbose="ERROR")
-    inputs = Preprocessor(spec())(epochs)
+    inputs = Preprocessor(spec())(eeg=epochs)
     assert inputs.events == ("rest", "rest", "task", "task", "rest", "rest")
     np.testing.assert_allclose(inputs.tensors["eeg"][2], raw.get_data()[:, 1200:1400] * 1e6, rtol=1e-4)
 
@@ -233,7 +234,7 @@ def test_events_that_do_not_fit(array: np.ndarray, events: object) -> None:
 )
 def test_segments_that_do_not_fit(more: dict) -> None:
     with pytest.raises(SignalError, match=r"segments: expected|events: expected"):
-        EEGRecording(noise(2, 100), tuple(NAMES), 100.0, **more)
+        EEG.from_microvolts(noise(2, 100), tuple(NAMES), 100.0, **more)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
@@ -247,11 +248,11 @@ def test_the_way_to_windows_takes_three_times_the_array(trials: bool, whiten: bo
     asked = spec(
         ch_names=tuple(form["ch_names"]), sfreq=250.0, l_freq=1.0, h_freq=40.0, reference="average", notch=50.0
     )
-    asked = InputSpec(eeg=asked.eeg.replace(whiten=whiten))
+    asked = asked.replace(eeg=asked.eeg.replace(whiten=whiten))
     given = np.ascontiguousarray(array.reshape(16, 40, 4000).swapaxes(0, 1)) if trials else array
-    Preprocessor(asked).eeg(noise(16, 2500), **form)  # what is imported and cached is not counted
+    Preprocessor(asked)(eeg=EEG(noise(16, 2500), **form))  # what is imported and cached is not counted
     tracemalloc.start()
-    Preprocessor(asked).eeg(given, **form)
+    Preprocessor(asked)(eeg=EEG(given, **form))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3 * array.nbytes + 25e6
@@ -264,8 +265,8 @@ def test_an_overlap_does_not_multiply_without_bounds() -> None:
 
 def test_filters_by_block_equal_those_of_the_whole() -> None:
     data = noise(3, 4000)
-    whole = EEGRecording(data, ("Fz", "Cz", "Pz"), 100.0)
-    trials = EEGRecording(data, ("Fz", "Cz", "Pz"), 100.0, ((0, 1000), (1000, 2000), (2000, 3500), (3500, 4000)))
+    whole = EEG.from_microvolts(data, ("Fz", "Cz", "Pz"), 100.0)
+    trials = EEG.from_microvolts(data, ("Fz", "Cz", "Pz"), 100.0, ((0, 1000), (1000, 2000), (2000, 3500), (3500, 4000)))
     for function, oracle in (
         (lambda r: band_pass(r, 1.0, 30.0), lambda x: mne.filter.filter_data(x, 100.0, 1.0, 30.0, verbose="ERROR")),
         (lambda r: notch(r, 25.0), lambda x: mne.filter.notch_filter(x, 100.0, [25.0], verbose="ERROR")),
@@ -281,6 +282,6 @@ def test_filters_by_block_equal_those_of_the_whole() -> None:
 
 def test_a_filter_that_is_longer_than_the_signal_says_so() -> None:
     with pytest.warns(UserWarning, match=r"l_freq, h_freq: filter_length .* is longer than the signal"):
-        band_pass(EEGRecording(noise(2, 200), tuple(NAMES), 100.0), 0.5, None)
+        band_pass(EEG.from_microvolts(noise(2, 200), tuple(NAMES), 100.0), 0.5, None)
     with pytest.raises(ConfigError, match="l_freq"):
-        band_pass(EEGRecording(noise(2, 200), tuple(NAMES), 100.0), -1.0, None)
+        band_pass(EEG.from_microvolts(noise(2, 200), tuple(NAMES), 100.0), -1.0, None)

@@ -376,7 +376,7 @@ def test_flipped_bits_of_a_fif_are_read_or_refused(tmp_path: Path) -> None:
                 outcomes.add(type(read_eeg(tmp_path / "b_raw.fif")).__name__)
             except EvermodelsError as error:
                 outcomes.add(type(error).__name__)
-    assert {"EEGRecording", "SignalError"} <= outcomes
+    assert {"EEG", "SignalError"} <= outcomes
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

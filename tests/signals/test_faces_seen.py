@@ -10,7 +10,16 @@ import pytest
 
 from evermodels.core.errors import SignalError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.signals import HaarFaceCrop, Preprocessor, crop_faces, haar_face_crop, read_video, video_duration
+from evermodels.signals import (
+    EEG,
+    HaarFaceCrop,
+    Preprocessor,
+    Video,
+    crop_faces,
+    haar_face_crop,
+    read_video,
+    video_duration,
+)
 from evermodels.signals.video.face_track import cut_face, look
 
 cv2 = pytest.importorskip("cv2")
@@ -45,10 +54,10 @@ def noise(seconds: int) -> np.ndarray:
 
 def run(finder: Finder, *values: int, eeg: bool = False, **options: object):
     prepare = Preprocessor(BOTH, face=finder)
-    given = {"eeg": noise(len(values) // 4), **ARRAY} if eeg else {}
+    given = {"eeg": EEG(noise(len(values) // 4), **ARRAY)} if eeg else {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        inputs = prepare(video=film(*values), fps=4, **given, **options)
+        inputs = prepare(video=Video(film(*values), fps=4), **given, **options)
     said = [str(w.message) for w in caught if str(w.message).startswith("Video")]
     assert said == [note for note in inputs.notes if note.startswith("Video")]
     return inputs, said
@@ -72,7 +81,7 @@ def test_below_80_percent_it_is_said_and_below_half_the_video_counts_as_absent()
     assert not inputs.tensors["video"][2].any() and len(inputs) == 3
     assert len(said) == 2
     assert "in 1 of 3 windows (at 2 s) it is not read, since a face was found in only 1 of 4 frames" in said[0]
-    assert said[0].endswith("there the answer is from the EEG alone.")
+    assert said[0].endswith("there the answer is from eeg alone.")
     assert "in 1 of 3 windows (at 1 s) the face is seen in fewer than 80% of the frames (down to 75%" in said[1]
 
 
@@ -116,7 +125,7 @@ def test_a_hit_that_jumps_is_not_the_face() -> None:
 
 def test_whole_pictures_have_no_such_quality() -> None:
     prepare = Preprocessor(BOTH, face=None)
-    inputs = prepare(video=film(*[1] * 4), fps=4)
+    inputs = prepare(video=Video(film(*[1] * 4), fps=4))
     assert inputs.quality == {} and inputs.notes == ()
 
 

@@ -13,8 +13,7 @@ import torch
 
 from evermodels.core.errors import ConfigError, ShapeError, SignalError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.signals import Preprocessor, read_video, video_duration
-from evermodels.signals.video import windows as windows_module
+from evermodels.signals import Preprocessor, Video, read_video, video_duration
 from evermodels.signals.video.pictures import picture_array
 from evermodels.signals.video.read import open_video, read_clips
 
@@ -25,8 +24,7 @@ SPEC = InputSpec(
     eeg=EEGSpec(ch_names=("Cz", "T7"), sfreq=100.0),
     video=VideoSpec(num_frames=4, size=(16, 16), face_crop=False),
 )
-EEG = np.random.default_rng(0).normal(0, 10, (2, 900))
-ARRAY = {"ch_names": ["Cz", "T7"], "unit": "uV", "sfreq": 100.0}
+ANY_LENGTH = InputSpec(video=SPEC.video)
 RAMP = np.tile(np.linspace(0, 65535, 64).astype(np.uint16)[None], (8, 1))
 
 
@@ -112,16 +110,14 @@ def test_damaged_pictures_are_our_errors(tmp_path: Path) -> None:
 def test_a_sequence_of_unknown_rate_is_refused_where_time_is_needed() -> None:
     prepare = Preprocessor(SPEC)
     for call in (
-        lambda: prepare(video=steps(20)),
-        lambda: prepare(video=steps(1)),
-        lambda: prepare(eeg=np.ones((2, 900)), video=steps(20), ch_names=["Cz", "T7"], unit="uV", sfreq=100.0),
-        lambda: prepare.video(steps(20), windows=[(0.0, 1.0)]),
+        lambda: Video(steps(20)),
+        lambda: prepare(video=list(steps(1))),
+        lambda: read_video(steps(20), 2, start=0.0, stop=1.0),
         lambda: video_duration(steps(20)),
     ):
         with pytest.raises(ConfigError, match=r"nothing says how fast they were taken.*Give fps.*--fps"):
             call()
-    alone = InputSpec(video=SPEC.video)
-    assert len(Preprocessor(alone)(video=steps(20))) == 1  # the whole sequence is one clip: no window of time
+    assert len(read_video(steps(20), 4)) == 4  # the whole sequence is one clip: no window of time
 
 
 @pytest.mark.parametrize("fps", [1e-5, 0, -3, float("nan"), float("inf"), 1e9, "8"])
@@ -132,50 +128,51 @@ def test_impossible_rates(fps: object) -> None:
 
 def test_a_rate_too_slow_for_the_windows() -> None:
     with pytest.raises(ConfigError, match=r"fps: at 0\.1 a picture comes every 10 s, and a window is 2 s long"):
-        Preprocessor(SPEC)(video=steps(20), fps=0.1)
+        Preprocessor(SPEC)(video=Video(steps(20), fps=0.1))
 
 
 def test_windows_never_begin_more_often_than_frames_come() -> None:
     with pytest.raises(ConfigError, match=r"overlap: with 0\.999999 the windows begin every .* Give at most 0\.9500"):
-        Preprocessor(SPEC)(video=steps(60), fps=10, overlap=0.999999)
-    assert len(Preprocessor(SPEC)(video=steps(60), fps=10, overlap=0.95)) == 41
+        Preprocessor(SPEC)(video=Video(steps(60), fps=10), overlap=0.999999)
+    assert len(Preprocessor(SPEC)(video=Video(steps(60), fps=10), overlap=0.95)) == 41
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: p(video=steps(60), fps=10, window_seconds=1e-9), "a window is 1e-09 s long.*longer windows"),
-        (lambda p: p(video=steps(60), fps=10, window_seconds="2"), "window_seconds: expected a positive length"),
-        (lambda p: p(video=steps(60), fps=10, overlap="x"), "overlap: expected a part of a window"),
+        (lambda p: p(video=Video(steps(60), fps=10), window_seconds=1e-9), "window_seconds: 1e-09 is shorter than"),
+        (lambda p: p(video=Video(steps(60), fps=10), window_seconds="2"), "window_seconds: expected a positive length"),
+        (lambda p: p(video=Video(steps(60), fps=10), window_seconds=-1.0), "window_seconds: expected a positive"),
+        (lambda p: p(video=Video(steps(60), fps=10), overlap="x"), "overlap: expected a part of a window"),
+        (lambda p: p(video=Video(Video(steps(60), fps=10), fps=5)), "fps: 5 was given, but the Video has a rate"),
+        (lambda p: read_video(Video(steps(60), fps=10), 2, fps=5), "fps: 5 was given, but the Video has a rate"),
         (lambda p: read_video(steps(6), 10**9), "num_frames: expected a whole number of at least 1 and at most"),
         (lambda p: read_video(steps(6), float("inf")), "num_frames: expected a whole number"),
         (lambda p: read_video(steps(6), 2, start="a", fps=2), "window: expected 0 <= start < stop"),
-        (lambda p: p(EEG, steps(60), fps=10, video_start=float("nan"), **ARRAY), "video_start: expected seconds"),
     ],
 )
 def test_impossible_numbers_are_refused_before_memory(call: Callable[[Preprocessor], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        call(Preprocessor(SPEC))
+        call(Preprocessor(ANY_LENGTH))
 
 
 def test_windows_shorter_than_a_frame(write_video) -> None:
     with pytest.raises(
-        ConfigError, match=r"window_seconds: 1e-09 is shorter than the time between two pictures \(0\.1 s\)"
+        ConfigError, match=r"window_seconds: 1e-09 is shorter than the time between two samples of video \(0\.1 s\)"
     ):
-        Preprocessor(SPEC)(video=write_video([k / 10 for k in range(30)]), window_seconds=1e-9)
+        Preprocessor(ANY_LENGTH)(video=write_video([k / 10 for k in range(30)]), window_seconds=1e-9)
 
 
 def test_windows_must_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows_module, "physical_memory", lambda: 100_000.0)
-    with pytest.raises(ConfigError, match=r"video: 41 windows of 4 frames take .* \(a quarter of the memory\)"):
-        Preprocessor(SPEC)(video=steps(60), fps=10, overlap=0.95)
+    monkeypatch.setattr("evermodels.signals.preprocessor.physical_memory", lambda: 100_000.0)
+    with pytest.raises(ConfigError, match=r"inputs: 41 windows take .* \(a quarter of the memory\).*stream"):
+        Preprocessor(SPEC)(video=Video(steps(60), fps=10), overlap=0.95)
 
 
 def test_a_clip_shorter_than_a_window_names_what_there_is() -> None:
-    prepare = Preprocessor(SPEC)
-    with pytest.raises(SignalError, match=r"1\.500 s long and one window needs 2 s.*window_seconds \(--window-seconds"):
-        prepare(video=steps(15), fps=10)
-    assert len(prepare(video=steps(15), fps=10, window_seconds=0.5)) == 3
+    with pytest.raises(SignalError, match=r"1\.500 s long and one window needs 2 s"):
+        Preprocessor(SPEC)(video=Video(steps(15), fps=10))
+    assert len(Preprocessor(ANY_LENGTH)(video=Video(steps(15), fps=10), window_seconds=0.5)) == 3
 
 
 def test_a_picture_that_windows_share_is_searched_once() -> None:
@@ -221,7 +218,7 @@ def test_damaged_video_files_are_our_errors(write_video) -> None:
             data[place] = int(rng.integers(256))
         path.write_bytes(bytes(data[: int(rng.integers(1, len(data) + 1))]))
         try:
-            assert torch.isfinite(Preprocessor(InputSpec(video=SPEC.video)).video(path)).all()
+            assert torch.isfinite(Preprocessor(ANY_LENGTH)(video=path).tensors["video"]).all()
         except (SignalError, ConfigError):
             refused += 1
     assert refused > 20

@@ -35,9 +35,9 @@ class Windows(torch.utils.data.Dataset):
 
 @pytest.fixture(scope="module")
 def parts():
-    prepare = Preprocessor(EVER.presets["ever_tiny"].replace(**CONFIG).input_spec())
-    read = {state: prepare.eeg(samples.path(f"eegmat_subject33_{state}.edf")) for state in ("rest", "arithmetic")}
-    eeg = [torch.as_tensor(read["rest"])[:12], torch.as_tensor(read["arithmetic"])[:12]]
+    prepare = Preprocessor(EVER.presets["ever_tiny"].replace(**CONFIG).input_spec)
+    paths = [samples.path(f"eegmat_subject33_{state}.edf") for state in ("rest", "arithmetic")]
+    eeg = [prepare(eeg=path).tensors["eeg"][:12] for path in paths]
 
     def stretch(rest, arithmetic, who):
         chosen = torch.cat([eeg[0][rest], eeg[1][arithmetic]])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from evermodels.core.errors import ShapeError, SignalError
+from evermodels.signals.room import warn
 
 TO_MICROVOLT = {"V": 1e6, "mV": 1e3, "uV": 1.0, "µV": 1.0, "μV": 1.0, "nV": 1e-3}
 """Factor to µV by the unit's name; µ as the sign and as the Greek letter."""
@@ -42,7 +42,7 @@ def note(notes: list[str], text: str) -> None:
     """
     if text not in notes:
         notes.append(text)
-        warnings.warn(text, stacklevel=4)
+        warn(text)
 
 
 def to_microvolt(unit: str) -> float:

@@ -14,7 +14,7 @@ from evermodels.signals.eeg.checks import offset_channels, spread_and_offset
 from evermodels.signals.eeg.filters import SAME_RATE
 from evermodels.signals.eeg.formats import Opened, is_eeg_name, open_recording
 from evermodels.signals.eeg.mne_source import from_mne
-from evermodels.signals.eeg.read import EEGRecording, read_eeg
+from evermodels.signals.eeg.read import EEG, read_eeg
 from evermodels.signals.video.read import read_video, video_duration
 
 
@@ -72,7 +72,7 @@ def own_channels(source: Any, spec: EEGSpec, *, unit: str | None = None) -> tupl
         unit: Unit of a file whose header names none.
 
     Example:
-        >>> recording = EEGRecording(np.ones((2, 500), dtype="float32"), ("Fz", "Cz"), 250.0)
+        >>> recording = EEG.from_microvolts(np.ones((2, 500), dtype="float32"), ("Fz", "Cz"), 250.0)
         >>> own_channels(recording, EEGSpec(ch_names=("Fz", "Pz"), sfreq=100.0))
         ('Fz', 'Cz')
     """
@@ -80,7 +80,7 @@ def own_channels(source: Any, spec: EEGSpec, *, unit: str | None = None) -> tupl
     return None if set(spec.ch_names) <= set(names) else names
 
 
-def _eeg(recording: EEGRecording, opened: Opened | None) -> dict[str, Any]:
+def _eeg(recording: EEG, opened: Opened | None) -> dict[str, Any]:
     names = recording.ch_names
     facts: dict[str, Any] = {"kind": "EEG" if opened is None else f"EEG, {opened.name} read as {_reader(opened)}"}
     facts["channels"] = f"{len(names)} of known names: {' '.join(names)}"
@@ -93,7 +93,7 @@ def _eeg(recording: EEGRecording, opened: Opened | None) -> dict[str, Any]:
         lengths = [(b - a) / recording.sfreq for a, b in recording.segments]
         facts["stretches"] = (
             f"{len(lengths)} uninterrupted ones of {min(lengths):.1f} to {max(lengths):.1f} s; by its clock the "
-            f"recording goes from {recording.onsets[0]:.1f} to {recording.end:.1f} s"
+            f"recording goes from {recording.coverage[0][0]:.1f} to {recording.stop:.1f} s"
         )
     if recording.events:
         facts["events"] = _counts(recording.events)
@@ -116,7 +116,7 @@ def _eeg(recording: EEGRecording, opened: Opened | None) -> dict[str, Any]:
     return facts
 
 
-def _with_model(recording: EEGRecording, spec: EEGSpec, seconds: float) -> dict[str, Any]:
+def _with_model(recording: EEG, spec: EEGSpec, seconds: float) -> dict[str, Any]:
     used = [name for name in spec.ch_names if name in recording.ch_names]
     missing = [name for name in spec.ch_names if name not in recording.ch_names]
     extra = [name for name in recording.ch_names if name not in spec.ch_names]
@@ -138,7 +138,7 @@ def _with_model(recording: EEGRecording, spec: EEGSpec, seconds: float) -> dict[
     facts["windows"] = f"{sum(counts)} of {seconds:g} s without overlap"
     if spec.whiten:
         by_state = f"a baseline of {spec.baseline} (--baseline)"
-        facts["compared with"] = by_state if spec.baseline else "recordings of all states (--calibrate)"
+        facts["compared with"] = by_state if spec.baseline else "recordings of all states (--baseline FILE FILE)"
     return facts
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from types import ModuleType
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from evermodels.core.errors import ConfigError, ShapeError, SignalError, require
 from evermodels.signals.eeg.formats import passing_warnings
-from evermodels.signals.eeg.recording import EEGRecording
+from evermodels.signals.eeg.recording import EEG
 
 SAME_RATE = 1e-6
 """Relative difference of two rates that are equal: 4 ms in an hour, less than two amplifiers' clocks differ by."""
@@ -24,7 +23,7 @@ _BLOCK = 2**18  # samples that are filtered at once, in float64
 _MOST_WINDOWS = 2**30  # values of windows beyond which overlap may not multiply the recording
 
 
-def resample(recording: EEGRecording, sfreq: float) -> EEGRecording:
+def resample(recording: EEG, sfreq: float) -> EEG:
     """Return the recording at another rate.
 
     Polyphase filtering (``mne.filter.resample``) where the two rates have a small common ratio, Fourier otherwise.
@@ -42,14 +41,14 @@ def resample(recording: EEGRecording, sfreq: float) -> EEGRecording:
         UserWarning: If the new rate is higher, since nothing above the old half rate can appear.
 
     Example:
-        >>> recording = EEGRecording(np.ones((1, 500), dtype="float32"), ("Cz",), 250.0)
+        >>> recording = EEG.from_microvolts(np.ones((1, 500), dtype="float32"), ("Cz",), 250.0)
         >>> resample(recording, 200.0).data.shape
         (1, 400)
     """
     if not (np.isfinite(sfreq) and sfreq > 0):
         raise ConfigError(f"sfreq: expected a positive rate in Hz, got {sfreq!r}.")
     if abs(recording.sfreq / sfreq - 1) <= SAME_RATE:
-        return recording if sfreq == recording.sfreq else replace(recording, sfreq=float(sfreq))
+        return recording if sfreq == recording.sfreq else recording.changed(sfreq=float(sfreq))
     if sfreq > _MOST_RAISED * recording.sfreq:
         raise SignalError(
             f"sfreq: the recording has {recording.sfreq:g} Hz and the model needs {sfreq:g} Hz, more than "
@@ -77,7 +76,7 @@ def resample(recording: EEGRecording, sfreq: float) -> EEGRecording:
         return by_channel(recording, function, length=length, sfreq=float(sfreq))
 
 
-def band_pass(recording: EEGRecording, l_freq: float | None, h_freq: float | None) -> EEGRecording:
+def band_pass(recording: EEG, l_freq: float | None, h_freq: float | None) -> EEG:
     """Return the recording with only the frequencies between two edges.
 
     MNE's default zero-phase FIR filter (``mne.filter.filter_data``, "firwin" design).
@@ -93,7 +92,7 @@ def band_pass(recording: EEGRecording, l_freq: float | None, h_freq: float | Non
     Example:
         >>> time = np.arange(2500) / 250
         >>> slow_and_fast = np.sin(2 * np.pi * 10 * time) + np.sin(2 * np.pi * 50 * time)
-        >>> recording = EEGRecording(slow_and_fast[None], ("Cz",), 250.0)
+        >>> recording = EEG.from_microvolts(slow_and_fast[None], ("Cz",), 250.0)
         >>> round(float(band_pass(recording, 1.0, 30.0).data[0, 500:2000].std()), 2)
         0.71
     """
@@ -117,7 +116,7 @@ def band_pass(recording: EEGRecording, l_freq: float | None, h_freq: float | Non
         return by_channel(recording, function)
 
 
-def notch(recording: EEGRecording, freq: float) -> EEGRecording:
+def notch(recording: EEG, freq: float) -> EEG:
     """Return the recording without a mains frequency and its harmonics.
 
     MNE's default notch filter (``mne.filter.notch_filter``).
@@ -132,7 +131,7 @@ def notch(recording: EEGRecording, freq: float) -> EEGRecording:
 
     Example:
         >>> time = np.arange(2500) / 250
-        >>> recording = EEGRecording(np.sin(2 * np.pi * 50 * time)[None], ("Cz",), 250.0)
+        >>> recording = EEG.from_microvolts(np.sin(2 * np.pi * 50 * time)[None], ("Cz",), 250.0)
         >>> bool(notch(recording, 50.0).data[0, 500:2000].std() < 0.01)
         True
     """
@@ -202,7 +201,7 @@ def sliding_windows(
     return windows.transpose(1, 0, 2).copy(order="C"), starts
 
 
-def recording_windows(recording: EEGRecording, seconds: float, overlap: float) -> tuple[np.ndarray, np.ndarray]:
+def recording_windows(recording: EEG, seconds: float, overlap: float) -> tuple[np.ndarray, np.ndarray]:
     """Cut a recording into windows, none of which crosses the border of a segment.
 
     Args:
@@ -211,7 +210,7 @@ def recording_windows(recording: EEGRecording, seconds: float, overlap: float) -
         overlap: Part of a window that it shares with the next.
 
     Returns:
-        As :func:`sliding_windows`; starts are in seconds of the recording's own clock, pauses counted.
+        As :func:`sliding_windows`; starts are in seconds on the shared clock, pauses counted.
 
     Raises:
         ConfigError: If ``seconds`` or ``overlap`` is impossible.
@@ -221,7 +220,8 @@ def recording_windows(recording: EEGRecording, seconds: float, overlap: float) -
     long_enough = [s for s in recording.segments if s[1] - s[0] >= length]
     # With none, the longest one makes the message.
     chosen = long_enough or [max(recording.segments, key=lambda s: s[1] - s[0])]
-    onsets = dict(zip(recording.segments, recording.onsets, strict=True))
+    begins = (begin for begin, _ in recording.coverage)
+    onsets = dict(zip(recording.segments, begins, strict=True))
     if len(chosen) == 1:
         (a, b) = chosen[0]
         windows, times = sliding_windows(recording.data[:, a:b], recording.sfreq, seconds, overlap)
@@ -231,16 +231,16 @@ def recording_windows(recording: EEGRecording, seconds: float, overlap: float) -
     return np.concatenate([windows for windows, _ in parts]), np.concatenate(starts)
 
 
-def window_events(recording: EEGRecording, starts: np.ndarray) -> tuple[str, ...]:
+def window_events(recording: EEG, starts: np.ndarray) -> tuple[str, ...]:
     """Return the event of the segment in which each window lies; empty where the recording has no events.
 
     Args:
         recording: The recording.
-        starts: Starts of windows in seconds, as :func:`recording_windows` gives them.
+        starts: Starts of windows in seconds on the shared clock.
     """
     if not recording.events:
         return ()
-    segments = np.searchsorted(np.asarray(recording.onsets), np.asarray(starts) + 1e-9, side="right") - 1
+    segments = np.searchsorted([begin for begin, _ in recording.coverage], starts + 1e-9, side="right") - 1
     return tuple(recording.events[k] for k in segments)
 
 
@@ -249,12 +249,12 @@ def _filters() -> ModuleType:
 
 
 def by_channel(
-    recording: EEGRecording,
+    recording: EEG,
     function: Callable[[np.ndarray, slice], np.ndarray],
     *,
     length: Callable[[int], int] = lambda samples: samples,
     sfreq: float | None = None,
-) -> EEGRecording:
+) -> EEG:
     """Apply a function to each uninterrupted stretch of each channel, a few at a time to save memory.
 
     Args:
@@ -282,7 +282,7 @@ def by_channel(
                 y = function(x.reshape(len(x), n, samples), rows)
                 data[rows, ends[first + k] : ends[first + k + n]] = y.reshape(len(x), n * new)
     segments = tuple((int(a), int(b)) for a, b in itertools.pairwise(ends))
-    return replace(recording, data=data, segments=segments, sfreq=recording.sfreq if sfreq is None else sfreq)
+    return recording.changed(data=data, segments=segments, sfreq=recording.sfreq if sfreq is None else sfreq)
 
 
 def _equal_runs(segments: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:

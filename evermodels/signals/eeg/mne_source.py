@@ -1,4 +1,4 @@
-"""From MNE's Raw and Epochs to an EEGRecording: channels by name, stretches that are good, values in µV."""
+"""From MNE's Raw and Epochs to an EEG: channels by name, stretches that are good, values in µV."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from evermodels.signals.eeg.checks import (
     unit_note,
 )
 from evermodels.signals.eeg.formats import Opened, damaged, passing_warnings
-from evermodels.signals.eeg.recording import EEGRecording, MissingChannelsError
+from evermodels.signals.eeg.recording import EEG, MissingChannelsError
 
 _BLOCK = 2**20  # samples that are read at once, over all channels: MNE gives float64
 _EXPANSION, _FREE = 64, 2**28
@@ -34,7 +33,7 @@ _NOT_EEG = re.compile(r"\b(ECG|EKG|EOG|EMG|STI|STIM|STATUS|TRIG\w*|MARKER|RESP|A
 Stretch = tuple[int, int, float]
 
 
-def from_mne(opened: Opened, ch_names: Sequence[str] | None, unit: str | None = None) -> EEGRecording:
+def from_mne(opened: Opened, ch_names: Sequence[str] | None, unit: str | None = None) -> EEG:
     """Read the EEG channels of what MNE has opened.
 
     Args:
@@ -66,19 +65,19 @@ def from_mne(opened: Opened, ch_names: Sequence[str] | None, unit: str | None = 
     if bad := [channel for channel in wanted if kept[channel] in source.info["bads"]]:
         note(opened.notes, f"{name}: channels {', '.join(bad)} are marked bad and used all the same.")
     ends = np.cumsum([0, *(stop - start for start, stop, _ in stretches)])
-    recording = EEGRecording(
+    recording = EEG.from_microvolts(
         data,
         wanted,
         sfreq,
         tuple((int(a), int(b)) for a, b in itertools.pairwise(ends)),
-        (*dropped, *opened.left_out),
-        tuple(onset for _, _, onset in stretches),
-        events,
+        dropped=(*dropped, *opened.left_out),
+        onsets=tuple(onset for _, _, onset in stretches),
+        events=events,
     )
     return checked(recording, f"{name}, whose values MNE gives in V," if unit is None else name, unit, opened.notes)
 
 
-def checked(recording: EEGRecording, what: str, unit: str | None, notes: list[str]) -> EEGRecording:
+def checked(recording: EEG, what: str, unit: str | None, notes: list[str]) -> EEG:
     """Return the recording with all that is to be known of it, or raise if its values cannot be EEG.
 
     Args:
@@ -91,7 +90,7 @@ def checked(recording: EEGRecording, what: str, unit: str | None, notes: list[st
     if sentence := unit_note(spread, what, unit):
         note(notes, sentence)
     check_reach(recording.data, recording.ch_names, recording.sfreq)
-    return replace(recording, notes=(*recording.notes, *notes)) if notes else recording
+    return recording.changed(notes=(*recording.notes, *notes)) if notes else recording
 
 
 def _channels(opened: Opened, by_default: bool) -> tuple[dict[str, str], list[str]]:

@@ -14,10 +14,10 @@ from evermodels.montage import canonical_all
 from evermodels.signals.eeg.checks import check_plausible_rate, check_shape, to_microvolt
 from evermodels.signals.eeg.formats import Opened, open_recording
 from evermodels.signals.eeg.mne_source import checked, from_mne
-from evermodels.signals.eeg.recording import EEGRecording, MissingChannelsError, check_names
-from evermodels.signals.room import check_rate
+from evermodels.signals.eeg.recording import EEG, MissingChannelsError, check_names
+from evermodels.signals.room import check_rate, check_start
 
-__all__ = ["EEGRecording", "MissingChannelsError", "read_eeg"]
+__all__ = ["EEG", "MissingChannelsError", "read_eeg"]
 
 _FROM_FILE = "the recording's own {} counts; change it in MNE and give the MNE object if it is wrong"
 
@@ -28,19 +28,22 @@ def read_eeg(
     ch_names: Sequence[str] | None = None,
     unit: str | None = None,
     sfreq: float | None = None,
+    start: float | None = None,
     events: Sequence[Any] | None = None,
-) -> EEGRecording:
+) -> EEG:
     """Read EEG from a file, an MNE object or an array.
 
     Args:
         source: Path of a recording or of epochs in any format that MNE reads, an MNE ``Raw`` or ``Epochs``, a NumPy
             array or tensor ``(channels, time)`` or of trials ``(trials, channels, time)``, or an
-            :class:`EEGRecording`. Epochs and trials become segments, which no filter and no window crosses.
+            :class:`EEG`. Epochs and trials become segments, which no filter and no window crosses.
         ch_names: For an array the names of its rows (needed), or a montage such as ``"epoc"``; for the others the
             channels to keep, in this order (default: every EEG channel whose name is known).
         unit: For an array its unit (needed; it is never guessed): ``"V"``, ``"mV"``, ``"uV"`` or ``"nV"``. For an EDF
             or BDF file only where its header names no unit of voltage, and then needed.
         sfreq: For an array its sampling rate in Hz (needed).
+        start: When it begins, in seconds on the clock that all recordings of a session share (default: 0, or that of
+            the recording which is given).
         events: For an array of trials what each is, such as its condition; of MNE's epochs the names of their events
             are taken.
 
@@ -54,6 +57,7 @@ def read_eeg(
             rate.
         MissingExtraError: If MNE needs a package for this kind of file that is not installed.
         ShapeError: If an array has other axes.
+        ConfigError: If ``start`` is no finite number.
         UnknownNameError: If a channel name given here is no electrode's, two mean the same electrode, or the names are
             those of BioSemi's connectors.
 
@@ -70,8 +74,12 @@ def read_eeg(
         >>> trials = volts.reshape(2, 4, 250).swapaxes(0, 1)
         >>> recording = read_eeg(trials, ch_names=["T7", "Cz"], unit="V", sfreq=250, events="calm calm joy joy".split())
         >>> recording, recording.events[2]
-        (EEGRecording(2 channels T7, Cz, 250 Hz, 4.0 s in 4 segments), 'joy')
+        (EEG(2 channels T7, Cz, 250 Hz, 4.0 s in 4 segments), 'joy')
     """
+    if start is not None:
+        check_start(start)
+        made = read_eeg(source, ch_names=ch_names, unit=unit, sfreq=sfreq, events=events)
+        return made.changed(start=start)
     _refuse_several(source)
     if isinstance(source, (np.ndarray, torch.Tensor, list, tuple)):
         return _from_array(source, ch_names, unit, sfreq, events)
@@ -81,7 +89,7 @@ def read_eeg(
             raise SignalError(f"{key}: {value!r} was given, but {_FROM_FILE.format(key)}.")
     if events is not None:
         raise SignalError("events: they are for an array of trials; a file's and an MNE object's are read from it.")
-    if isinstance(source, EEGRecording):
+    if isinstance(source, EEG):
         check_plausible_rate(source.sfreq, "the recording")
         return source if ch_names is None else source.pick(ch_names)
     if is_file:
@@ -103,11 +111,11 @@ def _refuse_several(source: Any) -> None:
             "read_eeg(df[names].to_numpy().T, ch_names=names, unit='uV', sfreq=250)."
         )
     if isinstance(source, (list, tuple)) and any(
-        isinstance(item, (str, Path, EEGRecording)) or hasattr(item, "get_data") for item in source
+        isinstance(item, (str, Path, EEG)) or hasattr(item, "get_data") for item in source
     ):
         raise SignalError(
             f"eeg: expected one recording, got a list of {len(source)}. Read them one at a time, in a loop; recordings "
-            "to calibrate by go into calibration=[...]."
+            "to compare a person with go into baseline=[...]."
         )
     if isinstance(source, np.ma.MaskedArray) and np.ma.getmaskarray(source).any():
         count = int(np.ma.getmaskarray(source).sum())
@@ -124,7 +132,7 @@ def _from_array(
     unit: str | None,
     sfreq: float | None,
     events: Sequence[Any] | None,
-) -> EEGRecording:
+) -> EEG:
     needed = {"ch_names": ch_names, "unit": unit, "sfreq": sfreq}
     absent = [key for key, value in needed.items() if value is None]
     if ch_names is None or unit is None or sfreq is None:
@@ -159,5 +167,5 @@ def _from_array(
                 microvolt[row, k * length : (k + 1) * length] = values.astype(np.float64) * factor
     segments = tuple((k * length, (k + 1) * length) for k in range(count))
     labels = () if events is None else tuple(str(event) for event in events)
-    recording = EEGRecording(microvolt, names, rate, segments, events=labels)
+    recording = EEG.from_microvolts(microvolt, names, rate, segments, events=labels)
     return checked(recording, f"the array, given as {unit!r},", unit, [])

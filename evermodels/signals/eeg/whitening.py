@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import oaconvolve
-from scipy.signal.windows import hann
 
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.signals.eeg.filters import by_channel, recording_windows
-from evermodels.signals.eeg.read import EEGRecording
+from evermodels.signals.eeg.read import EEG
 
 LEVEL = 10.0
 """Standard deviation in µV of white noise that has the spectrum which every channel gets."""
@@ -65,7 +63,8 @@ class Whitening:
 
     Example:
         >>> noise = np.random.default_rng(0).standard_normal((1, 6000))
-        >>> red = EEGRecording(noise[:, 1:] + 0.8 * noise[:, :-1], ("Cz",), 100.0)  # neighbours correlate by 0.49
+        >>> pink = noise[:, 1:] + 0.8 * noise[:, :-1]  # neighbours correlate by 0.49
+        >>> red = EEG.from_microvolts(pink, ("Cz",), 100.0)
         >>> white = Whitening.fit(red)(red).data[0]
         >>> bool(abs(np.corrcoef(white[1:], white[:-1])[0, 1]) < 0.03), round(float(white.std()))
         (True, 10)
@@ -77,7 +76,7 @@ class Whitening:
     seconds: float
 
     @classmethod
-    def fit(cls, recordings: EEGRecording | Sequence[EEGRecording]) -> Whitening:
+    def fit(cls, recordings: EEG | Sequence[EEG]) -> Whitening:
         """Take the average spectrum over one person's recordings.
 
         Args:
@@ -91,7 +90,7 @@ class Whitening:
             SignalError: If channels or rates differ, a recording is shorter than 10 s or has no uninterrupted 2 s, or a
                 channel is flat.
         """
-        several = [recordings] if isinstance(recordings, EEGRecording) else list(recordings)
+        several = [recordings] if isinstance(recordings, EEG) else list(recordings)
         if not several:
             raise ConfigError("recordings: expected at least one, got none.")
         first = several[0]
@@ -116,7 +115,7 @@ class Whitening:
         """
         return cls(ch_names, sfreq, _kernels(mean_log_power, _taps(sfreq)), seconds)
 
-    def __call__(self, recording: EEGRecording) -> EEGRecording:
+    def __call__(self, recording: EEG) -> EEG:
         """Filter a recording.
 
         Args:
@@ -156,6 +155,8 @@ class Whitening:
         half = self.kernels.shape[1] // 2
         first, last = max(start - half, 0), min(stop + half, centred.shape[1])
         before, after = half - (start - first), half - (last - stop)
+        from scipy.signal import oaconvolve  # not before it is used: SciPy's signals take a while
+
         padded = np.pad(centred[:, first:last], ((0, 0), (before, after)), mode="symmetric")
         return np.asarray(oaconvolve(padded, self.kernels[rows], mode="valid", axes=-1))
 
@@ -163,11 +164,17 @@ class Whitening:
         return f"Whitening({len(self.ch_names)} channels, {self.sfreq:g} Hz, from {self.seconds:.1f} s)"
 
 
+def _hann(length: int, *, symmetric: bool = False) -> np.ndarray:
+    from scipy.signal.windows import hann
+
+    return np.asarray(hann(length, sym=symmetric))
+
+
 def _taps(sfreq: float) -> int:
     return max(8, 2 * round(SECONDS * sfreq / 2))
 
 
-def log_power(recording: EEGRecording) -> np.ndarray:
+def log_power(recording: EEG) -> np.ndarray:
     """Return the logarithm of each channel's power in stretches of 2 s (Hann window) that begin every second.
 
     Args:
@@ -181,7 +188,7 @@ def log_power(recording: EEGRecording) -> np.ndarray:
 
     Example:
         >>> noise = np.random.default_rng(0).standard_normal((1, 1200))
-        >>> log_power(EEGRecording(noise, ("Cz",), 100.0)).shape
+        >>> log_power(EEG.from_microvolts(noise, ("Cz",), 100.0)).shape
         (11, 1, 101)
     """
     if recording.duration < SHORTEST:
@@ -190,6 +197,7 @@ def log_power(recording: EEGRecording) -> np.ndarray:
             f"spec asks for (whiten); at least {SHORTEST:g} s are needed, a minute is better. Give a longer baseline."
         )
     length = _taps(recording.sfreq)
+    window = _hann(length)
     longest = max(stop - start for start, stop in recording.segments)
     if longest < length:
         raise SignalError(
@@ -203,7 +211,7 @@ def log_power(recording: EEGRecording) -> np.ndarray:
         centred -= centred.mean(axis=-1, keepdims=True)
         if centred.std(-1).max() < _SILENT:
             flat.append(name)
-        power = np.abs(np.fft.rfft(centred * hann(length, sym=False), axis=-1)) ** 2
+        power = np.abs(np.fft.rfft(centred * window, axis=-1)) ** 2
         # A stretch without any signal (a cable off for seconds) must not pull the mean of logarithms to minus infinity.
         if row == 0:
             powers = np.empty((len(power), len(recording.ch_names), power.shape[1]))
@@ -221,8 +229,8 @@ def _kernels(log_power: np.ndarray, taps: int) -> np.ndarray:
     power = np.exp(np.pad(log_power[:, 1:-1], ((0, 0), (1, 1)), mode="edge"))
     power = np.maximum(power, _FLOOR * np.median(power, axis=-1, keepdims=True))
     # Of white noise with standard deviation s, the mean of log |S|² is log(s² Σw²) less Euler's constant.
-    white = LEVEL**2 * (hann(taps, sym=False) ** 2).sum() * math.exp(-np.euler_gamma)
+    white = LEVEL**2 * (_hann(taps) ** 2).sum() * math.exp(-np.euler_gamma)
     gain = np.sqrt(white / power)
     response = np.fft.fftshift(np.fft.irfft(gain, taps, axis=-1), axes=-1)
     response = np.concatenate([response, response[:, :1]], axis=1)  # symmetric about the middle
-    return np.asarray(response * hann(taps + 1))
+    return np.asarray(response * _hann(taps + 1, symmetric=True))
