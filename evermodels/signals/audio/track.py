@@ -26,7 +26,7 @@ class _Decoded(NamedTuple):
 class Track(Source):
     """The first sound track of a file; its own clock begins with the first picture, where there are pictures.
 
-    The whole track is decoded once when it is opened, to know what is there (about a second for an hour of AAC on one
+    The whole track is decoded once when it is opened, to know what is there (about 2 s for an hour of AAC on one
     core), and once more when it is read, from the beginning: what is read is what was found.
 
     Args:
