@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.memory import physical_memory
@@ -178,7 +180,7 @@ class Audio:
         self._check_memory(seconds, length + 2 * by.margin, wanted)
         cursor = _Cursor(self)
         for start in starts:
-            stretch, place = self._place(float(start), length)
+            stretch, place = self._place(check_start(start), length)
             before, after = min(by.margin, place), min(by.margin, stretch.samples - place - length)
             sound = cursor.read(stretch, place - before, place + length + after)
             yield sound[before : before + length], _window(sound, before, length, wanted, by)
@@ -209,10 +211,13 @@ class Audio:
 
 
 def _array(source: Any, sfreq: float | None) -> ArraySource:
-    if isinstance(source, (bytes, dict)) or source is None:
+    if not isinstance(source, (np.ndarray, torch.Tensor, list, tuple)):
         raise SignalError(
             f"audio: cannot read a {type(source).__name__}. Give a path, or an array with sfreq=, its rate in Hz."
         )
+    if isinstance(source, tuple) and len(source) == 2 and isinstance(source[1], numbers.Real):
+        if not isinstance(source[0], numbers.Real):
+            raise SignalError(f"audio: got (array, {source[1]}). Give Audio(array.T, sfreq={source[1]}).")
     if sfreq is None:
         raise SignalError("sfreq: an array does not say its rate. Give it in Hz: Audio(array, sfreq=16000).")
     return ArraySource(source, check_rate(sfreq))

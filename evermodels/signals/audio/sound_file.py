@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,6 @@ class SoundFileSource(Source):
     """
 
     def __init__(self, path: Path) -> None:
-        self.library = require("soundfile", extra="audio", purpose=f"read {path.name}")
         self.path, self.name = path, path.name
         with self._boundary(), self._open() as file:
             self.sfreq, self.channels = float(file.samplerate), int(file.channels)
@@ -70,6 +70,11 @@ class SoundFileSource(Source):
             file.seek(samples - 1)
             if len(file.read(1)) == 0:
                 raise self._cut("its header says", samples)
+
+    @property
+    def library(self) -> ModuleType:
+        """The package, not kept, since a module cannot be handed to another process."""
+        return require("soundfile", extra="audio", purpose=f"read {self.name}")
 
     def _boundary(self) -> Any:
         return boundary(SignalError, f"{self.name}: it cannot be read as sound", _DAMAGED, passing=(UnreadError,))

@@ -217,7 +217,7 @@ def open_source(path: Path) -> Source:
     if not path.exists():
         raise FileNotFoundError(f"audio: there is no file {path}.")
     if path.is_dir():
-        raise SignalError(f"audio: {path.name} is a folder. Give one file; read several in a loop.")
+        raise SignalError(f"audio: {path} is a folder. Give one file; read several in a loop.")
     if path.stat().st_size == 0:
         raise SignalError(f"{path.name}: the file is empty (0 bytes). Copy it again.")
     if is_sound_file(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,13 +39,17 @@ class Track(Source):
     """
 
     def __init__(self, path: Path) -> None:
-        purpose = f"read the sound of {path.name} (soundfile alone reads WAV, FLAC, Ogg, MP3, AIFF and the like)"
-        self.av = require("av", extra="video", purpose=purpose)
         self.path, self.name = path, path.name
         with self._boundary():
             origin, stated = self._header()
             self._scan(origin, stated)
         self.check()
+
+    @property
+    def av(self) -> ModuleType:
+        """The package, not kept, since a module cannot be handed to another process."""
+        purpose = f"read the sound of {self.name} (soundfile alone reads WAV, FLAC, Ogg, MP3, AIFF and the like)"
+        return require("av", extra="video", purpose=purpose)
 
     def _boundary(self) -> Any:
         way_out = (

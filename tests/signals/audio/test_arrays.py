@@ -1,4 +1,6 @@
+import io
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -71,6 +73,8 @@ def test_a_recording_of_a_recording_is_later():
         (np.ma.masked_equal([0.0, 1.0], 1.0), 16000, SignalError, "masked"),
         ({"array": 1}, 16000, SignalError, "cannot read a dict. Give a path, or an array with sfreq="),
         (None, 16000, SignalError, "cannot read a NoneType"),
+        (io.BytesIO(b"RIFF"), None, SignalError, "cannot read a BytesIO. Give a path, or an array with sfreq="),
+        ((np.zeros(100), 16000), None, SignalError, r"got \(array, 16000\). Give Audio\(array.T, sfreq=16000\)"),
         (np.array([0.0, 1.5, -2.5]), 16000, SignalError, r"values reach 2.5, .* in -1..1 .*32768 for 16 bits"),
         (np.array([0.0, 1e300]), 16000, SignalError, "audio: it holds NaN or infinity at 0.000 s"),
         (np.r_[np.zeros(80000), np.nan], 16000, SignalError, "audio: it holds NaN or infinity at 5.000 s. Cut"),
@@ -153,3 +157,13 @@ def test_read_audio_wants_a_rate():
         read_audio(np.zeros(100), 16000)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         read_audio("nowhere.wav", 16000)
+
+
+def test_a_start_that_is_no_number():
+    with pytest.raises(ConfigError, match=r"start: expected .* a finite number of seconds .* got nan"):
+        next(Audio(np.zeros(100, "int16"), sfreq=16000).cut([math.nan], 0.001, 16000))
+
+
+def test_workers_can_take_it():
+    audio = Audio(tone(0.1, 16000), sfreq=16000, start=2.0)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(audio)).read(), audio.read())

@@ -1,3 +1,4 @@
+import pickle
 import struct
 import sys
 
@@ -154,7 +155,7 @@ def test_what_is_no_sound(tmp_path):
     (tmp_path / "empty.wav").touch()
     with pytest.raises(SignalError, match=r"empty.wav: the file is empty \(0 bytes\)"):
         Audio(tmp_path / "empty.wav")
-    with pytest.raises(SignalError, match=r"is a folder. Give one file"):
+    with pytest.raises(SignalError, match=r"audio: .*test_what_is_no_sound.* is a folder. Give one file"):
         Audio(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"audio: there is no file .*nowhere.wav"):
         Audio(tmp_path / "nowhere.wav")
@@ -162,6 +163,25 @@ def test_what_is_no_sound(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(SignalError, match=f"{name}: "):
             Audio(tmp_path / name)
+
+
+def test_workers_can_take_a_file(write_sound):
+    audio = pickle.loads(pickle.dumps(Audio(write_sound(SOUND), start=1.0)))
+    np.testing.assert_allclose(audio.read(1.0, 5.0), SOUND, atol=1e-4)
+
+
+def test_rubbish_between_mp3_frames_ends(write_sound, monkeypatch):
+    """Bytes that look like the beginning of a frame, very many of them: looking for the next frame gives up."""
+    from evermodels.signals.audio import mpeg
+
+    monkeypatch.setattr(mpeg, "_MOST_RUBBISH", 100)
+    looked, frame = [], mpeg._frame
+    monkeypatch.setattr(mpeg, "_frame", lambda data, at: looked.append(at) or frame(data, at))
+
+    path = write_sound(SOUND, name="a.mp3")
+    content = path.read_bytes()
+    path.write_bytes(content[content.index(content[:2], 4) :] + b"\xff\x00" * 10_000)
+    assert mpeg.count_samples(path) == pytest.approx(64000, abs=3000) and len(looked) < 400
 
 
 def test_which_extra_is_missing(write_sound, tmp_path, monkeypatch):
