@@ -43,10 +43,11 @@ def draw_table(data: atheris.FuzzedDataProvider) -> tuple[list[str], list[list[s
     def draw(below: int) -> int:
         return data.ConsumeIntInRange(0, below - 1)
 
-    names = [NAMES[draw(len(COLUMNS))] for _ in range(1 + draw(5))]
-    if draw(4):
+    measured = list(COLUMNS)[3:] if draw(8) else list(COLUMNS)
+    names = [measured[draw(len(measured))] for _ in range(1 + draw(5))]
+    if draw(8):
         names = list(dict.fromkeys(["time", *names]))
-    count, step = draw(300), (0.01, 0.1, 10.0, 1.0, 1e-5)[draw(5)]
+    count, step = draw(300), (0.01, 0.01, 0.01, 0.1, 10.0, 1.0, 1e-5)[draw(7)]
     rng = np.random.default_rng(draw(8))
     level = {"pupil": 3.5, "gaze": 5.0, "openness": 0.9, "mark": 1.0, "time": 0.0}
     rows = [
@@ -78,7 +79,8 @@ def draw_table(data: atheris.FuzzedDataProvider) -> tuple[list[str], list[list[s
             rows.append(rows[draw(len(rows))])
         else:
             row = rows[draw(len(rows))]
-            row[draw(len(row))] = data.ConsumeUnicodeNoSurrogates(6) if row else ""
+            if row:
+                row[draw(len(row))] = data.ConsumeUnicodeNoSurrogates(6)
     return names, rows
 
 
@@ -114,14 +116,14 @@ def one(raw: bytes) -> None:
     data = atheris.FuzzedDataProvider(raw)
     suffix = SUFFIXES[data.ConsumeIntInRange(0, len(SUFFIXES) - 1)]
     unit = {
-        name: UNITS[data.ConsumeIntInRange(0, len(UNITS) - 1)] if data.ConsumeIntInRange(0, 9) == 0 else usual
+        name: UNITS[data.ConsumeIntInRange(0, len(UNITS) - 1)] if data.ConsumeIntInRange(0, 15) == 15 else usual
         for name, usual in (("time", "s"), ("pupil", "mm"), ("gaze", "deg"))
-        if data.ConsumeIntInRange(0, 3)
+        if data.ConsumeIntInRange(0, 15) < 15
     }
     options = {
         "unit": unit,
-        "sfreq": (None, None, None, 100.0, 25.0, 0.0)[data.ConsumeIntInRange(0, 5)],
-        "where": (None, None, None, None, {"video": "V1"}, {"x": 1})[data.ConsumeIntInRange(0, 5)],
+        "sfreq": (None, None, None, None, None, None, 100.0, 25.0, 0.0)[data.ConsumeIntInRange(0, 8)],
+        "where": (*(None,) * 8, {"video": "V1"}, {"x": 1})[data.ConsumeIntInRange(0, 9)],
     }
     form = data.ConsumeIntInRange(0, 3)
     damage = [(data.ConsumeIntInRange(0, 9999), data.ConsumeIntInRange(0, 255)) for _ in range(form)]

@@ -10,6 +10,9 @@ from evermodels.core.errors import ConfigError
 from evermodels.core.specs.modality import LONGEST, ModalitySpec, Reading
 from evermodels.core.text import LABEL_RULE, doubled, is_label
 
+MOST_STRETCHES = 100_000
+"""Stretches of a window; more is a mistake."""
+
 
 @dataclass(frozen=True)
 class EyeSpec(ModalitySpec):
@@ -31,7 +34,7 @@ class EyeSpec(ModalitySpec):
 
     title: ClassVar[str] = "eye movement"
     readings: ClassVar[Mapping[str, Reading]] = {
-        "eye_share": Reading("time with a pupil", least=0.8, percent=True),
+        "eye_share": Reading("time measured", least=0.8, percent=True),
         "eye_gap_seconds": Reading("not recorded (s)"),
         "blinks": Reading("blinks"),
         "empty_features": Reading("features without a value"),
@@ -76,6 +79,11 @@ class EyeSpec(ModalitySpec):
         if not least <= window_seconds * (1 + 1e-9) or window_seconds * self.sfreq > LONGEST:
             raise ConfigError(
                 f"InputSpec.window_seconds: expected {least:g} to {LONGEST / self.sfreq:g} s, got {window_seconds!r}."
+            )
+        if self.form == "features" and window_seconds > MOST_STRETCHES * self.seconds:
+            raise ConfigError(
+                f"EyeSpec.seconds: {self.seconds!r} makes more than {MOST_STRETCHES:,} stretches of a window of "
+                f"{window_seconds:g} s. Give longer ones."
             )
 
     def shape(self, window_seconds: float | None) -> tuple[int, ...]:

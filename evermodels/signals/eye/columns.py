@@ -40,6 +40,9 @@ UNITS: dict[str, dict[str, float]] = {
 LEAST_PUPIL, MOST_PUPIL = 0.5, 15.0
 """mm beyond which nothing is a human pupil, which is 1.5 to 9 mm wide."""
 
+MOST_ARBITRARY = 1e7
+"""Arbitrary units, or pixels, beyond which a number is damage."""
+
 _PLAIN = {"time": "s", "pupil": "mm", "gaze": "deg", "openness": "ratio"}
 _LIKELY = {
     "time": ("time", "timestamp", "seconds", "second", "recording_timestamp", "t", "sec", "ms"),
@@ -193,7 +196,11 @@ def _pupil(name: str, values: np.ndarray, unit: str, notes: list[str]) -> np.nda
     factor = UNITS["pupil"][unit]
     values = np.where(values > 0, values, np.nan) * factor
     seen = values[np.isfinite(values)]
-    if unit == "au" or not seen.size:
+    if not seen.size:
+        return values
+    if unit == "au":
+        if seen.max() > MOST_ARBITRARY:
+            raise SignalError(f"{name}: {seen.max():g} is beyond what any tracker calls a pupil ({MOST_ARBITRARY:g}).")
         return values
     middle = float(np.median(seen))
     if not LEAST_PUPIL <= middle <= MOST_PUPIL:
@@ -231,9 +238,9 @@ def _gaze(name: str, values: np.ndarray, unit: str, notes: list[str]) -> np.ndar
     if not seen.size:
         return values
     reach = float(np.abs(seen).max())
-    beyond = {"deg": 360.0, "rad": 2 * np.pi, "normalized": 10.0}.get(unit, np.inf)
+    beyond = {"deg": 360.0, "rad": 2 * np.pi, "normalized": 10.0, "px": MOST_ARBITRARY}[unit]
     if reach > beyond:
-        likely = {"deg": "pixels", "rad": "deg", "normalized": "pixels"}[unit]
+        likely = {"deg": "pixels", "rad": "deg", "normalized": "pixels", "px": "damage"}[unit]
         raise SignalError(
             f"unit: gaze is said to be in {unit}, and {name} reaches {reach:g}; it looks like {likely}. Give its true "
             'unit; pixels become degrees by dividing by the screen\'s pixels in a degree, then say "deg".'

@@ -18,6 +18,9 @@ from evermodels.signals.eye.recording import Eye
 LEAST_SHARE = 0.5
 """Part of a window's time that must be measured for it to be read."""
 
+SLOW = 30.0
+"""Samples a second below which blinks (0.05 s and more) and saccades (0.02 s and more) are hardly seen."""
+
 MEASURED = "measured"
 """Channel of a series that is 1 where all its other channels were measured and 0 where they are filled with 0."""
 
@@ -147,6 +150,12 @@ class Reader(room.Reader[Eye]):
                     f"unit: {name} needs gaze in degrees, and it is in {gaze}. Divide x and y by the screen's pixels "
                     '(or parts) in a degree, which is about 1 cm at 57 cm, and say unit={"gaze": "deg"}.'
                 )
+        slow = [name for name, needs in self._needs.items() if recording.sfreq < SLOW and _found(needs, held)]
+        if slow:
+            recording = recording.noted(
+                f"Eye: at {recording.sfreq:.3g} samples a second a blink or saccade is one sample or none; "
+                f"{', '.join(slow)} say little."
+            )
         return recording
 
     def windows(self, recording: Eye, starts: Sequence[float], seconds: float) -> Iterator[room.Window]:
@@ -291,6 +300,14 @@ def _watched(needs: Sequence[str], held: Mapping[str, Any]) -> list[str]:
     return [
         word for word, wanted in zip(chosen, needs, strict=True) if COLUMNS[word] != "mark" and " | pupil" not in wanted
     ]
+
+
+def _found(needs: Sequence[str], held: Mapping[str, Any]) -> bool:
+    """Return whether events are looked for in the samples, since nobody has marked them."""
+    chosen = [next(word for word in wanted.split(" | ") if word in held) for wanted in needs]
+    return any(" | " in wanted and COLUMNS[word] != "mark" for wanted, word in zip(needs, chosen, strict=True)) or (
+        set(needs) == {"x", "y"} and "fixation" not in held
+    )
 
 
 def _needs(channel: str) -> tuple[str, ...]:

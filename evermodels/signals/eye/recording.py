@@ -200,6 +200,16 @@ class Eye:
             return None, None
         return fixations.shifted(self.start), saccades.shifted(self.start) if gaze else None
 
+    def noted(self, text: str) -> Eye:
+        """Return the recording with one more note.
+
+        Args:
+            text: Whole sentences.
+        """
+        same = Eye(self)
+        same.notes = tuple(dict.fromkeys((*self.notes, text)))
+        return same
+
     def _measured(self) -> dict[str, np.ndarray]:
         return {name: column for name, column in self.columns.items() if COLUMNS[name] != "mark"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import os
 import zlib
 from array import array
@@ -31,7 +32,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _WORDS = {**dict.fromkeys(MISSING, np.nan), "true": 1.0, "false": 0.0}
 _LONGEST_LINE = 2**20
 _MOST_COLUMNS = 10_000
-_AT_ONCE = 4096  # rows that are made numbers together
+_AT_ONCE = 2**17  # cells that are made numbers together
 _PART_OF_MEMORY = 0.25
 
 
@@ -195,7 +196,7 @@ def _open_file(path: Path, delimiter: str | None) -> Table:
         count = 0
         with _reading(path), _text(path) as handle:
             rows = islice(_rows(path, handle, separator), 1, None)
-            while some := list(islice(rows, _AT_ONCE)):
+            while some := list(islice(rows, max(1, _AT_ONCE // len(names)))):
                 count += len(some)
                 check_size(path.name, count, len(wanted))
                 wrong = next((row for row in some if len(row[1]) != len(names)), None)
@@ -242,7 +243,11 @@ def _rows(path: Path, handle: io.TextIOWrapper, delimiter: str) -> Iterator[tupl
     def lines() -> Iterator[str]:
         nonlocal begun
         try:
-            while line := handle.readline(_LONGEST_LINE):
+            for count in itertools.count():
+                if not (line := handle.readline(_LONGEST_LINE)):
+                    return
+                if count > 2 * MOST_ROWS:
+                    raise SignalError(f"{path.name}: it has more than {2 * MOST_ROWS:,} lines. Cut it.")
                 if len(line) == _LONGEST_LINE:
                     raise SignalError(
                         f"{path.name}: a line is longer than {_LONGEST_LINE:,} characters; it is no table."

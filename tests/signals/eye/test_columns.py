@@ -94,6 +94,8 @@ MISTAKES = {
     "deg for rad": ({"x": 20 * ONES, "y": ONES}, {"gaze": "rad"}, "x reaches 20; it looks like deg"),
     "px for normalized": ({"x": ONES, "y": 800 * ONES}, {"gaze": "normalized"}, "y reaches 800; it looks like pixels"),
     "normalized for px": ({"x": 0.5 * ONES, "y": ONES}, {"gaze": "px"}, "x is beyond 0.5; it looks like normalized"),
+    "damage as a pupil": ({"pupil": 1e30 * ONES}, {"pupil": "au"}, r"1e\+30 is beyond what any tracker calls a pupil"),
+    "damage as px": ({"x": 1e30 * ONES, "y": ONES}, {"gaze": "px"}, "it looks like damage"),
     "percent": ({"openness": 90 * ONES}, {}, "openness: expected the part of the eye that is open.*up to 90"),
     "a code as a mark": ({"blink": -ONES}, {}, "blink: expected 0 where there is none.*got -1"),
     "half a mark": ({"fixation": 0.5 * ONES}, {}, "fixation: expected 0 .*got 0.5"),

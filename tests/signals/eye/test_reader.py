@@ -143,6 +143,8 @@ def test_what_is_no_option_is_refused():
         features("pupil_mean", window=None)
     with pytest.raises(ConfigError, match="window_seconds"):
         features("pupil_mean", seconds=3.0)
+    with pytest.raises(ConfigError, match="more than 100,000 stretches"):
+        features("pupil_mean", seconds=1e-9)
 
 
 def test_a_missing_column_is_named_with_its_feature():
@@ -175,6 +177,21 @@ def test_movements_need_degrees():
     ]
     with pytest.raises(SignalError, match="dispersion_x_mean needs gaze in degrees"):
         features("dispersion_x_mean").prepare(marked)
+
+
+def test_what_comes_too_slowly_to_show_events_is_said():
+    table = {"x": np.zeros(50), "y": np.zeros(50), "pupil": np.full(50, 3.0)}
+    slow = Eye(table, unit={"gaze": "deg", **MM}, sfreq=5)
+    names = ("saccade_frequency", "fixation_frequency", "blink_frequency", "pupil_mean")
+    (note,) = features(*names).prepare(slow).notes
+    assert note == (
+        "Eye: at 5 samples a second a blink or saccade is one sample or none; saccade_frequency, fixation_frequency, "
+        "blink_frequency say little."
+    )
+    assert slow.notes == () and features("pupil_mean").prepare(slow) is slow
+    assert series("x", "pupil").prepare(slow) is slow and len(series("blink").prepare(slow).notes) == 1
+    marked = Eye({**table, "blink": np.zeros(50), "fixation": np.ones(50)}, unit={"gaze": "deg", **MM}, sfreq=5)
+    assert features(*names).prepare(marked) is marked
 
 
 def test_listed_fixations_have_their_features():

@@ -174,6 +174,9 @@ def test_what_would_ask_for_all_memory_is_refused_first(tmp_path, monkeypatch):
     with pytest.raises(SignalError, match="10,001 columns are more"):
         Eye(path, unit=UNIT)
     monkeypatch.setattr(table, "MOST_ROWS", 50)
+    path.write_bytes(gzip.compress(b"\n" * 101 + b"time,pupil\n"))
+    with pytest.raises(SignalError, match="more than 100 lines"):
+        Eye(path, unit=UNIT)
     for source in (written(tmp_path / "b.csv"), {"time": TIME, "pupil": PUPIL}):
         with pytest.raises(SignalError, match="it has 100 rows or more, beyond 50"):
             Eye(source, unit=UNIT)
