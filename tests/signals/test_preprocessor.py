@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from evermodels.core.errors import ConfigError, SignalError
-from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
+from evermodels.core.specs import EEGFeatures, EEGSpec, InputSpec, VideoSpec
+from evermodels.functional import band_power
 from evermodels.montage import preset
 from evermodels.signals import EEG, Preprocessor, Video, band_pass, read_video, resample
 
@@ -241,3 +242,17 @@ def test_nothing_heavy_is_imported() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["differential_entropy", "power"])
+def test_features_stand_for_the_signals(kind) -> None:
+    features = {"kind": kind, "bands": [(4, 8), (8, 13), (13, 30)], "seconds": 0.5}
+    spec = BOTH.replace(video=None, eeg={"l_freq": 1.0, "features": EEGFeatures.from_dict(features)})
+    data = noise()
+    got, signals = cut(spec, eeg(data)), cut(spec.replace(eeg={"features": None}), eeg(data))
+    assert got.shape == (5, *spec.shape("eeg")) == (5, 4, 3, 2)
+    for window, stretch in ((0, 0), (3, 2)):
+        part = signals[window, :, 50 * stretch : 50 * (stretch + 1)]
+        power = band_power(part, 100.0, features["bands"])
+        want = power if kind == "power" else 0.5 * torch.log(2 * torch.pi * torch.e * power)
+        torch.testing.assert_close(got[window, stretch], want)

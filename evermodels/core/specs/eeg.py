@@ -101,6 +101,8 @@ class EEGSpec(ModalitySpec):
             raise self.refuse("l_freq", f"less than h_freq ({self.h_freq:g})")
         if self.features is not None and max(high for _, high in self.features.bands) > nyquist:
             raise self.refuse("features", f"bands up to half of sfreq ({nyquist:g} Hz)")
+        if self.features is not None and self.features.seconds * self.sfreq < 2:
+            raise self.refuse("features", f"stretches of two samples or more at {self.sfreq:g} Hz")
 
     @property
     def kind(self) -> str:
@@ -147,7 +149,7 @@ class EEGSpec(ModalitySpec):
         assert window_seconds is not None  # check_window has refused it
         if self.features is None:
             return (len(self.ch_names), self.num_samples(window_seconds))
-        stretches = int(window_seconds / self.features.seconds + 1e-9)
+        stretches = self.num_samples(window_seconds) // round(self.features.seconds * self.sfreq)
         return (stretches, len(self.features.bands), len(self.ch_names))
 
     def describe(self) -> tuple[str, ...]:

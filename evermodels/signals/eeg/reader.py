@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from evermodels.core.errors import ConfigError, SignalError
-from evermodels.core.specs import EEGSpec
+from evermodels.core.specs import EEGFeatures, EEGSpec
+from evermodels.functional import band_power, differential_entropy
 from evermodels.signals import room
 from evermodels.signals.eeg.checks import check_plausible_rate, note, offset_channels, spread_and_offset
 from evermodels.signals.eeg.filters import band_pass, notch, resample, window_events
@@ -25,7 +27,7 @@ class Reader(room.Reader[EEG]):
 
     Channels are picked and ordered by name (missing ones are an error, extra ones are left out; a model that was
     adapted to another montage asks for that montage's, and interpolates by itself); then notch, band-pass, reference,
-    resampling, whitening, windows and scaling, as the spec says, in this order.
+    resampling, whitening, windows, scaling and features, as the spec says, in this order.
 
     Args:
         spec: What the model takes.
@@ -102,7 +104,7 @@ class Reader(room.Reader[EEG]):
         return recording.changed(notes=(*recording.notes, *kept)) if kept else recording
 
     def windows(self, recording: EEG, starts: Sequence[float], seconds: float) -> Iterator[room.Window]:
-        """Yield one window ``(channels, time)`` float32 after the other, in µV (or whitened or standardised).
+        """Yield one window after the other, float32: signals in µV (or whitened or standardised), or features of them.
 
         Args:
             recording: As :meth:`prepare` (and :meth:`compare`) gave it.
@@ -119,7 +121,16 @@ class Reader(room.Reader[EEG]):
             if self.spec.scale == "zscore":
                 spread = values.std(axis=-1, keepdims=True)
                 values = (values - values.mean(axis=-1, keepdims=True)) / np.where(spread > 0, spread, 1)
-            yield room.Window(torch.from_numpy(np.array(values, dtype=np.float32)))
+            signals = torch.from_numpy(np.array(values, dtype=np.float32))
+            yield room.Window(signals if self.spec.features is None else self._features(signals, self.spec.features))
+
+    def _features(self, signals: Tensor, wanted: EEGFeatures) -> Tensor:
+        """Return features of ``(channels, time)``, stretch by stretch, ``(stretches, bands, channels)``."""
+        length = round(wanted.seconds * self.spec.sfreq)
+        stretches = signals.unfold(1, length, length).transpose(0, 1)
+        if wanted.kind == "power":
+            return band_power(stretches, self.spec.sfreq, wanted.bands)
+        return differential_entropy(stretches, self.spec.sfreq, wanted.bands, method=wanted.method)
 
     def compare(self, recording: EEG, baseline: Any) -> room.Compared[EEG]:
         """Divide the spectrum of each channel by the person's own, where the spec asks for it.
