@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -58,10 +57,8 @@ def _start(text: str) -> tuple[str, float]:
     raise argparse.ArgumentTypeError(f"expected {'|'.join(MODALITIES)}=SECONDS, such as video=1.2, got {text!r}")
 
 
-def _rooms() -> Iterator[tuple[str, type[Reader[Any]]]]:
-    for name in MODALITIES:
-        if importlib.util.find_spec(f"evermodels.signals.{name}") is not None:
-            yield name, reader_class(name)
+def _rooms() -> list[tuple[str, type[Reader[Any]]]]:
+    return [(name, reader_class(name)) for name in MODALITIES]
 
 
 def option_flags() -> Iterator[tuple[str, str, Option]]:

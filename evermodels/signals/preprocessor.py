@@ -334,13 +334,15 @@ def _check_overlap(recordings: Mapping[str, Recording]) -> None:
     """Refuse recordings that have no moment in common."""
     if max(r.start for r in recordings.values()) < min(r.stop for r in recordings.values()):
         return
-    raise SignalError(f"recordings: {_spans(recordings)}: they do not overlap. {_WAY_OUT}")
+    raise SignalError(f"recordings: {_spans(recordings)}: they do not overlap. {_way_out(recordings)}")
 
 
-_WAY_OUT = (
-    "Say when each began on the clock that they share: evermodels.signals.Video(path, start=1.2) and the like, or "
-    "--start MODALITY=SECONDS on the command line."
-)
+def _way_out(recordings: Mapping[str, Recording]) -> str:
+    name, last = list(recordings.items())[-1]
+    return (
+        "Say when each began on the clock that they share, such as "
+        f"evermodels.signals.{type(last).__name__}(path, start=1.2), or --start {name}=1.2 on the command line."
+    )
 
 
 def _spans(recordings: Mapping[str, Recording]) -> str:
@@ -372,7 +374,7 @@ def _plan(
     if not all_covered.any():
         raise SignalError(
             f"recordings: {_spans(recordings)}, and they cover none of the {len(starts)} windows of {seconds:g} s "
-            f"together. Give longer recordings. {_WAY_OUT}"
+            f"together. Give longer recordings. {_way_out(recordings)}"
         )
     for note in said:
         warn(note)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from evermodels.core.errors import ConfigError, DataError, SignalError
+from evermodels.core.specs import EEGSpec, InputSpec
 from evermodels.datasets import EEGMAT
+from evermodels.signals import Preprocessor, read_eeg, resample
 
 
 def test_windows_have_the_files_values(eegmat, eegmat_folder):
@@ -146,3 +148,21 @@ def test_the_published_version_agrees_with_the_resampled_one(real_data):
     length = min(ours.shape[1], published.shape[1]) - 200
     for a, b in zip(ours[:, 200:length], published[:, 200:length], strict=True):
         assert np.corrcoef(a, b)[0, 1] > 0.99
+
+
+FILTERS = [{"l_freq": 1.0, "h_freq": 45.0}, {"l_freq": 1.0, "notch": 20.0, "reference": "average"}]
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=["band-pass", "notch and average"])
+def test_windows_are_those_that_a_model_reads(real_data, filters):
+    """One way from a recording to windows, filters in one order: noise of 500 Hz shows any other."""
+    eegmat = EEGMAT(real_data / "eegmat_original", subjects=["35"], task="arithmetic", sfreq=100.0, **filters)
+    spec = InputSpec(window_seconds=5.0, eeg=EEGSpec(ch_names=eegmat.ch_names, sfreq=100.0, **filters))
+    read = Preprocessor(spec)(eeg=eegmat.path("35", "arithmetic"))
+    assert np.array_equal(eegmat.windows("35", "arithmetic"), read.tensors["eeg"].numpy())
+
+
+def test_without_filters_nothing_is_done_but_resampling(eegmat_folder):
+    eegmat = EEGMAT(eegmat_folder, sfreq=40.0, window_seconds=2.0)
+    alone = resample(read_eeg(eegmat.path("03", "rest"), ch_names=eegmat.ch_names), 40.0)
+    assert np.array_equal(eegmat.recording("03", "rest"), alone.data)
