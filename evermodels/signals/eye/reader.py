@@ -181,9 +181,10 @@ class Reader(room.Reader[Eye]):
         if not any(chosen):
             return ()
         least = min(window.quality["eye_share"] for window in windows)
+        which = room.which(starts, chosen)
         return (
-            f"Eye:{room.which(starts, chosen)} less than {self.least_share:.0%} of the time was measured (down to "
-            f"{least:.0%}): blinks, a closed eye, or nothing recorded; {otherwise}.",
+            f"Eye:{which} less than {100 * self.least_share:.3g} % of the time was measured (down to "
+            f"{100 * least:.3g} %): blinks, a closed eye, or nothing recorded; {otherwise}.",
         )
 
     def dropped(self, recording: Eye) -> tuple[str, ...]:
@@ -229,7 +230,11 @@ class Reader(room.Reader[Eye]):
         if not self._series:
             quality["empty_features"] = float(empty)
         usable = share >= self.least_share - 1e-9
-        why = "" if usable else f"only {share:.0%} of it was measured (at least {self.least_share:.0%} are needed)"
+        why = (
+            ""
+            if usable
+            else f"only {100 * share:.3g} % of it was measured (at least {100 * self.least_share:.3g} % are needed)"
+        )
         return room.Window(tensor, usable, quality, why)
 
     def _rows(self, recording: Eye, start: float, seconds: float) -> tuple[torch.Tensor, int]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from evermodels.core.errors import ConfigError, SignalError
-from evermodels.core.specs import EyeSpec
+from evermodels.core.specs import EEGSpec, EyeSpec, InputSpec
+from evermodels.signals import EEG, Preprocessor
 from evermodels.signals.eye import SEED_FEATURES, Eye, Reader
 from evermodels.signals.room import covers, grid
 
@@ -72,13 +73,13 @@ def test_a_window_that_was_hardly_seen_is_not_usable():
     values[50:200] = np.nan
     reader = features("pupil_mean")
     bad, good = reader.windows(reader.prepare(pupil(values)), [0.0, 2.0], 2.0)
-    assert not bad.usable and bad.why == "only 25% of it was measured (at least 50% are needed)"
+    assert not bad.usable and bad.why == "only 25 % of it was measured (at least 50 % are needed)"
     assert bad.tensor.shape == (2, 1) and good.usable
     (note,) = reader.notes([0.0, 2.0], [bad.light(), good.light()], "left out")
-    assert note.startswith("Eye: in 1 of 2 windows (at 0 s) less than 50% of the time was measured (down to 25%)")
+    assert note.startswith("Eye: in 1 of 2 windows (at 0 s) less than 50 % of the time was measured (down to 25 %)")
     assert reader.notes([2.0], [good.light()], "left out") == ()
     assert window_of(features("pupil_mean", least_share=0.25), pupil(values)).usable
-    assert "only 25%" in str(reader.refuse([bad.light()]))
+    assert "only 25 %" in str(reader.refuse([bad.light()]))
 
 
 def test_blinks_are_seen_while_the_eye_is_closed():
@@ -237,6 +238,28 @@ def test_windows_leave_the_recording_as_it_was():
     list(series("pupil", "blink", "measured").windows(eye, [0.0, 1.0], 2.0))
     for name, column in before.items():
         np.testing.assert_array_equal(eye.columns[name], column)
+
+
+def test_a_preprocessor_reads_eyes_alone_and_beside_eeg(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [f"{k / 100},{-1 if 420 <= k < 560 else 3.5}\n" for k in range(1000)]
+    path.write_text("seconds,mm\n" + "".join(rows))
+    form = {"columns": {"time": "seconds", "pupil": "mm"}, "unit": {"time": "s", "pupil": "mm"}}
+    eye = EyeSpec(features=("pupil_mean", "blink_frequency"), seconds=1.0)
+    alone = Preprocessor(InputSpec(window_seconds=2.0, eye=eye), eye_table=form)
+    with pytest.warns(UserWarning, match=r"in 1 of 5 windows \(at 4 s\) less than 50 % .* \(down to 30 %\)"):
+        inputs = alone(eye=path)
+    assert inputs.starts.tolist() == [0.0, 2.0, 6.0, 8.0] and inputs.tensors["eye"].shape == (4, 2, 2)
+    assert inputs.quality["eye_share"].tolist() == [1.0] * 4
+
+    spec = InputSpec(window_seconds=2.0, eeg=EEGSpec(ch_names=("Cz",), sfreq=100.0), eye=eye)
+    volts = 2e-5 * np.random.default_rng(0).standard_normal((1, 1200))
+    eeg = EEG(volts, ch_names=["Cz"], unit="V", sfreq=100.0)
+    with pytest.warns(UserWarning, match="there the answer is from eeg alone"):
+        both = Preprocessor(spec)(eeg=eeg, eye=Eye(path, start=-2.0, **form))
+    assert both.starts.tolist() == [0.0, 2.0, 4.0, 6.0]
+    assert both.present["eye"].tolist() == [True, False, True, True]
+    np.testing.assert_allclose(both.tensors["eye"][0], inputs.tensors["eye"][1])
 
 
 def test_flags_of_the_command_line_make_a_recording(tmp_path):
