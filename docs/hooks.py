@@ -153,16 +153,17 @@ def _presets(pattern: str) -> dict[str, Any]:
 
 
 def _clip(config: Any) -> str:
-    return f"{config.num_frames} × {config.img_size[0]} × {config.img_size[1]}"
+    video = config.input_spec.video
+    return f"{video.num_frames} × {video.size[0]} × {video.size[1]}"
 
 
 def _ever_presets() -> str:
     rows: list[tuple[object, ...]] = [("preset", "EEG encoder", "video encoder", "clip", "F × T", "d", "parameters")]
     for name, c in sorted(_presets("ever_*").items(), key=lambda item: _count(item[0])):
-        encoders = []
-        for modality in ("eeg", "video"):
-            changed = "".join(f", {k} {v}" for k, v in getattr(c, f"{modality}_config").items())
-            encoders.append(f"`{getattr(c, f'{modality}_encoder')}`{changed}")
+        encoders = [
+            f"`{encoder.name}`" + "".join(f", {key} {value}" for key, value in encoder.config.items())
+            for encoder in c.encoders.values()
+        ]
         size = f"{c.spectrogram_size[0]} × {c.spectrogram_size[1]}"
         rows.append((f"`{name}`", *encoders, _clip(c), size, c.dim, f"{_count(name):,}"))
     return _rows(rows)
@@ -170,11 +171,11 @@ def _ever_presets() -> str:
 
 def _ever_tiny() -> str:
     c = _presets("ever_tiny")["ever_tiny"]
-    time, size = round(c.sfreq * c.window_seconds), " × ".join(map(str, c.spectrogram_size))
+    spec, size = c.input_spec, " × ".join(map(str, c.spectrogram_size))
+    (channels, time), (frames, _, height, width) = spec.shape("eeg"), spec.shape("video")
     return (
-        f"In <code>ever_tiny</code>: C {len(c.ch_names)}, time {time} ({c.window_seconds:g} s at {c.sfreq:g} Hz), "
-        f"F × T {size}, {c.num_frames} frames of {c.img_size[0]} × {c.img_size[1]}, d {c.dim}, K {len(c.regions())}, "
-        f"L {c.num_classes}."
+        f"In <code>ever_tiny</code>: C {channels}, time {time} ({spec.window_seconds:g} s at {spec.eeg.sfreq:g} Hz), "
+        f"F × T {size}, {frames} frames of {height} × {width}, d {c.dim}, K {len(c.regions())}, L {c.num_classes}."
     )
 
 

@@ -85,7 +85,13 @@ class PretrainedModel(nn.Module):
         Args:
             config: The configuration of the file.
             input_spec: The input spec that stood beside it.
+
+        Raises:
+            ConfigError: If it contradicts the configuration.
         """
+        from evermodels.checkpoints.format_1 import check_agreement
+
+        check_agreement(input_spec, cls.spec_of(cls.config_class.from_dict(config)))
         return dict(config)
 
     @classmethod

@@ -16,7 +16,7 @@ from evermodels.checkpoints.card import CardInfo
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import ChecksumError, ConfigError, did_you_mean, quoted, shorten
+from evermodels.core.errors import ChecksumError, ConfigError, UnknownNameError, did_you_mean, quoted, shorten
 from evermodels.core.factors import Factor, check_factors
 from evermodels.core.specs import InputSpec
 from evermodels.core.text import LABEL_RULE, doubled, is_label
@@ -187,7 +187,7 @@ def parse_config(data: bytes, where: str) -> CheckpointConfig:
     digest = content_digest(mapping)
     try:
         content = CheckpointConfig.from_dict(_upgraded(mapping, where) if version == 1 else mapping, where=CONFIG_NAME)
-    except ConfigError as error:
+    except (ConfigError, UnknownNameError) as error:
         raise ConfigError(f"{where}: {error}") from error
     if content.sha256 is not None and content.sha256 != digest:
         raise ChecksumError(

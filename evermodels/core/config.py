@@ -232,16 +232,29 @@ class Config:
         Raises:
             ConfigError: For an unknown key, a wrong type, or an impossible value.
         """
-        now = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return type(self).from_dict({**now, **{k: _merged(now.get(k), change) for k, change in changes.items()}})
+        return type(self).from_dict(self.changed(**changes))
+
+    def changed(self, /, **changes: Any) -> dict[str, Any]:
+        """Return all values after a change, before they are checked.
+
+        Args:
+            **changes: As :meth:`replace` takes them.
+        """
+        now = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+        return {**now, **{k: merged(now.get(k), change) for k, change in changes.items()}}
 
 
-def _merged(value: Any, change: Any) -> Any:
-    """Put a change into a value: into a configuration key by key, also where configurations stand in a mapping."""
+def merged(value: Any, change: Any) -> Any:
+    """Put a change into a value: into a configuration key by key, also where configurations stand in a mapping.
+
+    Args:
+        value: What stands there.
+        change: What comes.
+    """
     if not isinstance(change, Mapping):
         return change
     if isinstance(value, Config):
         return value.replace(**change)
     if isinstance(value, Mapping) and value and all(isinstance(v, Config) for v in value.values()):
-        return {**value, **{k: _merged(value.get(k), v) for k, v in change.items()}}
+        return {**value, **{k: merged(value.get(k), v) for k, v in change.items()}}
     return change

@@ -38,7 +38,8 @@ def presence(
     if not tensors:
         raise ShapeError(f"{names}: every modality is absent. Give at least one of {' and '.join(given)}.")
     sizes = {name: tensor.shape[0] for name, tensor in tensors.items()}
-    if len(set(sizes.values())) > 1:
+    some = next(iter(tensors.values()))
+    if any(size != some.shape[0] for size in sizes.values()):  # no set: sizes that export leaves open have no hash
         said = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise ShapeError(
             f"{', '.join(tensors)}: expected the same batch size, got {said}. A sample without one of them still has a "
@@ -49,7 +50,6 @@ def presence(
             raise ConfigError(f"present: this takes {' and '.join(given)} only, got {name!r}.")
     if not present and len(tensors) == len(given):
         return None
-    some = next(iter(tensors.values()))
     eager = not torch.compiler.is_compiling() and not some.is_meta
     flags: dict[str, Tensor] = {}
     for name in given:

@@ -48,7 +48,7 @@ class BIHGCNOutput:
         adjacency_region: Normalised adjacency of stage 2, ``(batch, 2 + regions, 2 + regions)``.
         node_shares: How much of what reaches the logits came through each node of stage 2, ``(batch, 2 + regions)``,
             EEG, video, then the regions; sums to 1, without gradient. See :class:`BIHGCN`.
-        omega: Weight of EEG in eq. 14, a scalar, or ``(batch, 1)`` where samples lack a modality: all on the other.
+        omega: Weight of EEG in eq. 14, ``(batch,)``; 0 or 1 for samples that lack a modality.
 
     Example:
         >>> import torch
@@ -405,6 +405,7 @@ class BIHGCN(nn.Module):
         weights = self._read(adjacency, omega, has_eeg)
         embedding = torch.einsum("bn,bnd->bd", weights.to(hidden.dtype), hidden)
         shares = self._shares(nodes.detach(), adjacency.detach(), weights.detach())
+        omega = omega.reshape(-1).expand(batch)
         return BIHGCNOutput(
             logits, embedding, node_logits, attention, regions, adjacency_local, adjacency, shares, omega
         )

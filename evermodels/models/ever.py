@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from evermodels import montage
+from evermodels.checkpoints.format_1 import check_agreement
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, ShapeError, check_axes
+from evermodels.core.errors import ConfigError, ShapeError, check_axes, quoted
 from evermodels.core.outputs import EmotionOutput
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.functional import class_balanced_weights
 from evermodels.layers import BIHGCN, SpectrogramFrontEnd
 from evermodels.losses import EmotionLoss
-from evermodels.models.ever_format_1 import check_agreement, upgraded
+from evermodels.models.ever_format_1 import upgraded
 from evermodels.models.system import System
 from evermodels.models.system_config import EncoderConfig, SystemConfig
 
@@ -108,9 +109,11 @@ class EVERConfig(SystemConfig):
 
     def check(self) -> None:
         """Refuse what cannot work."""
-        super().check()
         if not set(self.modalities) <= {"eeg", "video"}:
-            raise self.refuse("input_spec", "EEG, video or both")
+            raise ConfigError(
+                f"EVERConfig.input_spec: expected eeg, video or both, got {quoted(', '.join(self.modalities))}."
+            )
+        super().check()
         if self.dim < 1:
             raise self.refuse("dim", "at least 1")
         if self.spectrogram_std <= 0:
@@ -124,13 +127,16 @@ class EVERConfig(SystemConfig):
         if self.input_spec.eeg is None:
             return
         if self.input_spec.eeg.features is not None:
-            raise self.refuse("input_spec", "EEG signals, not features of them")
+            raise ConfigError("EVERConfig.input_spec.eeg.features: expected None, since EVER takes EEG signals.")
         samples = self.input_spec.shape("eeg")[1]
         if not 2 <= self.window_length <= samples:
             allowed = f"between 2 and the {samples} samples of a window, or None"
             raise ConfigError(f"EVERConfig.n_fft: expected {allowed}, got {self.window_length}.")
         if self.both and self.fusion == "bih_gcn" and not self.regions():
-            raise self.refuse("input_spec", "at least one channel in a region of the head (BIH-GCN needs one)")
+            raise ConfigError(
+                "EVERConfig.input_spec.eeg.ch_names: expected at least one channel that lies in a region of the head, "
+                f"as BIH-GCN needs, got {quoted(self.ch_names)}."
+            )
 
     @property
     def window_length(self) -> int:
@@ -520,7 +526,8 @@ class EVER(System):
         graph = fusion(spectrogram, z.get("eeg"), z.get("video"), present=present)
         adjacency = graph.adjacency_region
         to_regions = adjacency[:, :2, 2:].abs()
-        regions = graph.omega * to_regions[:, 0] + (1 - graph.omega) * to_regions[:, 1]
+        omega = graph.omega[:, None]
+        regions = omega * to_regions[:, 0] + (1 - omega) * to_regions[:, 1]
         attention = {
             "channels": graph.channel_attention,
             "regions": regions / regions.sum(1, keepdim=True).clamp_min(1e-12),

@@ -14,7 +14,14 @@ from evermodels.backbones.base import Backbone
 from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import CheckpointError, ConfigError, ShapeError, SignalError, check_axes
+from evermodels.core.errors import (
+    CheckpointError,
+    ConfigError,
+    ShapeError,
+    SignalError,
+    UnknownNameError,
+    check_axes,
+)
 from evermodels.core.kinds import KINDS
 from evermodels.core.presence import presence, zero_absent
 from evermodels.core.specs import InputSpec
@@ -117,14 +124,18 @@ class System(PretrainedModel):
             ConfigError: If it takes something else, or its configuration repeats a size that follows from the inputs.
         """
         name, where = self.config.encoders[modality].name, f"{type(self.config).__name__}.encoders.{modality}"
-        cls = registry.model_class(name)
-        kind = getattr(cls, "input", "none: it is no backbone")
-        shape = self.encoder_shape(modality, kind) if kind in KINDS else None
+        try:
+            cls = registry.model_class(name)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{where}.name: {error}") from error
+        kind: str | None = getattr(cls, "input", None)
+        shape = None if kind is None else self.encoder_shape(modality, kind)
         if shape is None:
             own = [k for k in KINDS if modality in KINDS[k].modalities and self.encoder_shape(modality, k) is not None]
+            is_other = "a system" if kind is None else f"input {kind!r}"
             raise ConfigError(
-                f"{where}: expected a backbone whose input is {' or '.join(map(repr, own))}, got {name!r} "
-                f"(input {kind!r})."
+                f"{where}.name: expected a backbone whose input is {' or '.join(map(repr, own))}, got {name!r} "
+                f"({is_other})."
             )
         sizes, overrides = cls.sizes_for(shape), dict(self.config.encoders[modality].config)
         for key in (*sizes, "num_classes"):

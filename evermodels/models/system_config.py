@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from typing_extensions import Self
 
 from evermodels import montage
 from evermodels.core.config import Config, check_num_classes
@@ -67,6 +66,8 @@ class SystemConfig(Config):
     source_ch_names: tuple[str, ...] | None = None
     drop_rate: float = 0.0
     modality_drop_rate: float = 0.0
+    recorded: InputSpec = field(init=False, repr=False, compare=False)
+    """What recordings must look like: ``input_spec``, with the channels of another headset where one is set."""
 
     def check(self) -> None:
         """Bring channel names to canonical spelling and refuse what cannot work."""
@@ -74,9 +75,8 @@ class SystemConfig(Config):
         if not self.modalities:
             raise self.refuse("input_spec", "at least one modality")
         self._check_channels()
-        if missing := [m for m in self.modalities if m not in self.encoders]:
-            raise self.refuse("encoders", f"one for each of {', '.join(self.modalities)} (not for {missing[0]!r})")
-        object.__setattr__(self, "encoders", {m: self.encoders[m] for m in self.modalities})
+        object.__setattr__(self, "recorded", self._recorded())
+        self._check_encoders()
         for key in ("drop_rate", "modality_drop_rate"):
             if not 0 <= getattr(self, key) < 1:
                 raise self.refuse(key, "a number in [0, 1)")
@@ -93,21 +93,50 @@ class SystemConfig(Config):
             source = montage.canonical_all(self.source_ch_names)
             object.__setattr__(self, "source_ch_names", None if source == own.ch_names else source)
 
+    def _recorded(self) -> InputSpec:
+        eeg = self.input_spec.eeg
+        if eeg is None or self.source_ch_names is None:
+            return self.input_spec
+        # Raw channels are interpolated; reference and scale are made afterwards, by the model itself.
+        raw = eeg.replace(ch_names=self.source_ch_names, reference="as recorded", scale="none")
+        return self.input_spec.replace(eeg=raw)
+
+    def _check_encoders(self) -> None:
+        where, usual = f"{type(self).__name__}.encoders", self._usual_encoders()
+        if missing := [m for m in self.modalities if m not in self.encoders]:
+            raise ConfigError(
+                f"{where}: expected one for each of {', '.join(self.modalities)}, got none for {missing[0]!r}. "
+                f"evermodels.list_models(kind='backbone', modality={missing[0]!r}) shows some."
+            )
+        if extra := [m for m in self.encoders if m not in self.modalities and self.encoders[m] != usual.get(m)]:
+            raise ConfigError(
+                f"{where}: expected one for each of {', '.join(self.modalities)}, got one for {quoted(extra[0])} too. "
+                "Leave it out, or give input_spec that modality."
+            )
+        object.__setattr__(self, "encoders", {m: self.encoders[m] for m in self.modalities})
+
+    @classmethod
+    def _usual_encoders(cls) -> Mapping[str, EncoderConfig]:
+        """Encoders that stand there by default; those of modalities that are not asked for fall away."""
+        default = next(f.default_factory for f in dataclasses.fields(cls) if f.name == "encoders")
+        usual: Mapping[str, EncoderConfig] = {} if default is dataclasses.MISSING else default()
+        return usual
+
     @classmethod
     def keys(cls) -> set[str]:
         """Names that ``replace`` takes."""
         return super().keys() | {*_SHORT, *_SHORT_EEG}
 
-    def replace(self, /, **changes: Any) -> Self:
-        """Return a copy with some values changed, checked again.
+    def changed(self, /, **changes: Any) -> dict[str, Any]:
+        """Return all values after a change, before they are checked.
 
         Args:
-            **changes: New values by key, or mappings that change values inside; ``ch_names``, ``sfreq`` (of the EEG),
-                ``window_seconds`` and ``modalities`` (those to keep; what is said of the others is dropped) stand for
-                what is inside ``input_spec``.
+            **changes: As :meth:`replace` takes them; ``ch_names``, ``sfreq`` (of the EEG), ``window_seconds`` and
+                ``modalities`` (those to keep; what is said of the others is dropped) stand for what is inside
+                ``input_spec``.
 
         Raises:
-            ConfigError: For an unknown key, a wrong type, or an impossible value.
+            ConfigError: If such a shorthand does not fit.
         """
         short = {key: changes.pop(key) for key in (*_SHORT, *_SHORT_EEG) if key in changes}
         for key in changes.keys() - self.keys():
@@ -118,7 +147,14 @@ class SystemConfig(Config):
                 )
         if short:
             changes["input_spec"] = self._shorthand(changes.get("input_spec", {}), **short)
-        return super().replace(**changes)
+        new = super().changed(**changes)
+        if isinstance(new["input_spec"], InputSpec) and isinstance(new["encoders"], Mapping):
+            # Encoders of modalities that go now go with them.
+            gone = {*self.modalities} - {*new["input_spec"].modalities}
+            if "modalities" not in short:
+                gone -= {*changes.get("encoders", ())}
+            new["encoders"] = {m: encoder for m, encoder in new["encoders"].items() if m not in gone}
+        return new
 
     def _shorthand(self, change: Any, modalities: Sequence[str] | None = None, **values: Any) -> Any:
         """Return the input spec with the shorthands put into it; what is said of modalities not kept is dropped."""
@@ -126,7 +162,7 @@ class SystemConfig(Config):
             change = {name: getattr(change, name) for name in InputSpec.keys()}
         if not isinstance(change, Mapping):
             return change  # refused by the caller, naming key and type
-        kept = self._kept(modalities, {name for name in MODALITIES if change.get(name) is not None})
+        kept = self._kept(modalities, [m for m in MODALITIES if change.get(m, getattr(self.input_spec, m)) is not None])
         eeg = {key: values.pop(key) for key in _SHORT_EEG if key in values}
         if eeg and modalities is None and "eeg" not in kept:
             raise ConfigError(f"{', '.join(eeg)}: this model takes no EEG. Leave it out.")
@@ -134,8 +170,8 @@ class SystemConfig(Config):
         spec = spec.replace(**{key: value for key, value in change.items() if key not in MODALITIES or key in kept})
         return spec.replace(eeg=eeg) if eeg and "eeg" in kept else spec
 
-    def _kept(self, modalities: Any, added: set[str]) -> tuple[str, ...]:
-        possible = [name for name in MODALITIES if name in self.modalities or name in added]
+    @staticmethod
+    def _kept(modalities: Any, possible: list[str]) -> tuple[str, ...]:
         if modalities is None:
             return tuple(possible)
         if isinstance(modalities, str) or not isinstance(modalities, Sequence):
@@ -156,13 +192,3 @@ class SystemConfig(Config):
     def ch_names(self) -> tuple[str, ...]:
         """EEG channels of the model itself, whatever the recordings have."""
         return () if self.input_spec.eeg is None else self.input_spec.eeg.ch_names
-
-    @property
-    def recorded(self) -> InputSpec:
-        """What recordings must look like: ``input_spec``, with the channels of another headset where one is set."""
-        eeg = self.input_spec.eeg
-        if eeg is None or self.source_ch_names is None:
-            return self.input_spec
-        # Raw channels are interpolated; reference and scale are made afterwards, by the model itself.
-        raw = eeg.replace(ch_names=self.source_ch_names, reference="as recorded", scale="none")
-        return self.input_spec.replace(eeg=raw)

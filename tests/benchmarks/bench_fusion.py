@@ -20,11 +20,11 @@ def steps(name: str, batch: int, backward: bool) -> dict[str, Callable[[], None]
     """Return the whole model, the two encoders alone and the fusion alone, with the same inputs."""
     torch.manual_seed(0)
     model = EVER.from_preset(name).train(backward)
-    c = model.config
-    eeg = 20 * torch.randn(batch, len(c.ch_names), round(c.sfreq * c.window_seconds))
-    video = torch.randn(batch, c.num_frames, 3, *c.img_size)
+    assert model.spectrogram is not None and model.fusion is not None
+    eeg, video = (torch.randn(batch, *model.input_spec.shape(m)) for m in ("eeg", "video"))
+    eeg *= 20
     with torch.no_grad():
-        spectrogram = model._standardised(eeg)
+        spectrogram = model.spectrogram(eeg)
 
     def finish(*outputs: torch.Tensor) -> None:
         if backward:
@@ -37,7 +37,7 @@ def steps(name: str, batch: int, backward: bool) -> dict[str, Callable[[], None]
 
     def encoders() -> None:
         with torch.set_grad_enabled(backward):
-            finish(model.eeg_encoder(model._standardised(eeg)), model.video_encoder(video))
+            finish(model.eeg_encoder(model.spectrogram(eeg)), model.video_encoder(video))
 
     with torch.no_grad():
         z_eeg, z_video = model.eeg_encoder(spectrogram), model.video_encoder(video)

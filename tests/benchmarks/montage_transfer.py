@@ -42,9 +42,10 @@ def spectrograms_at_the_mean(model, missing: Sequence[int]) -> Iterator[None]:
     def blank(value: float) -> Callable[[torch.nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         return lambda module, args, output: output.index_fill(1, torch.tensor(missing), value)
 
-    handles = [model.spectrogram_norm.register_forward_hook(blank(0.0))]
-    if hasattr(model, "squared_change"):
-        handles.append(model.squared_change.register_forward_hook(blank(-1.0)))
+    front_end = model.spectrogram
+    handles = [front_end.norm.register_forward_hook(blank(0.0))]
+    if front_end.squared_change is not None:
+        handles.append(front_end.squared_change.register_forward_hook(blank(-1.0)))
     try:
         yield
     finally:
@@ -109,7 +110,7 @@ def main() -> None:
     model = em.from_pretrained(options.model)
     items = load(model, os.environ.get("EVERMODELS_DATA", "../shared/data"))
     own = model.config.ch_names
-    fills = FILLS if hasattr(model, "spectrogram_norm") else FILLS[:2]
+    fills = FILLS if model.spectrogram is not None and model.spectrogram.norm is not None else FILLS[:2]
     epoc = [name for name in montage.preset("epoc") if name in own]
     muse = [nearest(site, own) for site in montage.preset("muse")]
 

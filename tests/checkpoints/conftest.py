@@ -42,7 +42,10 @@ class Tiny(PretrainedModel):
         self.scale = nn.Parameter(torch.ones(()))
         self.head = nn.Linear(config.dim, config.num_classes) if config.num_classes else nn.Identity()
         self.reset_buffers()
-        self.input_spec = InputSpec(window_seconds=1.0, eeg=EEGSpec(ch_names=("Fz", "Cz", "T7"), sfreq=10.0))
+
+    @classmethod
+    def spec_of(cls, config):
+        return InputSpec(window_seconds=1.0, eeg=EEGSpec(ch_names=("Fz", "Cz", "T7"), sfreq=10.0))
 
     def reset_buffers(self):
         device = self.scale.device

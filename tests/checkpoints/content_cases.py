@@ -81,7 +81,8 @@ def _config(**values: Any) -> Callable[[dict[str, Any]], None]:
 
 
 def _eeg(**values: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda content: content["input_spec"]["eeg"].update(values)
+    spec = {"eeg": {"ch_names": ["Fz", "Cz", "T7"], "sfreq": 10.0, "window_seconds": 1.0, **values}}
+    return lambda content: content.update(format_version=1, input_spec=spec)
 
 
 def _top(**values: Any) -> Callable[[dict[str, Any]], None]:
@@ -99,9 +100,10 @@ WRONG_CONFIG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (_config(dim=5), r"(?s)shape +\d+ .*Use the config.json that was written together with these weights"),
     (_top(config=[]), r"CheckpointConfig.config: expected a mapping, got \[\]"),
     (lambda c: c.pop("config"), r"missing key 'config'"),
-    (lambda c: c.pop("format_version"), r"format_version: expected 1, got None"),
-    (_top(format_version=2, new=1), r"format_version: expected 1, got 2. .*newer evermodels"),
-    (_top(format_version=True), r"format_version: expected 1, got True"),
+    (lambda c: c.pop("format_version"), r"format_version: expected 2, got None"),
+    (_top(format_version=3, new=1), r"format_version: expected 2, got 3. .*newer evermodels"),
+    (_top(format_version=True), r"format_version: expected 2, got True"),
+    (_top(input_spec=None), r"unknown key 'input_spec'"),
     (_top(architecture="tiny_tset"), r"architecture: 'tiny_tset' does not exist. Did you mean 'tiny_t"),
     (_top(architecture="os.system"), r"architecture: 'os.system' does not exist"),
     (_top(architecture=7), r"CheckpointConfig.architecture: expected str, got 7"),
@@ -111,7 +113,10 @@ WRONG_CONFIG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (_top(dtype="float64"), r"dtype +13 .*torch.float32 in the file, torch.float64 expected"),
     (_eeg(unit="V"), r"unit: expected one of 'uV', got 'V'"),
     (_eeg(sfreq=-1), r"sfreq: expected a positive rate"),
-    (_eeg(window_seconds=10**9), r"window_seconds: expected 1 to 10,000,000 samples at 10 Hz"),
+    (_eeg(window_seconds=10**9), r"input_spec.eeg.window_seconds: 1000000000 contradicts config"),
+    (_top(format_version=1, input_spec=[]), r"input_spec: expected a mapping or null, got \[\]"),
+    (_top(format_version=1, input_spec={"eeg": 3}), r"input_spec.eeg: expected a mapping or null, got 3"),
+    (_top(format_version=1, input_spec={"audio": {}}), r"input_spec: unknown key 'audio'"),
     (_eeg(ch_names=["Cz", "Fz", "T7"]), r"input_spec.eeg.ch_names: .* contradicts config, from which follows"),
     (_eeg(sfreq=20.0), r"input_spec.eeg.sfreq: 20.0 contradicts config, from which follows 10.0. Use the config.json"),
     (_top(sha256="0" * 64), r"its content is not what was written.*if it was changed on purpose, take 'sha256' out"),

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import evermodels as em
+from evermodels.checkpoints.config_file import parse_config
 from evermodels.checkpoints.read import assign, meta_tensors
 from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError
 
@@ -191,7 +192,7 @@ def test_channels_in_another_order_are_taken_by_name():
     assert loaded.input_spec.eeg.ch_names == names
     assert loaded.load_report.interpolated == {}
     assert set(loaded.load_report.reordered) == {*names} - {names[9]}  # of 19 reversed, the middle one stays
-    eeg = torch.randn(1, 19, own.input_spec.eeg.num_samples)
+    eeg = torch.randn(1, 19, own.input_spec.shape("eeg")[1])
     assert torch.equal(loaded(eeg=eeg.flip(1)).logits, own(eeg=eeg).logits)
 
 
@@ -208,7 +209,7 @@ def test_another_headset(tmp_path):
     assert "Cz  (from " in str(report)
     again = em.from_pretrained(loaded.save_pretrained(tmp_path / "epoc"))  # the adapter is part of the checkpoint
     assert (again.load_report.interpolated, again.load_report.reordered) == (report.interpolated, report.reordered)
-    eeg = torch.randn(1, len(names), own.input_spec.eeg.num_samples)
+    eeg = torch.randn(1, len(names), own.input_spec.shape("eeg")[1])
     assert torch.equal(again(eeg=eeg).logits, loaded(eeg=eeg).logits)
 
 
@@ -223,12 +224,18 @@ def test_too_few_real_channels_are_refused_unless_told():
     assert len(model.load_report.interpolated) == 15
 
 
-def test_channels_of_a_model_without_channels(tiny_class, tmp_path):
-    model = tiny_class.from_preset("tiny_test")
-    model.input_spec = None
-    folder = model.save_pretrained(tmp_path / "plain")
-    content = json.loads((folder / "config.json").read_text())
-    assert content["input_spec"] is None
+def test_one_truth_on_inputs(saved):
+    content = json.loads((saved / "config.json").read_text())
+    assert content["format_version"] == 2 and "input_spec" not in content
+    model = em.create_model("ever_tiny")
+    assert parse_config(json.dumps(ever_content(model)).encode(), "x").input_spec == model.input_spec
+    content = ever_content(model) | {"input_spec": model.input_spec.to_dict()}
+    with pytest.raises(ConfigError, match=r"config\.json: unknown key 'input_spec'"):
+        parse_config(json.dumps(content).encode(), "x")
+
+
+def ever_content(model):
+    return {"format_version": 2, "architecture": "ever_tiny", "config": model.config.to_dict()}
 
 
 def test_another_class(saved, tiny_class):

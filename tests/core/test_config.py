@@ -10,7 +10,6 @@ from hypothesis import given, settings, strategies as st
 
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError
-from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 
 
 @dataclass(frozen=True)
@@ -171,55 +170,6 @@ def test_any_json_value_is_taken_or_refused(key, value):
         return
     # repr, because a value of the free mapping may be NaN
     assert repr(Outer.from_dict(config.to_dict())) == repr(config)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"ch_names": []}, r"EEGSpec.ch_names: expected at least one channel name, each once, got \(\)"),
-        ({"ch_names": ["Fz", "Fz"]}, "each once"),
-        ({"ch_names": ["Fz", "C\x1b[2J"]}, "for each channel a name of 1 to 200 visible characters in one line"),
-        ({"ch_names": ["Fz", ""]}, "for each channel a name"),
-        ({"whiten": True, "baseline": "rest\n## Scores"}, "EEGSpec.baseline: expected a name"),
-        ({"ch_names": "Fz"}, r"EEGSpec.ch_names: expected a list of str, got 'Fz'"),
-        ({"sfreq": 0}, "EEGSpec.sfreq: expected a positive rate in Hz, got 0"),
-        ({"window_seconds": -1}, "a positive length in seconds"),
-        ({"unit": "V"}, "expected one of 'uV', got 'V'"),
-        ({"h_freq": 100.0}, r"EEGSpec.h_freq: expected a frequency in Hz between 0 and half of sfreq \(100\), got 100"),
-        ({"notch": 0}, "EEGSpec.notch"),
-        ({"l_freq": 40.0, "h_freq": 30.0}, r"EEGSpec.l_freq: expected less than h_freq \(30\)"),
-        ({"reference": "avg"}, "expected one of 'as recorded', 'average', got 'avg'"),
-    ],
-)
-def test_eeg_spec(change, message):
-    good = {"ch_names": ["Fz", "Cz"], "sfreq": 200, "window_seconds": 5}
-    assert EEGSpec.from_dict(good).num_samples == 1000
-    with pytest.raises(ConfigError, match=message):
-        EEGSpec.from_dict({**good, **change})
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"num_frames": 0}, "VideoSpec.num_frames: expected at least 1"),
-        ({"size": [0, 4]}, "a positive height and width"),
-        ({"size": 64}, r"VideoSpec.size: expected \[int, int\], got 64"),
-        ({"std": [1, 0, 1]}, "VideoSpec.std: expected positive values"),
-        ({"margin": 2}, r"a number in 0\.\.1"),
-    ],
-)
-def test_video_spec(change, message):
-    good = {"num_frames": 16, "size": [64, 64]}
-    assert VideoSpec.from_dict(good).size == (64, 64)
-    with pytest.raises(ConfigError, match=message):
-        VideoSpec.from_dict({**good, **change})
-
-
-def test_input_spec_round_trip():
-    spec = InputSpec(EEGSpec(("Fz",), 200, 5, l_freq=0.5), VideoSpec(16, (64, 64)))
-    assert InputSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
-    assert spec.modalities == ("eeg", "video")
-    assert InputSpec(video=VideoSpec(1, (2, 2))).modalities == ("video",)
 
 
 def test_messages_stay_short_and_show_the_way_out():

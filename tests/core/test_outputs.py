@@ -25,12 +25,12 @@ def test_probabilities():
 def test_pytree():
     output = Net()(torch.randn(2, 3))
     leaves, spec = pytree.tree_flatten(output)
-    assert len(leaves) == 3
+    assert len(leaves) == 4
     again = pytree.tree_unflatten(leaves, spec)
     assert isinstance(again, EmotionOutput)
     assert torch.equal(again.attention["channels"], output.attention["channels"])
     half = pytree.tree_map(lambda t: t[:1], output)
-    assert half.logits.shape == (1, 2) and half.embeddings["eeg"].shape == (1, 3)
+    assert half.logits.shape == (1, 2) and half.embedding.shape == (1, 3) and half.embeddings["eeg"].shape == (1, 3)
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])

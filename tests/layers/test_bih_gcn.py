@@ -114,7 +114,9 @@ def slow_forward(layer, spectrogram, z_eeg, z_video):
         reader = [(1 - rho) * omega, (1 - rho) * (1 - omega)] + [rho / len(regions)] * len(regions)
     fused = [sum(r * row[k] for r, row in zip(reader, out, strict=True)) for k in range(layer.num_classes)]
     shares = slow_shares(layer, p, stacked, a_region, reader, last)
-    values = (fused, out, attention, pooled, a_local, a_region, shares)
+    weights = [sum(r * row[j] for r, row in zip(reader, a_region, strict=True)) for j in range(len(last))]
+    embedding = [sum(w * h[k] for w, h in zip(weights, last, strict=True)) for k in range(layer.dim)]
+    values = (fused, embedding, out, attention, pooled, a_local, a_region, shares, omega)
     return [torch.tensor(value, dtype=torch.float64) for value in values]
 
 
@@ -419,13 +421,17 @@ def test_embedding_and_new_classifier():
     data = inputs()
     before = {k: v.clone() for k, v in layer.state_dict().items() if not k.startswith("region_gcn.")}
     reference = layer(*data)
+    by_hand = reference.embedding @ layer.region_gcn.weight.T + layer.region_gcn.bias
+    torch.testing.assert_close(by_hand, reference.logits)  # the embedding is what the classifier reads
     layer.reset_classifier(2)
     assert layer(*data).logits.shape == (2, 2) and layer.region_gcn.weight.dtype == torch.float64
     layer.reset_classifier(0)
     output = layer(*data)
-    assert output.logits.shape == (2, DIM) and output.node_logits.shape == (2, 5, DIM)
+    assert output.logits.shape == (2, 0) and output.node_logits.shape == (2, 5, 0)
     nodes = torch.cat([data[1][:, None], data[2][:, None], reference.region_embeddings], 1)
-    torch.testing.assert_close(output.node_logits, reference.adjacency_region @ nodes)
+    rows = reference.adjacency_region @ nodes
+    torch.testing.assert_close(output.embedding, torch.lerp(rows[:, 1], rows[:, 0], layer.omega))
+    torch.testing.assert_close(output.embedding, reference.embedding)
     after = layer.state_dict()
     assert set(after) == set(before) and all(torch.equal(after[k], v) for k, v in before.items())
     with pytest.raises(ConfigError, match=r"num_classes: .* got -1"):
@@ -553,12 +559,12 @@ ON = torch.tensor([True, True])
         ((S, None, V), ShapeError, "z_eeg: missing, while spectrogram is given"),
         ((None, E, V), ShapeError, "spectrogram: missing, while z_eeg is given"),
         ((None, None, None), ShapeError, "both are None. Give at least one modality"),
-        ((S, E, V, {"audio": ON}), ConfigError, "present: unknown modality 'audio'"),
+        ((S, E, V, {"audio": ON}), ConfigError, "present: this takes eeg and video only, got 'audio'"),
         ((S, E, V, {"eeg": ON[:1]}), ShapeError, r"present\['eeg'\]: .* with batch=2"),
         ((S, E, V, {"eeg": ON.float()}), ConfigError, r"present\['eeg'\]: expected bool"),
         ((None, None, V, {"eeg": ON}), ShapeError, r"present\['eeg'\]: says that samples have eeg"),
-        ((S, E, V, {"eeg": ~ON, "video": torch.tensor([True, False])}), ShapeError, r"sample\(s\) \[1\] have neither"),
-        ((S, E, None, {"eeg": torch.tensor([False, True])}), ShapeError, r"sample\(s\) \[0\] have neither"),
+        ((S, E, V, {"eeg": ~ON, "video": torch.tensor([True, False])}), ShapeError, r"samples \[1\] have no modality"),
+        ((S, E, None, {"eeg": torch.tensor([False, True])}), ShapeError, r"samples \[0\] have no modality"),
     ],
 )
 def test_bad_input(args, error, message):

@@ -47,8 +47,8 @@ def test_ever_gives_it_to_the_encoder_and_not_to_the_graph() -> None:
     model(eeg=eeg, video=torch.randn(12, 16, 3, 64, 64))
     assert seen["encoder"].shape == (12, 38, 32, 16) and seen["graph"].shape == (12, 19, 32, 16)
     torch.testing.assert_close(seen["encoder"][:, :19], seen["graph"])
-    raw = model.spectrogram(eeg)
-    torch.testing.assert_close(seen["encoder"][:, 19:], model.squared_change(raw).contiguous())
+    raw = model.spectrogram.stft(eeg)
+    torch.testing.assert_close(seen["encoder"][:, 19:], model.spectrogram.squared_change(raw).contiguous())
     # The training set itself has mean square 1, less what is cut off.
     assert abs(seen["encoder"][:, 19:].mean()) < 0.1
     assert sum(p.numel() for p in model.parameters()) <= 1_500_000
@@ -58,7 +58,7 @@ def test_ever_without_a_norm_fits_it_too(tmp_path) -> None:
     model = em.create_model("ever_tiny", squared_change=True, spectrogram_norm="scalar", modalities=("eeg",)).eval()
     eeg = 10 * torch.randn(8, 19, 500)
     model.fit_statistics({"eeg": part} for part in eeg.split(4))
-    assert (model.squared_change.std != 1).all()
+    assert (model.spectrogram.squared_change.std != 1).all()
     again = em.from_pretrained(model.save_pretrained(tmp_path / "m"))
     torch.testing.assert_close(again(eeg=eeg).logits, model(eeg=eeg).logits)
 

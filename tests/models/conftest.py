@@ -58,9 +58,8 @@ def batch():
     def draw(model: EVER, n: int = 3, seed: int = 1) -> dict[str, torch.Tensor]:
         g = torch.Generator().manual_seed(seed)
         spec = model.input_spec
-        eeg = spec.eeg and 20 * torch.randn(n, *spec.shape("eeg"), generator=g)
-        video = torch.randn(n, 4, 3, 16, 24, generator=g)
-        return {m: {"eeg": eeg, "video": video}[m] for m in spec.modalities}
+        unit = {"eeg": 20, "video": 1}
+        return {m: unit[m] * torch.randn(n, *spec.shape(m), generator=g) for m in spec.modalities}
 
     return draw
 

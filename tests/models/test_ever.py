@@ -44,8 +44,8 @@ def test_shapes_losses_and_gradients(make, batch, changes):
     model = make(**changes).train()
     inputs = batch(model, 4)
     output = model(**inputs)
-    width = model.config.num_classes or (40 if model.config.fusion == "naive" else 20)
-    assert output.logits.shape == (4, width)
+    assert output.logits.shape == (4, model.config.num_classes)
+    assert output.embedding.shape == (4, 40 if model.config.fusion == "naive" else 20)
     assert set(output.embeddings) == set(model.config.modalities)
     assert all(z.shape == (4, 20) for z in output.embeddings.values())
     graph = model.config.both and model.config.fusion == "bih_gcn"
@@ -64,7 +64,7 @@ def test_shapes_losses_and_gradients(make, batch, changes):
     if model.config.num_classes:
         loss = model.make_loss([5, 1, 2])(output, torch.tensor([0, 1, 2, 0])).total
     else:
-        loss = output.logits.square().sum()
+        loss = output.embedding.square().sum()
     loss.backward()
     # ReLU of stage 1 may be dead in a tiny model, never in all samples; tokens of absent modalities get none here.
     silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -149,7 +149,7 @@ def test_statistics_of_channels_and_frequencies(make, batch, assert_same):
         model.fit_statistics([{"eeg": 2 * inputs["eeg"]}])
     assert_same(other(**inputs), model(**inputs))  # nothing was replaced
     model.fit_statistics([{"eeg": 2 * inputs["eeg"]}], replace=True)
-    assert not torch.equal(model.spectrogram_norm.mean, other.spectrogram_norm.mean)
+    assert not torch.equal(model.spectrogram.norm.mean, other.spectrogram.norm.mean)
     fresh = make(spectrogram_norm="channel_frequency")
     assert not fresh.has_statistics
     with pytest.raises(ShapeError, match="at least one batch"):
@@ -272,7 +272,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("eeg", "video", "dim"), PAIRS)
 def test_any_widths(make, batch, eeg, video, dim):
-    model = make(eeg_config=eeg, video_config=video, dim=dim)
+    model = make(encoders={"eeg": {"config": eeg}, "video": {"config": video}}, dim=dim)
     assert isinstance(model.eeg_projection, nn.Identity) == (eeg["embed_dim"] == dim)
     assert isinstance(model.video_projection, nn.Identity) == (video["embed_dim"] == dim)
     assert model(**batch(model)).embeddings["eeg"].shape == (3, dim)
@@ -282,6 +282,10 @@ class RawEncoder(nn.Module):
     """Eats raw EEG, as a stand-in for the encoders of raw EEG that later issues bring."""
 
     input = "eeg"
+
+    @classmethod
+    def sizes_for(cls, shape):
+        return {"in_chans": shape[0], "num_samples": shape[1]}
 
     def __init__(self, in_chans, num_samples, width):
         super().__init__()
@@ -302,11 +306,11 @@ class RawEncoder(nn.Module):
 def test_an_encoder_of_raw_eeg_gets_raw_eeg(make, batch, monkeypatch, changes):
     real = registry.model_class
     monkeypatch.setattr(registry, "model_class", lambda name: RawEncoder if name == "raw" else real(name))
-    model = make(eeg_encoder="raw", eeg_config={"width": 9}, **changes)
+    model = make(encoders={"eeg": {"name": "raw", "config": {"width": 9}}}, **changes)
     inputs = batch(model)
     want = model.eeg_projection(model.eeg_encoder.lin(inputs["eeg"].flatten(1)))
     torch.testing.assert_close(model(**inputs).embeddings["eeg"], want)
-    assert hasattr(model, "spectrogram") == (changes == {})
+    assert (model.spectrogram is not None) == (changes == {})
 
 
 def test_to_torch_geometric(make, batch):
@@ -325,10 +329,15 @@ def test_input_spec_and_regions(make):
     model = make(ch_names=("EEG Fp1", "F4", "T3", "C3", "Cz", "P4", "O1"), l_freq=0.5, h_freq=15.0)
     assert model.config.ch_names == CHANNELS
     assert model.input_spec.eeg.ch_names == CHANNELS
-    assert (model.input_spec.eeg.l_freq, model.input_spec.eeg.num_samples) == (0.5, 64)
+    assert (model.input_spec.eeg.l_freq, model.input_spec.shape("eeg")) == (0.5, (7, 64))
     assert (model.input_spec.video.num_frames, model.input_spec.video.size) == (4, (16, 24))
     assert model.regions == {"frontal": [0, 1], "temporal": [2], "central": [3, 4], "parietal": [5], "occipital": [6]}
-    assert make(modalities=("eeg",)).input_spec.modalities == ("eeg",)
+    alone = make(modalities=("eeg",))
+    assert alone.input_spec.modalities == ("eeg",) and list(alone.config.encoders) == ["eeg"]
+    with pytest.raises(AttributeError):
+        model.input_spec = alone.input_spec
+    model.config = model.config.replace(input_spec={"eeg": {"l_freq": 1.0}})
+    assert model.input_spec.eeg.l_freq == 1.0  # there is one truth
 
 
 # Encoders, projections and graph, each counted by hand in its own test; here the sums that the docs show.

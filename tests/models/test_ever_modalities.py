@@ -75,7 +75,8 @@ def test_modality_dropout_hides_from_the_fusion_only(make, batch):
         torch.testing.assert_close(dropped.embeddings[m], clean.embeddings[m])
     dropped.logits.sum().backward()
     assert model.fusion.eeg_token.grad.abs().sum() + model.fusion.video_token.grad.abs().sum() > 0
-    hidden = model._hide({"eeg": torch.arange(8) != 0, "video": torch.ones(8, dtype=torch.bool)}, clean.embeddings)
+    flags = {"eeg": torch.arange(8) != 0, "video": torch.ones(8, dtype=torch.bool)}
+    hidden = model.hide(model.given(inputs, flags, None))
     assert (hidden["eeg"] | hidden["video"]).all()
-    assert not hidden["eeg"][0]
-    assert model.eval()._hide(None, clean.embeddings) is None
+    assert not hidden["eeg"][0] and not all(hidden[m].equal(flags[m]) for m in flags)
+    assert model.eval().hide(model.given(inputs, None, None)) is None

@@ -54,7 +54,7 @@ def test_missing_channels_are_interpolated_before_the_model(make, batch, assert_
 def test_recordings_are_still_calibrated_to_the_person(make):
     model = make(whiten=True)
     model.adapt_montage(HEADSET)
-    assert model.input_spec.eeg.whiten and model.config.input_spec().eeg.whiten
+    assert model.input_spec.eeg.whiten and model.config.recorded.eeg.whiten
     model.adapt_montage(model.config.ch_names)
     assert model.input_spec == make(whiten=True).input_spec
 
@@ -66,7 +66,7 @@ def test_the_last_call_counts_and_own_names_undo_it(make, batch, assert_same):
     model.adapt_montage(model.config.ch_names[:5])
     assert model.input_spec.eeg.ch_names == model.config.ch_names[:5]
     assert model.adapt_montage([f"EEG {name}" for name in model.config.ch_names]) == {}
-    assert model.config == make().config and model.input_spec == spec and not hasattr(model, "montage_adapter")
+    assert model.config == make().config and model.input_spec == spec and model.montage_adapter is None
     assert_same(model(**batch(model)), make()(**batch(model)), rtol=0, atol=0)
 
 
@@ -95,7 +95,7 @@ def test_statistics_are_those_of_the_model_s_channels(make, batch):
     eeg = batch(model, 4)["eeg"]
     model.fit_statistics([{"eeg": eeg}])
     plain.fit_statistics([{"eeg": model.montage_adapter(eeg)}])
-    assert torch.equal(model.spectrogram_norm.mean, plain.spectrogram_norm.mean)
+    assert torch.equal(model.spectrogram.norm.mean, plain.spectrogram.norm.mean)
 
 
 def test_an_adapted_model_is_saved_and_loaded(make, batch, assert_same, tmp_path):
@@ -129,7 +129,7 @@ def test_loading_for_another_headset(assert_same):
 
 
 def test_meta_compile_and_casts(make, batch, assert_same):
-    model = make(modalities=("eeg",), eeg_config={"embed_dim": 16, "depth": 1})
+    model = make(modalities=("eeg",), encoders={"eeg": {"config": {"embed_dim": 16, "depth": 1}}})
     model.adapt_montage(HEADSET)
     inputs = batch(model)
     want = model(**inputs)
@@ -167,7 +167,7 @@ def test_absent_eeg_of_another_montage(make, batch, assert_same):
 def test_what_cannot_be_adapted(make):
     with pytest.raises(ConfigError, match="ch_names: this EVER takes no EEG"):
         make(modalities=("video",)).adapt_montage(HEADSET)
-    with pytest.raises(ConfigError, match="source_ch_names: expected None, as this EVER takes no EEG"):
+    with pytest.raises(ConfigError, match="source_ch_names: expected None, as this model takes no EEG"):
         make(modalities=("video",), source_ch_names=HEADSET)
     model = make()
     for names, error, message in (
@@ -178,7 +178,7 @@ def test_what_cannot_be_adapted(make):
     ):
         with pytest.raises(error, match=message):
             model.adapt_montage(names)
-        assert model.config == make().config and not hasattr(model, "montage_adapter")
+        assert model.config == make().config and model.montage_adapter is None
     ears = make(ch_names=("Fp1", "Cz", "A2-A1"))
     with pytest.raises(ConfigError, match="A2-A1 lies off the scalp"):
         ears.adapt_montage(("Fp1", "Cz", "Oz"))

@@ -14,7 +14,7 @@ def ids(changes) -> str:
 
 
 def test_compile_equality(make, batch, assert_same):
-    model = make(eeg_config={"embed_dim": 16, "depth": 1})
+    model = make(encoders={"eeg": {"config": {"embed_dim": 16, "depth": 1}}})
     inputs = batch(model)
     present = {"video": torch.tensor([True, False, True])}
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
@@ -26,11 +26,8 @@ def test_export_equality(make, batch, assert_same):
     inputs = batch(model)
     inputs["present"] = {"video": torch.tensor([True, False, True])}
     size = torch.export.Dim("batch", min=2, max=16)
-    shapes = {
-        "eeg": {0: size}, "video": {0: size}, "audio": None, "eye": None,
-        "present": {"video": {0: size}}, "masks": None,
-    }  # fmt: skip
-    inputs = {"eeg": None, "video": None, "audio": None, "eye": None, "masks": None, **inputs}
+    shapes = {"eeg": {0: size}, "video": {0: size}, "present": {"video": {0: size}}, "masks": None}
+    inputs = {"eeg": None, "video": None, "masks": None, **inputs}
     program = torch.export.export(model, (), inputs, dynamic_shapes=shapes)
     other = {**inputs, **batch(model, 5, seed=9), "present": {"video": torch.tensor([True, False, True, False, True])}}
     for arguments in (inputs, other):
@@ -99,7 +96,8 @@ def test_reset_classifier_renews_the_head_only(make, batch, changes):
             assert torch.equal(value, before[key])
     assert any(key.startswith(EVER.head_prefixes) for key in before)
     model.reset_classifier(0)
-    assert model(**inputs).logits.shape == (3, model.embed_dim)
+    output = model(**inputs)
+    assert output.logits.shape == (3, 0) and output.embedding.shape == (3, model.embed_dim)
     with pytest.raises(ConfigError, match="num_classes"):
         model.reset_classifier(-1)
 
@@ -107,7 +105,7 @@ def test_reset_classifier_renews_the_head_only(make, batch, changes):
 def test_parameter_groups_cover_each_parameter_once(make):
     model = make()
     groups = model.parameter_groups()
-    assert list(groups) == ["video_encoder", "eeg_encoder", "rest"]
+    assert list(groups) == ["eeg_encoder", "video_encoder", "rest"]
     every = [id(p) for group in groups.values() for p in group]
     assert sorted(every) == sorted(id(p) for p in model.parameters())
     assert {id(p) for p in groups["video_encoder"]} == {id(p) for p in model.video_encoder.parameters()}

@@ -25,6 +25,8 @@ __all__ = [
     "VideoSpec",
 ]
 
+_DAY = 86_400
+
 
 @dataclass(frozen=True)
 class InputSpec(Config):
@@ -55,8 +57,8 @@ class InputSpec(Config):
 
     def check(self) -> None:
         """Refuse a window length that a modality cannot have."""
-        if self.window_seconds is not None and self.window_seconds <= 0:
-            raise self.refuse("window_seconds", "a positive length in seconds")
+        if self.window_seconds is not None and not 0 < self.window_seconds <= _DAY:
+            raise self.refuse("window_seconds", f"a positive length in seconds, up to {_DAY:,} (a day)")
         for name in self.modalities:
             self.of(name).check_window(self.window_seconds)
 

@@ -99,9 +99,13 @@ class EEGSpec(ModalitySpec):
                 raise self.refuse(key, f"a frequency in Hz between 0 and half of sfreq ({nyquist:g})")
         if self.l_freq is not None and self.h_freq is not None and self.l_freq >= self.h_freq:
             raise self.refuse("l_freq", f"less than h_freq ({self.h_freq:g})")
-        if self.features is not None and max(high for _, high in self.features.bands) > nyquist:
+        if self.features is not None:
+            self._check_features(self.features, nyquist)
+
+    def _check_features(self, features: EEGFeatures, nyquist: float) -> None:
+        if max(high for _, high in features.bands) > nyquist:
             raise self.refuse("features", f"bands up to half of sfreq ({nyquist:g} Hz)")
-        if self.features is not None and self.features.seconds * self.sfreq < 2:
+        if features.seconds * self.sfreq < 2:
             raise self.refuse("features", f"stretches of two samples or more at {self.sfreq:g} Hz")
 
     @property

@@ -58,6 +58,8 @@ class EyeSpec(ModalitySpec):
             raise self.refuse("sfreq", "a positive rate in Hz")
         if self.seconds <= 0:
             raise self.refuse("seconds", "a positive length in seconds")
+        if self.seconds * self.sfreq < 1:
+            raise self.refuse("seconds", f"stretches of at least one sample at {self.sfreq:g} Hz")
 
     @property
     def kind(self) -> str:
