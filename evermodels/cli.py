@@ -369,6 +369,7 @@ def _finetune(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from evermodels import training
+    from evermodels.training.tables import by_person
 
     recipe, _ = _recipe(args)
     result = training.evaluate_checkpoint(
@@ -385,8 +386,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         (name, f"{result[name]:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]")
         for name, ends in result["intervals"].items()
     ]
-    per = result["per_subject"]
-    rows.append(("uar per EEG subject", f"{per['mean']:.3f} ± {per['std']:.3f} ({len(per['uar'])} people)"))
+    rows += [(f"uar by {group}", text) for group, text in by_person(result).items()]
     _print_facts(rows)
     return OK
 

@@ -440,7 +440,7 @@ def test_evaluate_prints_intervals(capsys, monkeypatch, checkpoint):
         assert settings["part"] == "validation" and model == str(checkpoint)
         ends = {"value": 0.5, "low": 0.4, "high": 0.6}
         per = {"mean": 0.55, "std": 0.1, "uar": {"30": 0.45, "31": 0.65}}
-        return {"samples": 8, "uar": 0.5, "intervals": {"uar": ends}, "per_subject": per}
+        return {"samples": 8, "uar": 0.5, "intervals": {"uar": ends}, "per_person": {"speaker": per}}
 
     monkeypatch.setattr(training, "evaluate_checkpoint", evaluate_checkpoint, raising=False)
     code, out, _ = run(
@@ -450,16 +450,16 @@ def test_evaluate_prints_intervals(capsys, monkeypatch, checkpoint):
 
 
 def test_evaluate_a_model_of_another_montage(capsys, monkeypatch, checkpoint):
+    from evermodels.datasets.quadrant_parts import QuadrantSettings
     from evermodels.signals.eeg.read import MissingChannelsError
-    from evermodels.training import evaluation
 
     seen = []
 
-    def make_parts(recipe, spec, **_):
+    def parts(settings, spec, **_):
         seen.append(spec.eeg.ch_names)
         raise MissingChannelsError("ch_names: the recording has no AF3.", ["Fz", "Cz"])
 
-    monkeypatch.setattr(evaluation, "make_parts", make_parts)
+    monkeypatch.setattr(QuadrantSettings, "parts", parts)
     evaluate = ("evaluate", "--recipe", "ever_tiny_quadrant", "--model", checkpoint)
     code, _, err = run(capsys, *evaluate, "--ch-names", "epoc")
     assert code == 2 and "no AF3" in err and "ch_names=['Fz', 'Cz']" in err and "--ch-names" in err

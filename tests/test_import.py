@@ -23,7 +23,6 @@ HEAVY = {
     "soundfile",
     "timm",
     "torch_geometric",
-    "torchmetrics",
     "torchvision",
     "transformers",
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError
+from evermodels.core.errors import ConfigError, did_you_mean
 from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 JOIN = " & "
@@ -92,6 +92,34 @@ def product_classes(factors: Sequence[Factor]) -> tuple[str, ...]:
     if count > _MOST_CLASSES:
         raise ConfigError(f"factors: expected at most {_MOST_CLASSES:,} classes as their product, got {count:,}.")
     return tuple(JOIN.join(values) for values in itertools.product(*(factor.values for factor in factors)))
+
+
+def factor_levels(factors: Sequence[Factor], name: str) -> tuple[int, ...]:
+    """Return which value of one factor each class has.
+
+    Args:
+        factors: The factors that the classes are the product of.
+        name: The factor's name.
+
+    Returns:
+        The value's place in :attr:`Factor.values`, for each class.
+
+    Raises:
+        ConfigError: If there is no such factor.
+
+    Example:
+        >>> factors = [Factor("a", ("low", "high"), ("eeg",)), Factor("b", ("x", "y", "z"), ("video",))]
+        >>> factor_levels(factors, "b")
+        (0, 1, 2, 0, 1, 2)
+    """
+    names = [factor.name for factor in factors]
+    if name not in names:
+        raise ConfigError(
+            f"factor: expected one of {', '.join(names) or 'none, as the classes are no product of factors'}, got "
+            f"{name!r}.{did_you_mean(name, names)}"
+        )
+    values = itertools.product(*(range(len(factor.values)) for factor in factors))
+    return tuple(combination[names.index(name)] for combination in values)
 
 
 def check_factors(factors: Sequence[Factor], classes: Sequence[str] | None) -> None:

@@ -3,12 +3,16 @@ from .clips import crossfade_weights as crossfade_weights, face_clip as face_cli
 from .download import data_folder as data_folder, fetch as fetch
 from .eegmat import EEGMAT as EEGMAT
 from .faces import LondonFaces as LondonFaces
-from .quadrant import CLASSES as CLASSES, Pair as Pair, QuadrantPairs as QuadrantPairs
+from .parts import DataSettings as DataSettings, Parts as Parts, check_disjoint as check_disjoint
+from .quadrant import (
+    CLASSES as CLASSES,
+    Pair as Pair,
+    QuadrantPairs as QuadrantPairs,
+    quadrant_split as quadrant_split,
+)
 from .splits import (
-    PairSplit as PairSplit,
     SubjectSplit as SubjectSplit,
     leave_one_out as leave_one_out,
-    protocol4_split as protocol4_split,
     random_split as random_split,
     subject_folds as subject_folds,
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import itertools
 import json
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -22,15 +22,11 @@ from evermodels.datasets.clips import EXPRESSIONS, Expression, face_clip
 from evermodels.datasets.degrade import box_walk, recorded
 from evermodels.datasets.eegmat import BASELINE, EEGMAT, STATES, Stretch
 from evermodels.datasets.faces import LondonFaces
-from evermodels.datasets.splits import PARTS, PairSplit, protocol4_split
+from evermodels.datasets.splits import PARTS, SubjectSplit, each_once
 from evermodels.signals.eeg.whitening import SHORTEST
 
 FACTORS = (Factor("state", STATES, ("eeg",)), Factor("expression", EXPRESSIONS, ("video",)))
 CLASSES = product_classes(FACTORS)
-HALVES = dict(
-    zip(("arousal", "valence"), zip(*itertools.product((0, 1), repeat=len(FACTORS)), strict=True), strict=True)
-)
-"""Which value of each factor every class has, under the names of recipes and metrics: 0 is low, 1 is high."""
 VIEW = 0.75
 _AGAIN = 0.3  # of box noise and codec: what the second reading of a clip adds to the first
 
@@ -106,6 +102,41 @@ class Pair(NamedTuple):
         return self.label % 2
 
 
+def quadrant_split(face_ids: Iterable[str]) -> dict[str, SubjectSplit]:
+    """Return the people of each part of the quadrant pairs, by fixed lists of ids.
+
+    EEGMAT: 00-23 train, 24-29 validation, 30-35 test. Faces, by sorted id: the first 68 train, the next 17 validate,
+    the last 17 test.
+
+    Args:
+        face_ids: Ids of all 102 people of the London set.
+
+    Returns:
+        The split of the people with EEG, ``eeg_subject``, and of those with faces, ``face_id``.
+
+    Raises:
+        DataError: If there are not 102 people, because every part would shift.
+
+    Example:
+        >>> split = quadrant_split(f"{i:03d}" for i in range(102))
+        >>> split["eeg_subject"].test
+        ('30', '31', '32', '33', '34', '35')
+        >>> len(split["face_id"].train), split["face_id"].validation[0]
+        (68, '068')
+    """
+    faces = sorted(each_once(face_ids))
+    if len(faces) != 102:
+        raise DataError(
+            f"face_ids: expected the 102 people of the London set, got {len(faces)}; the parts are defined by the "
+            f"position in the sorted list. Give a split of your own for another set of faces."
+        )
+    eeg = [f"{i:02d}" for i in range(36)]
+    return {
+        "eeg_subject": SubjectSplit(tuple(eeg[:24]), tuple(eeg[24:30]), tuple(eeg[30:])),
+        "face_id": SubjectSplit(tuple(faces[:68]), tuple(faces[68:85]), tuple(faces[85:])),
+    }
+
+
 def _deal(people: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
     """``count`` people such that everybody comes equally often, give or take one, in random order."""
     rounds = [rng.permutation(len(people)) for _ in range(-(-count // len(people)))]
@@ -144,7 +175,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         size: Height and width of the frames in pixels.
         train: Whether to draw anew every epoch; only for the part ``"train"``.
         length: Items of an epoch in training, a multiple of 4 (default: 4 for each arithmetic window of the part).
-        split: The people of each part (default: :func:`~evermodels.datasets.protocol4_split`).
+        split: The people of each part, by group (default: :func:`~evermodels.datasets.quadrant_split`).
         flip: Whether half of the training clips are mirrored.
         crossfade: How many of the clips begin with the other expression.
         eeg_transform: Called on each training window as ``eeg_transform(window, rng)``, ``(channels, time)`` float32.
@@ -157,7 +188,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         box_noise: How far the box of a training clip lies off, standard deviation as a part of its side.
         codec: How many of the training clips are changed as by another codec
             (:func:`~evermodels.datasets.degrade.recorded`).
-        twice: Whether a training item also holds ``video_again``: the same clip read once more, with three tenths of
+        twice: Whether a training item also holds ``again``, by modality: the same clip read once more, with three tenths of
             ``box_noise`` and of a codec's changes on top.
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
@@ -180,6 +211,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
 
     classes = CLASSES
     factors = FACTORS
+    groups = ("eeg_subject", "face_id")
+    scores: ClassVar[Mapping[str, str]] = {"arousal": "state", "valence": "expression"}
 
     def __init__(
         self,
@@ -193,7 +226,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         size: tuple[int, int] = (64, 64),
         train: bool = False,
         length: int | None = None,
-        split: PairSplit | None = None,
+        split: Mapping[str, SubjectSplit] | None = None,
         flip: bool = True,
         crossfade: float = 0.5,
         eeg_transform: EEGTransform | None = None,
@@ -216,7 +249,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
                 f"length: expected a positive multiple of 4 with train=True, got {length} with train={train}; "
                 f"the four classes are exactly balanced."
             )
-        split = split if split is not None else protocol4_split(faces.people)
+        split = split if split is not None else quadrant_split(faces.people)
+        if set(split) != set(self.groups):
+            raise ConfigError(f"split: expected one for each of {', '.join(self.groups)}, got {', '.join(split)}.")
         self.eegmat, self.faces, self.part, self.train = eegmat, faces, part, train
         self.seed, self.pairing_seed = int(seed), int(pairing_seed)
         self.num_frames, self.size = num_frames, (int(size[0]), int(size[1]))
@@ -241,8 +276,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             raise ConfigError(
                 "twice: expected box_noise or codec above 0, since both readings of a clip are equal else."
             )
-        self.subjects = _present(split.eeg.part(part), eegmat.subjects, f"EEG of the part {part!r}")
-        self.people = _present(split.faces.part(part), faces.people, f"faces of the part {part!r}")
+        self.subjects = _present(split["eeg_subject"].part(part), eegmat.subjects, f"EEG of the part {part!r}")
+        self.face_ids = _present(split["face_id"].part(part), faces.people, f"faces of the part {part!r}")
         self._offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
         self._factor = (1.0 / (255.0 * np.asarray(std, np.float32))).astype(np.float32)
         # In shared memory, so that workers that outlive an epoch see it too.
@@ -257,13 +292,18 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     def __repr__(self) -> str:
         return (
             f"QuadrantPairs({self.part!r}, {len(self)} items, {len(self.subjects)} EEG subjects, "
-            f"{len(self.people)} face people, {'new pairs every epoch' if self.train else 'fixed pairs'})"
+            f"{len(self.face_ids)} face people, {'new pairs every epoch' if self.train else 'fixed pairs'})"
         )
 
     @property
     def class_counts(self) -> tuple[int, ...]:
         """Items of each class, in the order of :attr:`classes`."""
         return tuple(np.bincount([pair.label for pair in self.pairs], minlength=len(CLASSES)).tolist())
+
+    @property
+    def people(self) -> dict[str, tuple[str, ...]]:
+        """Ids of the people of this part, by group."""
+        return dict(zip(self.groups, (self.subjects, self.face_ids), strict=True))
 
     @property
     def group(self) -> int:
@@ -323,7 +363,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         pairs: list[Pair] = []
         for valence in range(len(EXPRESSIONS)):
             order = rng.permutation(len(stretches))
-            people = _deal(self.people, len(stretches), rng)
+            people = _deal(self.face_ids, len(stretches), rng)
             faces = {int(i): person for i, person in zip(order, people, strict=True)}
             for i, (arousal, person, start) in enumerate(stretches):
                 pairs.append(Pair(2 * arousal + valence, person, start, faces[i], (*base, len(pairs))))
@@ -333,7 +373,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         rng = np.random.default_rng((self.seed, epoch))
         count = self._length // 4
         subjects, other_subjects = (_deal(self.subjects, count, rng) for _ in range(2))
-        people, other_people = ([_deal(self.people, count, rng) for _ in STATES] for _ in range(2))
+        people, other_people = ([_deal(self.face_ids, count, rng) for _ in STATES] for _ in range(2))
         weights = np.where(rng.random((2, count)) < self.blend, rng.random((2, count)), 0.0)
         places = rng.random((2, len(CLASSES), count))
         more = rng.spawn(1)[0]
@@ -385,9 +425,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             raise IndexError(f"index {index} of {len(self)} items")
         pair = self.pairs[index]
         rng = np.random.default_rng(pair.key)
-        again = (
-            {"video_again": self._normalised(self._clip(pair, copy.deepcopy(rng), again=True))} if self.twice else {}
-        )
+        again: dict[str, Any] = {}
+        if self.twice:
+            again["again"] = {"video": self._normalised(self._clip(pair, copy.deepcopy(rng), again=True))}
         return {
             "eeg": torch.from_numpy(self._window(pair, rng)),
             "video": self._normalised(self._clip(pair, rng)),

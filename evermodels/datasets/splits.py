@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +16,10 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class SubjectSplit:
-    """Three groups of people without anybody in two of them.
+    """The people of one group in three parts, nobody in two of them.
+
+    A data set with several groups of people, such as those with EEG and those with faces, has one split for each:
+    ``{"eeg_subject": SubjectSplit(...), "face_id": SubjectSplit(...)}``.
 
     Args:
         train: Ids of the people whose recordings train the model.
@@ -79,25 +82,15 @@ class SubjectSplit:
         return self.train + self.validation + self.test
 
 
-class PairSplit(NamedTuple):
-    """The split of a paired set: one for the people with EEG, one for the people with faces.
+def each_once(subjects: Iterable[str]) -> list[str]:
+    """Return ids as a list of texts.
 
-    Attributes:
-        eeg: The people with EEG.
-        faces: The people with faces.
+    Args:
+        subjects: The ids.
 
-    Example:
-        >>> eeg = SubjectSplit(train=("00", "01"), validation=("02",), test=("03",))
-        >>> faces = SubjectSplit(train=("a",), validation=("b",), test=("c",))
-        >>> PairSplit(eeg, faces).faces.test
-        ('c',)
+    Raises:
+        DataError: If somebody is given twice.
     """
-
-    eeg: SubjectSplit
-    faces: SubjectSplit
-
-
-def _people(subjects: Iterable[str]) -> list[str]:
     people = [str(person) for person in subjects]
     doubled = sorted({person for person in people if people.count(person) > 1})
     if doubled:
@@ -132,7 +125,7 @@ def subject_folds(
         >>> len(folds[1].train), len(folds[1].validation)
         (26, 4)
     """
-    people = _people(subjects)
+    people = each_once(subjects)
     if not 2 <= n_folds <= len(people):
         raise DataError(f"n_folds: expected 2 to {len(people)} for {len(people)} people, got {n_folds}.")
     largest = -(-len(people) // n_folds)
@@ -192,7 +185,7 @@ def random_split(subjects: Sequence[str], *, n_validation: int, n_test: int, see
         >>> len(split.train), len(split.validation), len(split.test)
         (28, 4, 4)
     """
-    people = _people(subjects)
+    people = each_once(subjects)
     order = np.random.default_rng(seed).permutation(len(people)).tolist()
 
     def take(indices: list[int]) -> tuple[str, ...]:
@@ -202,36 +195,4 @@ def random_split(subjects: Sequence[str], *, n_validation: int, n_test: int, see
         train=take(order[n_validation + n_test :]),
         validation=take(order[n_test : n_validation + n_test]),
         test=take(order[:n_test]),
-    )
-
-
-def protocol4_split(face_ids: Iterable[str]) -> PairSplit:
-    """Return the fixed split of the quadrant pairs.
-
-    EEGMAT: 00-23 train, 24-29 validation, 30-35 test. Faces, by sorted id: the first 68 train, the next 17 validate,
-    the last 17 test.
-
-    Args:
-        face_ids: Ids of all 102 people of the London set.
-
-    Raises:
-        DataError: If there are not 102 people, because every part would shift.
-
-    Example:
-        >>> split = protocol4_split(f"{i:03d}" for i in range(102))
-        >>> split.eeg.test
-        ('30', '31', '32', '33', '34', '35')
-        >>> len(split.faces.train), split.faces.validation[0]
-        (68, '068')
-    """
-    faces = sorted(_people(face_ids))
-    if len(faces) != 102:
-        raise DataError(
-            f"face_ids: expected the 102 people of the London set, got {len(faces)}; the parts are defined by the "
-            f"position in the sorted list. Give a split of your own for another set of faces."
-        )
-    eeg = [f"{i:02d}" for i in range(36)]
-    return PairSplit(
-        eeg=SubjectSplit(tuple(eeg[:24]), tuple(eeg[24:30]), tuple(eeg[30:])),
-        faces=SubjectSplit(tuple(faces[:68]), tuple(faces[68:85]), tuple(faces[85:])),
     )

@@ -1,18 +1,17 @@
-"""Intervals over people: a bootstrap crossed over EEG subjects and face people, paired between models."""
+"""Intervals over people: a bootstrap crossed over the groups of people there are, paired between models."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from evermodels.core.errors import ConfigError, DataError, did_you_mean
-from evermodels.training.metrics import Predictions, halves
+from evermodels.training.predictions import Predictions, check_same
 
-METRICS = ("accuracy", "uar", "weighted_f1", "arousal", "valence")
-OF_HALVES = ("product_of_halves", "uar_minus_product")
+_CELLS = 1 << 23  # weights held at once, 64 MB
 
 
 class Interval(NamedTuple):
@@ -38,36 +37,32 @@ class Resamples:
     """The multiplicities of the people in each resample; the same object serves every model that is compared.
 
     Args:
-        eeg: ``(resamples, EEG subjects)`` how often each was drawn.
-        face: ``(resamples, face people)`` how often each was drawn.
+        counts: By group ``(resamples, people)``, how often each of its people was drawn, people in the order of their
+            ids.
 
     Example:
-        >>> Resamples.draw(6, 17, n=5).face.shape
+        >>> Resamples.draw({"eeg_subject": 6, "face_id": 17}, n=5).counts["face_id"].shape
         (5, 17)
     """
 
-    eeg: np.ndarray
-    face: np.ndarray
+    counts: Mapping[str, np.ndarray]
 
     @classmethod
-    def draw(cls, eeg_subjects: int, face_people: int, *, n: int = 2000, seed: int = 0) -> Resamples:
-        """Draw people with replacement, EEG subjects and face people apart from each other.
+    def draw(cls, people: Mapping[str, int], *, n: int = 2000, seed: int = 0) -> Resamples:
+        """Draw people with replacement, each group apart from the others.
 
         Args:
-            eeg_subjects: Number of EEG subjects.
-            face_people: Number of face people.
+            people: Number of people by group.
             n: Number of resamples.
             seed: Of the draw.
 
         Example:
-            >>> Resamples.draw(6, 17, n=5).eeg.sum(axis=1)
+            >>> Resamples.draw({"person": 6}, n=5).counts["person"].sum(axis=1)
             array([6, 6, 6, 6, 6])
         """
         rng = np.random.default_rng(seed)
-        return cls(
-            rng.multinomial(eeg_subjects, np.full(eeg_subjects, 1 / eeg_subjects), size=n),
-            rng.multinomial(face_people, np.full(face_people, 1 / face_people), size=n),
-        )
+        drawn = {name: rng.multinomial(count, np.full(count, 1 / count), size=n) for name, count in people.items()}
+        return cls(drawn)
 
 
 def verdict(difference: Interval, margin: float = 0.05) -> str:
@@ -100,28 +95,43 @@ def verdict(difference: Interval, margin: float = 0.05) -> str:
     return f"equal within {margin:g}" if inside else "undecided"
 
 
-def _codes(values: np.ndarray) -> tuple[np.ndarray, int]:
-    names, codes = np.unique(values, return_inverse=True)
-    return codes, len(names)
+def _codes(predictions: Predictions) -> dict[str, tuple[np.ndarray, int]]:
+    """By group the place of each sample's person, and the number of people; nobody has the last place."""
+    codes = {}
+    for name, ids in predictions.groups.items():
+        people, place = np.unique(ids, return_inverse=True)
+        nobody = int(str(people[0]) == "")
+        if len(people) > nobody:
+            codes[name] = ((place - nobody) % len(people), len(people) - nobody)
+    samples = len(predictions.label)
+    return codes or {"sample": (np.arange(samples), samples)}
 
 
 def _confusions(
     true: np.ndarray, guess: np.ndarray, classes: int, people: Predictions, resamples: Resamples | None
 ) -> np.ndarray:
-    """Confusion matrices ``(resamples, true, guess)`` under weights = product of the two multiplicities."""
-    eeg, eeg_count = _codes(people.eeg_subject)
-    face, face_count = _codes(people.face_id)
-    table = np.zeros((eeg_count, face_count, classes * classes))
-    np.add.at(table, (eeg, face, true * classes + guess), 1.0)
+    """Confusion matrices ``(resamples, true, guess)``; a sample weighs the product of its people's multiplicities."""
+    kind = true * classes + guess
     if resamples is None:
-        return table.sum(axis=(0, 1)).reshape(1, classes, classes)
-    if resamples.eeg.shape[1] != eeg_count or resamples.face.shape[1] != face_count:
+        return np.bincount(kind, minlength=classes**2).reshape(1, classes, classes).astype(np.float64)
+    codes = _codes(people)
+    drawn = {name: counts.shape[1] for name, counts in resamples.counts.items()}
+    if drawn != (have := {name: count for name, (_, count) in codes.items()}):
         raise DataError(
-            f"resamples: drawn for {resamples.eeg.shape[1]} EEG subjects and {resamples.face.shape[1]} face people, "
-            f"the predictions have {eeg_count} and {face_count}. Draw them with resamples_for(predictions)."
+            f"resamples: drawn for {drawn}, the predictions have {have} people. Draw them with "
+            "resamples_for(predictions)."
         )
-    by_face = (resamples.eeg.astype(np.float64) @ table.reshape(eeg_count, -1)).reshape(-1, face_count, classes**2)
-    return np.einsum("rf,rfk->rk", resamples.face.astype(np.float64), by_face).reshape(-1, classes, classes)
+    # Samples of the same people are one cell, so that the weights are of cells and not of samples.
+    cells, cell = np.unique(np.stack([code for code, _ in codes.values()], axis=1), axis=0, return_inverse=True)
+    table = np.zeros((len(cells), classes**2))
+    np.add.at(table, (cell.reshape(-1), kind), 1.0)
+    multiplicities = [np.pad(c, ((0, 0), (0, 1)), constant_values=1) for c in resamples.counts.values()]
+    blocks = np.array_split(np.arange(len(multiplicities[0])), -(-len(multiplicities[0]) * len(cells) // _CELLS))
+    weighted = [
+        np.prod([m[rows][:, cells[:, k]] for k, m in enumerate(multiplicities)], axis=0, dtype=np.float64) @ table
+        for rows in blocks
+    ]
+    return np.concatenate(weighted).reshape(-1, classes, classes)
 
 
 def _accuracy(confusion: np.ndarray) -> np.ndarray:
@@ -141,6 +151,24 @@ def _weighted_f1(confusion: np.ndarray) -> np.ndarray:
     return (f1 * support).sum(axis=1) / support.sum(axis=1)
 
 
+_PLAIN = {"accuracy": _accuracy, "uar": _uar, "weighted_f1": _weighted_f1}
+OF_SCORES = ("mean_of_scores", "product_of_scores", "uar_minus_product")
+
+
+def metric_names(scores: Iterable[str]) -> tuple[str, ...]:
+    """Return the metrics that there are for a data set with these scores of its own.
+
+    Args:
+        scores: Names of the scores.
+
+    Example:
+        >>> metric_names(["arousal", "valence"])[:5]
+        ('accuracy', 'uar', 'weighted_f1', 'arousal', 'valence')
+    """
+    scores = tuple(scores)
+    return (*_PLAIN, *scores, *(OF_SCORES if len(scores) > 1 else ()))
+
+
 def resamples_for(predictions: Predictions, *, n: int = 2000, seed: int = 0) -> Resamples:
     """Draw resamples of the people of a part.
 
@@ -149,20 +177,21 @@ def resamples_for(predictions: Predictions, *, n: int = 2000, seed: int = 0) -> 
         n: Number of resamples.
         seed: Of the draw.
     """
-    return Resamples.draw(_codes(predictions.eeg_subject)[1], _codes(predictions.face_id)[1], n=n, seed=seed)
+    return Resamples.draw({name: count for name, (_, count) in _codes(predictions).items()}, n=n, seed=seed)
 
 
 def metric_values(predictions: Predictions, metric: str, resamples: Resamples | None = None) -> np.ndarray:
-    """Return a metric in every resample, each sample weighted by the product of its two people's multiplicities.
+    """Return a metric in every resample, each sample weighted by the product of its people's multiplicities.
 
-    A class without weight in a resample is left out of the mean recall; a resample without any sample (no drawn EEG
-    subject meets a drawn face) is NaN.
+    A class without weight in a resample is left out of the mean recall; a resample without any sample (no drawn person
+    of one group meets one of another) is NaN.
 
     Args:
         predictions: The predictions.
-        metric: ``"accuracy"``, ``"uar"``, ``"weighted_f1"``; with the four quadrant classes also ``"arousal"`` and
-            ``"valence"`` (balanced accuracy of the half), ``"product_of_halves"`` (of the two), which a fusion reaches
-            that gains nothing beyond its halves, and ``"uar_minus_product"``.
+        metric: ``"accuracy"``, ``"uar"``, ``"weighted_f1"``, or a score of the data set's own (balanced accuracy of its
+            levels, :meth:`Predictions.scored`). With several such scores also ``"mean_of_scores"``,
+            ``"product_of_scores"``, which a fusion reaches that gains nothing beyond its parts, and
+            ``"uar_minus_product"``.
         resamples: The draws; ``None`` for the samples as they are.
 
     Returns:
@@ -173,47 +202,34 @@ def metric_values(predictions: Predictions, metric: str, resamples: Resamples | 
         DataError: If the draws are for other people.
 
     Example:
-        >>> people = np.array(["30", "31"])
-        >>> one_right = Predictions(np.eye(2)[[0, 0]], np.array([0, 1]), people, people)
-        >>> twice_the_first = Resamples(eeg=np.array([[2, 0]]), face=np.array([[1, 1]]))
+        >>> one_right = Predictions(np.eye(2)[[0, 0]], np.array([0, 1]), {"person": np.array(["30", "31"])})
+        >>> twice_the_first = Resamples({"person": np.array([[2, 0]])})
         >>> metric_values(one_right, "accuracy"), metric_values(one_right, "accuracy", twice_the_first)
         (array([0.5]), array([1.]))
     """
-    allowed = METRICS + OF_HALVES
+    allowed = metric_names(predictions.levels)
     if metric not in allowed:
         raise ConfigError(
             f"metric: expected one of {', '.join(allowed)}, got {metric!r}.{did_you_mean(metric, allowed)}"
         )
-    both = {} if metric in ("accuracy", "uar", "weighted_f1") else halves(predictions)
-    if metric in OF_HALVES and both:
-        product = np.prod([metric_values(predictions, half, resamples) for half in both], axis=0)
-        return product if metric == OF_HALVES[0] else metric_values(predictions, "uar", resamples) - product
-    if metric in both:
-        confusion = _confusions(*both[metric], 2, predictions, resamples)
-    elif metric in ("accuracy", "uar", "weighted_f1"):
-        classes = predictions.logits.shape[1]
-        confusion = _confusions(predictions.label, predictions.predicted, classes, predictions, resamples)
+    if metric in OF_SCORES:
+        each = np.stack([metric_values(predictions, name, resamples) for name in predictions.levels])
+        if metric == "mean_of_scores":
+            return each.mean(axis=0)
+        product = each.prod(axis=0)
+        return product if metric == "product_of_scores" else metric_values(predictions, "uar", resamples) - product
+    if metric in predictions.levels:
+        true, guess = predictions.scored(metric)
+        classes = int(np.max(predictions.levels[metric])) + 1
     else:
-        raise ConfigError(f"metric: {metric!r} needs the four quadrant classes, got {predictions.logits.shape[1]}.")
-    reduce = {"accuracy": _accuracy, "weighted_f1": _weighted_f1}.get(metric, _uar)
+        true, guess, classes = predictions.label, predictions.predicted, predictions.logits.shape[1]
+    confusion = _confusions(true, guess, classes, predictions, resamples)
     with np.errstate(invalid="ignore"):
-        return reduce(confusion)
+        return _PLAIN.get(metric, _uar)(confusion)
 
 
 def _averaged(runs: Sequence[Predictions], metric: str, resamples: Resamples | None) -> np.ndarray:
     return np.mean([metric_values(run, metric, resamples) for run in runs], axis=0)
-
-
-def _check_same(runs: Sequence[Predictions]) -> None:
-    if not runs:
-        raise DataError("runs: expected the predictions of at least one seed, got none.")
-    for other in runs[1:]:
-        for key in ("label", "eeg_subject", "face_id"):
-            if not np.array_equal(getattr(runs[0], key), getattr(other, key)):
-                raise DataError(
-                    f"runs: {key} differs between the predictions, so they are not of the same samples in the same "
-                    "order and cannot be paired. Evaluate both on the same part with the same pairing seed."
-                )
 
 
 def _interval(value: float, values: np.ndarray, level: float) -> Interval:
@@ -226,9 +242,10 @@ def interval(
 ) -> Interval:
     """Return a metric with its percentile interval over resampled people.
 
-    EEG subjects and face people are drawn with replacement, independently (a crossed bootstrap; both are random
-    factors of the pairs). Within a resample the metric is computed for each seed's predictions under the same weights
-    and then averaged over the seeds: the interval is about people, at these trained seeds.
+    The people of each group are drawn with replacement, the groups independently of each other (a bootstrap crossed
+    over as many groups as there are: one, or two where EEG and faces are of different people, …; without any group
+    samples are drawn). Within a resample the metric is computed for each seed's predictions under the same weights and
+    then averaged over the seeds: the interval is about people, at these trained seeds.
 
     Args:
         runs: The predictions of one model, one per seed, on the same samples.
@@ -245,14 +262,22 @@ def interval(
         ConfigError: If there is no such metric.
 
     Example:
-        >>> people = np.array(["30", "31"])
-        >>> all_right = Predictions(np.eye(2), np.array([0, 1]), people, people)
+        >>> all_right = Predictions(np.eye(2), np.array([0, 1]), {"person": np.array(["30", "31"])})
         >>> interval([all_right], "accuracy", n=50)
         Interval(value=1.0, low=1.0, high=1.0)
     """
-    _check_same(runs)
+    check_same(runs, "runs")
     draws = resamples_for(runs[0], n=n, seed=seed)
     return _interval(_averaged(runs, metric, None)[0], _averaged(runs, metric, draws), level)
+
+
+def intervals(predictions: Predictions) -> dict[str, dict[str, float]]:
+    """Return the intervals of accuracy, UAR, weighted F1 and the data set's own scores as plain numbers.
+
+    Args:
+        predictions: The predictions.
+    """
+    return {name: interval([predictions], name)._asdict() for name in (*_PLAIN, *predictions.levels)}
 
 
 def paired_difference(
@@ -286,13 +311,13 @@ def paired_difference(
 
     Example:
         >>> import numpy as np
-        >>> people, label = np.array(["30", "31"] * 4), np.array([0, 1] * 4)
-        >>> right = Predictions(np.eye(2)[label], label, people, people)
-        >>> wrong = Predictions(np.eye(2)[1 - label], label, people, people)
+        >>> people, label = {"person": np.array(["30", "31"] * 4)}, np.array([0, 1] * 4)
+        >>> right = Predictions(np.eye(2)[label], label, people)
+        >>> wrong = Predictions(np.eye(2)[1 - label], label, people)
         >>> paired_difference([right], [wrong], "accuracy").value
         1.0
     """
-    _check_same([*runs_a, *runs_b] if runs_a and runs_b else [])
+    check_same([*runs_a, *runs_b] if runs_a and runs_b else [], "runs")
     draws = resamples_for(runs_a[0], n=n, seed=seed)
     value = _averaged(runs_a, metric, None) - _averaged(runs_b, metric, None)
     return _interval(value[0], _averaged(runs_a, metric, draws) - _averaged(runs_b, metric, draws), level)

@@ -15,17 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from evermodels.core.errors import CheckpointError, ConfigError, require
+from evermodels.core.errors import CheckpointError, ConfigError, did_you_mean, require
+from evermodels.datasets.parts import Parts, check_disjoint
+from evermodels.datasets.splits import PARTS
 from evermodels.functional import class_balanced_weights
 from evermodels.training import provenance
 from evermodels.training.batches import EpochSampler, Mixup, mix_seeds
-from evermodels.training.bootstrap import METRICS, interval
+from evermodels.training.bootstrap import intervals, metric_names
 from evermodels.training.build import build_model
-from evermodels.training.data import Parts, check_disjoint, class_counts, make_parts, people
 from evermodels.training.evaluation import inputs_of, modalities_of, predict
-from evermodels.training.metrics import Predictions, summarize
-from evermodels.training.objective import HalfLoss, disagreement, half_counts
+from evermodels.training.metrics import summarize
+from evermodels.training.objective import FactorLoss, disagreement
 from evermodels.training.optim import MovingAverage, make_optimizer
+from evermodels.training.predictions import Predictions
 from evermodels.training.recipe import Recipe
 from evermodels.training.state import (
     RESTART,
@@ -181,7 +183,6 @@ class _Run:
     ) -> None:
         accelerate: Any = require("accelerate", extra="train", purpose="train")
         self.tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
-        require("torchmetrics", extra="train", purpose="compute metrics")
         self.recipe, self.run_dir, self.seed, self.described, self.progress = recipe, run_dir, seed, described, progress
         self.resume, self.load_before = resume, provenance.machine()
         optim = recipe.optim
@@ -191,17 +192,20 @@ class _Run:
         model = build_model(recipe)
         for modality, folder in sources.items():
             model.load_encoder(modality, folder)
-        self.parts = (
-            parts if parts is not None else make_parts(recipe, model.input_spec, seed=seed, data_root=data_root)
-        )
+        self.parts = parts or recipe.data.parts(model.input_spec, seed=seed, data_root=data_root)
         if model.config.num_classes != len(self.parts.classes):
             raise ConfigError(
                 f"model.config.num_classes: expected {len(self.parts.classes)} ({', '.join(self.parts.classes)}), "
                 f"got {model.config.num_classes}."
             )
-        names = ("train", "validation", "test")
-        self.split = {name: people(self.parts.part(name)) for name in names}
+        self.split = {name: self.parts.people(name) for name in PARTS}
         check_disjoint(self.split)
+        metrics = (*metric_names(self.parts.levels), "nll")
+        if recipe.selection.metric not in metrics:
+            raise ConfigError(
+                f"selection.metric: expected one of {', '.join(metrics)}, got {recipe.selection.metric!r}."
+                f"{did_you_mean(recipe.selection.metric, metrics)}"
+            )
         model.classes, model.factors = self.parts.classes, self.parts.factors
         self.modalities = modalities_of(model)
         length = len(self.parts.train)  # type: ignore[arg-type]  # torch's Dataset promises no length
@@ -237,7 +241,7 @@ class _Run:
 
     def _loss(self, model: Any) -> nn.Module:
         loss = self.recipe.loss
-        counts = class_counts(self.parts.train, len(self.parts.classes))
+        counts = self.parts.class_counts()
         options: dict[str, Any] = {
             "w_ce": loss.w_ce,
             "w_focal": loss.w_focal,
@@ -245,11 +249,13 @@ class _Run:
             "on_small_batch": "zero",  # a batch of one aligns with nothing
             "label_smoothing": self.recipe.optim.label_smoothing,
         }
-        if loss.half == "both":
+        if loss.factor is None:
             criterion: nn.Module = model.make_loss(counts, beta=loss.beta, **options)
             return criterion
-        weights = class_balanced_weights(torch.tensor(half_counts(counts, loss.half)), loss.beta)
-        return HalfLoss(model.make_loss(class_weights=weights, **options), loss.half)
+        of_factor = FactorLoss(None, self.parts.factors, loss.factor)
+        weights = class_balanced_weights(torch.tensor(of_factor.counts(counts)), loss.beta)
+        of_factor.loss = model.make_loss(class_weights=weights, **options)
+        return of_factor
 
     @property
     def evaluated(self) -> Any:
@@ -309,9 +315,9 @@ class _Run:
         selection = self.recipe.selection
         if (epoch + 1) % selection.every == 0 or epoch + 1 == self.recipe.optim.epochs:
             metrics = summarize(self._predict(self.evaluated, self.parts.validation))
-            metrics.pop("per_subject")
+            metrics.pop("per_person")
             line["validation"] = metrics
-            value = self._value(metrics)
+            value = metrics[selection.metric] * (-1 if selection.metric == "nll" else 1)
             if self.best["value"] is None or value > self.best["value"]:
                 self.best = {"value": value, "epoch": epoch + 1}
                 self._keep(epoch + 1, metrics)
@@ -333,7 +339,8 @@ class _Run:
         if self.mixup is not None:
             inputs, partner, factor = self.mixup(inputs, target)
         terms: dict[str, Tensor] = {}
-        weight = self.recipe.loss.consistency if "video" in inputs else 0.0
+        again = self._again(batch, inputs) if self.recipe.loss.consistency else {}
+        weight = self.recipe.loss.consistency if again else 0.0
         draw = int(torch.randint(2**31, ())) if weight else 0
         if weight:
             torch.manual_seed(draw)
@@ -344,8 +351,7 @@ class _Run:
             total = factor * total + (1 - factor) * self.criterion(output, partner).total
         if weight:
             torch.manual_seed(draw)  # the same dropout: what differs is the reading
-            again = self.model(**{**inputs, "video": self._again(batch)})
-            terms["consistency"] = disagreement(output.logits, again.logits)
+            terms["consistency"] = disagreement(output.logits, self.model(**{**inputs, **again}).logits)
             total = total + weight * terms["consistency"]
         self.accelerator.backward(total)
         if optim.grad_clip is not None:
@@ -358,24 +364,18 @@ class _Run:
         terms = {**loss._asdict(), **terms, "total": total}
         return {name: float(value.detach()) for name, value in terms.items()}
 
-    def _again(self, batch: Mapping[str, Any]) -> Tensor:
-        if "video_again" not in batch:
+    def _again(self, batch: Mapping[str, Any], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Second readings of what the model takes."""
+        if "again" not in batch:
             raise ConfigError(
-                "loss.consistency: expected 0, as the training items hold no video_again, a second reading of the clip."
+                "loss.consistency: expected 0, as the training items hold no second reading (again: tensors by "
+                "modality). Ask the data set for it; the quadrant pairs have data.augment.twice."
             )
-        again: Tensor = batch["video_again"].to(self.accelerator.device)
-        return again
+        return {name: x.to(self.accelerator.device) for name, x in batch["again"].items() if name in inputs}
 
-    def _value(self, metrics: Mapping[str, Any]) -> float:
-        metric = self.recipe.selection.metric
-        if metric not in metrics:
-            raise ConfigError(
-                f"selection.metric: {metric!r} needs the four quadrant classes, got {len(metrics['recall'])}."
-            )
-        return -metrics[metric] if metric == "nll" else metrics[metric]
-
-    def _predict(self, model: nn.Module, dataset: Any, title: str = "validate", **settings: bool) -> Predictions:
-        return predict(model, dataset, batch_size=EVAL_BATCH, title=title, **settings)
+    def _predict(self, model: nn.Module, dataset: Any, title: str = "validate", **settings: Any) -> Predictions:
+        declared: dict[str, Any] = {"groups": self.parts.groups, "levels": self.parts.levels}
+        return predict(model, dataset, batch_size=EVAL_BATCH, title=title, **declared, **settings)
 
     def _keep(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         if self.accelerator.is_main_process:
@@ -411,17 +411,17 @@ class _Run:
         result: dict[str, Any] = {
             **self._identity(),
             "classes": list(self.parts.classes),
+            "scores": dict(self.parts.scores),
             "parameters": sum(p.numel() for p in best.parameters()),
             "selection": {"part": "validation", "metric": self.recipe.selection.metric, **self.best},
             "validation": summarize(validation),
-            "test": summarize(test),
+            "test": {**summarize(test), "intervals": intervals(test)},
             "split": self.split,
             "pairs": {n: getattr(self.parts.part(n), "digest", None) for n in ("validation", "test")},
             "command": provenance.command(self.recipe, self.described["row"], self.seed),
             "versions": provenance.versions(),
             "device": str(self.accelerator.device),
         }
-        result["test"]["intervals"] = {m: interval([test], m)._asdict() for m in METRICS if m in result["test"]}
         result["machine"] = {"start": self.load_before, "end": provenance.machine()}
         result["seconds"] = round(sum(line["seconds"] for line in self.history) + time.perf_counter() - start, 1)
         if self.accelerator.is_main_process:

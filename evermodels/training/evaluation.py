@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from evermodels.core.errors import ConfigError, DataError, require
+from evermodels.datasets.parts import id_of
 from evermodels.signals.eeg.read import MissingChannelsError
-from evermodels.training.data import make_parts
-from evermodels.training.metrics import Predictions, summarize
+from evermodels.training.metrics import summarize
+from evermodels.training.predictions import Predictions
 from evermodels.training.recipe import Recipe
 
 
@@ -51,6 +52,8 @@ def predict(
     model: nn.Module,
     dataset: Dataset[dict[str, Any]],
     *,
+    groups: Sequence[str] | None = None,
+    levels: Mapping[str, np.ndarray] | None = None,
     batch_size: int = 64,
     num_workers: int = 0,
     alone: bool = False,
@@ -61,9 +64,11 @@ def predict(
 
     Args:
         model: A system on any device; its mode is restored.
-        dataset: The part: anything with a length whose items are dicts with a tensor for each modality, ``label``
-            and ``eeg_subject`` (an id of the person), such as a list or
-            :class:`~evermodels.datasets.QuadrantPairs`; ``face_id`` where faces are of other people.
+        dataset: The part: anything with a length whose items are dicts with a tensor for each modality, ``label`` and
+            ``person`` (an id), such as a list or :class:`~evermodels.datasets.QuadrantPairs`.
+        groups: The keys that hold a person's id (default: what the data set declares, else ``("person",)``).
+        levels: The level of each class in each score of the data set's own, as :attr:`Parts.levels
+            <evermodels.datasets.Parts.levels>` has them (default: no scores).
         batch_size: Samples at once; it does not change the result.
         num_workers: Loading processes.
         alone: Whether a system of several modalities is also given each of them alone (``Predictions.alone``).
@@ -76,16 +81,18 @@ def predict(
     Example:
         >>> import evermodels as em
         >>> model = em.create_model("ever_tiny", modalities=("eeg",))
-        >>> item = {"eeg": torch.zeros(19, 500), "label": 0, "eeg_subject": "30", "face_id": "140"}
+        >>> item = {"eeg": torch.zeros(19, 500), "label": 0, "person": "30"}
         >>> predictions = predict(model, [item, item])
-        >>> predictions.logits.shape, predictions.eeg_subject.tolist()
+        >>> predictions.logits.shape, predictions.groups["person"].tolist()
         ((2, 4), ['30', '30'])
     """
     tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
     device = next(model.parameters()).device
     modalities = modalities_of(model)
     loader: DataLoader[dict[str, Any]] = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
-    logits, label, subject, face = [], [], [], []
+    groups = tuple(getattr(dataset, "groups", ("person",)) if groups is None else groups)
+    logits, label = [], []
+    people: dict[str, list[str]] = {group: [] for group in groups}
     single: dict[str, list[Tensor]] = {name: [] for name in modalities} if alone and len(modalities) > 1 else {}
     training = model.training
     model.eval()
@@ -96,16 +103,16 @@ def predict(
             for name, kept in single.items():
                 kept.append(model(**{name: inputs[name]}).logits.float().cpu())
             label.append(batch["label"])
-            subject.extend(batch["eeg_subject"])
-            face.extend(batch.get("face_id", ()))
+            for group, ids in people.items():
+                ids.extend(map(str, id_of(batch, group)))
     finally:
         model.train(training)
     return Predictions(
         torch.cat(logits).numpy(),
         torch.cat(label).numpy().astype(np.int64),
-        np.array(subject),
-        np.array(face),
+        {group: np.array(ids) for group, ids in people.items()},
         {name: torch.cat(kept).numpy() for name, kept in single.items()},
+        {} if levels is None else levels,
     )
 
 
@@ -123,9 +130,9 @@ def evaluate(model: nn.Module, dataset: Dataset[dict[str, Any]], **settings: Any
     Example:
         >>> import evermodels as em
         >>> model = em.create_model("ever_tiny", modalities=("eeg",))
-        >>> item = {"eeg": torch.zeros(19, 500), "label": 0, "eeg_subject": "30", "face_id": "140"}
+        >>> item = {"eeg": torch.zeros(19, 500), "label": 0, "person": "30"}
         >>> result = evaluate(model, [item, item], batch_size=1)
-        >>> result["samples"], result["accuracy"] == result["uar"] == result["per_subject"]["uar"]["30"]
+        >>> result["samples"], result["accuracy"] == result["uar"] == result["per_person"]["person"]["uar"]["30"]
         (2, True)
     """
     return summarize(predict(model, dataset, **settings))
@@ -172,7 +179,7 @@ def evaluate_checkpoint(
         evermodels.core.errors.DataError: eegmat: there is no folder 'nowhere/eegmat'. ...
     """
     from evermodels.checkpoints.load import from_pretrained
-    from evermodels.training.bootstrap import METRICS, interval
+    from evermodels.training.bootstrap import intervals
 
     model: Any = from_pretrained(name_or_dir, ch_names=ch_names, device=device)
     if model.input_spec is None:
@@ -180,7 +187,7 @@ def evaluate_checkpoint(
             f"model: {os.fspath(name_or_dir)!r} has no input spec. Give a whole system, such as ever_tiny."
         )
     try:
-        parts = make_parts(recipe, model.input_spec, seed=0, data_root=data_root)
+        parts = recipe.data.parts(model.input_spec, data_root=data_root)
     except MissingChannelsError as error:
         raise DataError(
             f"{error} Say which of these channels to read, and the model's missing ones are interpolated: "
@@ -192,7 +199,11 @@ def evaluate_checkpoint(
             f"model: {os.fspath(name_or_dir)!r} has {model.config.num_classes} classes, the recipe's data "
             f"{len(parts.classes)} ({', '.join(parts.classes)})."
         )
-    predictions = predict(model, parts.part(part), batch_size=batch_size, progress=progress, title=part)
-    result = {"part": part, "classes": list(parts.classes), **summarize(predictions)}
-    result["intervals"] = {m: interval([predictions], m)._asdict() for m in METRICS if m in result}
-    return result
+    declared: dict[str, Any] = {"groups": parts.groups, "levels": parts.levels}
+    predictions = predict(model, parts.part(part), batch_size=batch_size, progress=progress, title=part, **declared)
+    return {
+        "part": part,
+        "classes": list(parts.classes),
+        **summarize(predictions),
+        "intervals": intervals(predictions),
+    }

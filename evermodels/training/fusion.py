@@ -3,76 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy.special
 
-from evermodels.core.errors import ConfigError, DataError, did_you_mean
-from evermodels.datasets.quadrant import HALVES
-from evermodels.training.metrics import Predictions
+from evermodels.core.errors import ConfigError, did_you_mean
+from evermodels.training.predictions import Predictions, check_same
 
 
-def _log_probabilities(logits: np.ndarray, half: str) -> np.ndarray:
-    """Log-probability of each class, or with a half that of the class's level in it, ``(samples, classes)``."""
-    classes: np.ndarray = scipy.special.log_softmax(logits.astype(np.float64), axis=1)
-    if half == "both":
+def _log_probabilities(source: Predictions, score: str | None) -> np.ndarray:
+    """Log-probability of each class, or with a score that of the class's level in it, ``(samples, classes)``."""
+    classes: np.ndarray = scipy.special.log_softmax(source.logits.astype(np.float64), axis=1)
+    if score is None:
         return classes
-    level = np.array(HALVES[half])
-    levels = np.stack([scipy.special.logsumexp(classes[:, level == k], axis=1) for k in (0, 1)], axis=1)
-    return levels[:, level]
+    if score not in source.levels:
+        allowed = tuple(source.levels)
+        raise ConfigError(
+            f"scores: expected one of {', '.join(allowed) or 'none, as the predictions have no scores'}, or None, got "
+            f"{score!r}.{did_you_mean(score, allowed)}"
+        )
+    level = np.asarray(source.levels[score])
+    levels = [scipy.special.logsumexp(classes[:, level == k], axis=1) for k in range(level.max() + 1)]
+    return np.stack(levels, axis=1)[:, level]
 
 
-def late_fusion(sources: Sequence[Predictions], halves: Sequence[str] | None = None) -> Predictions:
+def late_fusion(sources: Sequence[Predictions], scores: Sequence[str | None] | None = None) -> Predictions:
     r"""Put the answers of several models together without training: the sum of their log-probabilities.
 
     .. math:: \ell_c = \sum_m \log p_m(c)
 
     For classes that are equally frequent, and inputs that are independent given the class, this is the best that can
-    be made of the models' answers. A model that was trained on one half of the quadrant classes speaks for that half
-    only: what it says of the other is left over from its random start.
+    be made of the models' answers. A model that was trained on one factor of the classes speaks for that factor only:
+    what it says of the others is left over from its random start.
 
     Args:
-        sources: Predictions of each model on the same samples in the same order.
-        halves: For each model ``"both"`` (default), or the half that it was trained on.
+        sources: Predictions of each model on the same samples in the same order; a NaN (no answer) adds nothing.
+        scores: For each model ``None`` (default), or the data set's score of the factor that it was trained on.
 
     Returns:
         The sums as logits.
 
     Raises:
         DataError: If there is no model, or the samples differ.
-        ConfigError: If a half does not exist, or does not fit the classes.
+        ConfigError: If there is no such score.
 
     Example:
-        >>> people, label = np.array(["30", "31"]), np.array([0, 3])
-        >>> eeg = Predictions(np.log([[0.6, 0.2, 0.1, 0.1], [0.1, 0.1, 0.5, 0.3]]), label, people)
-        >>> video = Predictions(np.log([[0.4, 0.3, 0.2, 0.1], [0.1, 0.4, 0.1, 0.4]]), label, people)
+        >>> label, levels = np.array([0, 3]), {"arousal": [0, 0, 1, 1], "valence": [0, 1, 0, 1]}
+        >>> eeg = Predictions(np.log([[0.6, 0.2, 0.1, 0.1], [0.1, 0.1, 0.5, 0.3]]), label, levels=levels)
+        >>> video = Predictions(np.log([[0.4, 0.3, 0.2, 0.1], [0.1, 0.4, 0.1, 0.4]]), label, levels=levels)
         >>> late_fusion([eeg, video], ["arousal", "valence"]).predicted
         array([0, 3])
     """
-    if not sources:
-        raise DataError("sources: expected the predictions of at least one model, got none.")
-    halves = ["both"] * len(sources) if halves is None else list(halves)
-    if len(halves) != len(sources):
-        raise ConfigError(f"halves: expected {len(sources)}, one for each model, got {len(halves)}.")
-    first = sources[0]
-    for source, half in zip(sources, halves, strict=True):
-        if half != "both" and half not in HALVES:
-            allowed = ("both", *HALVES)
-            raise ConfigError(
-                f"halves: expected one of {', '.join(allowed)}, got {half!r}.{did_you_mean(half, allowed)}"
-            )
-        if half != "both" and source.logits.shape[1] != len(HALVES[half]):
-            raise ConfigError(f"halves: {half!r} needs the four quadrant classes, got {source.logits.shape[1]}.")
-        same = source.logits.shape == first.logits.shape
-        if not same or any(
-            not np.array_equal(getattr(source, key), getattr(first, key)) for key in ("label", "eeg_subject", "face_id")
-        ):
-            raise DataError(
-                "sources: the models were not given the same samples in the same order. Evaluate all on one part with "
-                "one pairing seed."
-            )
-    total = np.sum([_log_probabilities(s.logits, half) for s, half in zip(sources, halves, strict=True)], axis=0)
-    return Predictions(total, first.label, first.eeg_subject, first.face_id)
+    check_same(sources, "sources")
+    scores = [None] * len(sources) if scores is None else list(scores)
+    if len(scores) != len(sources):
+        raise ConfigError(f"scores: expected {len(sources)}, one for each model, got {len(scores)}.")
+    parts = [_log_probabilities(source, score) for source, score in zip(sources, scores, strict=True)]
+    return replace(sources[0], logits=np.nansum(parts, axis=0), alone={})
 
 
 def own_late_fusion(predictions: Predictions) -> Predictions | None:
@@ -83,11 +71,9 @@ def own_late_fusion(predictions: Predictions) -> Predictions | None:
 
     Example:
         >>> alone = {"eeg": np.array([[0.0, 1.0]]), "video": np.array([[3.0, 0.0]])}
-        >>> both = Predictions(np.zeros((1, 2)), np.array([0]), np.array(["30"]), alone=alone)
-        >>> own_late_fusion(both).predicted
+        >>> own_late_fusion(Predictions(np.zeros((1, 2)), np.array([0]), alone=alone)).predicted
         array([0])
     """
     if len(predictions.alone) < 2:
         return None
-    people = (predictions.label, predictions.eeg_subject, predictions.face_id)
-    return late_fusion([Predictions(logits, *people) for logits in predictions.alone.values()])
+    return late_fusion([replace(predictions, logits=logits, alone={}) for logits in predictions.alone.values()])

@@ -1,45 +1,17 @@
-"""The training objective when a model sees only one half of the four quadrant classes."""
+"""The training objective when a model sees only one factor of classes that are combinations."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from evermodels.core.errors import ConfigError, check_axes
+from evermodels.core.errors import check_axes
+from evermodels.core.factors import Factor, factor_levels
 from evermodels.core.outputs import EmotionOutput
-
-Half = Literal["arousal", "valence"]
-
-
-def half_logits(logits: Tensor, half: Half) -> Tensor:
-    r"""Return the logits of one half of the quadrant classes, summed over the other half.
-
-    The class is :math:`2 a + v` with arousal :math:`a` and valence :math:`v`:
-
-    .. math::
-        \ell_a = \log \sum_v e^{\ell_{2a+v}}, \quad \ell_v = \log \sum_a e^{\ell_{2a+v}}
-
-    Args:
-        logits: ``(batch, 4)``.
-        half: ``"arousal"`` or ``"valence"``.
-
-    Returns:
-        ``(batch, 2)``; their softmax is the summed probability of the two classes.
-
-    Raises:
-        ShapeError: If there are not four classes.
-
-    Example:
-        >>> import torch
-        >>> p = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
-        >>> half_logits(p.log(), "arousal").exp(), half_logits(p.log(), "valence").exp()
-        (tensor([[0.3000, 0.7000]]), tensor([[0.4000, 0.6000]]))
-    """
-    check_axes("logits", logits, "batch classes", classes=4)
-    return logits.unflatten(1, (2, 2)).logsumexp(dim=2 if half == "arousal" else 1)
 
 
 def disagreement(logits: Tensor, others: Tensor) -> Tensor:
@@ -67,50 +39,70 @@ def disagreement(logits: Tensor, others: Tensor) -> Tensor:
     return ((mine.exp() - theirs.exp()) * (mine - theirs)).sum(1).mean()
 
 
-def half_counts(counts: Sequence[int], half: Half) -> list[int]:
-    """Return the samples of each half from the samples of the four classes.
+class FactorLoss(nn.Module):
+    r"""Apply a loss to one factor of classes that are combinations.
+
+    A single modality cannot know the other factors: their values are noise to it, which holds a small encoder at chance
+    for longer. Summed over them, the same loss asks only for what can be known: the logit of value :math:`v` is
+
+    .. math:: \ell_v = \log \sum_{c \in v} e^{\ell_c}
+
+    over the classes :math:`c` that have this value, so that its softmax is their summed probability.
 
     Args:
-        counts: Samples by class.
-        half: ``"arousal"`` or ``"valence"``.
+        loss: The loss, made for the values of the factor.
+        factors: What the classes are the product of, the last factor's value changing first.
+        name: The factor that is asked for.
 
     Raises:
-        ConfigError: If there are not four classes.
+        ConfigError: If there is no such factor.
 
     Example:
-        >>> half_counts([1, 2, 3, 4], "valence")
-        [4, 6]
-    """
-    if len(counts) != 4:
-        raise ConfigError(f"loss.half: {half!r} needs the four quadrant classes, got {len(counts)} classes.")
-    table = torch.tensor(list(counts)).view(2, 2)
-    return [int(n) for n in table.sum(1 if half == "arousal" else 0)]
-
-
-class HalfLoss(nn.Module):
-    """Apply a loss to one half of the quadrant classes.
-
-    A single modality cannot know the other half: its label is noise to it, which holds a small encoder at chance for
-    longer. Summed over the other half, the same loss asks only for what can be known.
-
-    Args:
-        loss: The loss, made for two classes.
-        half: ``"arousal"`` or ``"valence"``.
+        >>> from evermodels.losses import EmotionLoss
+        >>> factors = [Factor("state", ("rest", "work"), ("eeg",)), Factor("face", ("neutral", "smiling"), ("video",))]
+        >>> loss = FactorLoss(EmotionLoss(), factors, "state")
+        >>> loss.logits(torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log()).exp(), loss.counts([1, 2, 3, 4])
+        (tensor([[0.3000, 0.7000]]), [3, 7])
     """
 
-    def __init__(self, loss: nn.Module, half: Half) -> None:
+    levels: Tensor
+
+    def __init__(self, loss: nn.Module | None, factors: Sequence[Factor], name: str) -> None:
         super().__init__()
-        self.loss, self.seen = loss, half
+        self.register_buffer("levels", torch.tensor(factor_levels(factors, name)), persistent=False)
+        self.loss = loss
+        self.sizes = [len(factor.values) for factor in factors]
+        place = [factor.name for factor in factors].index(name)
+        self.others = [axis + 1 for axis in range(len(factors)) if axis != place]
+
+    def logits(self, logits: Tensor) -> Tensor:
+        """Return the logits of the factor's values, ``(batch, values)``.
+
+        Args:
+            logits: ``(batch, classes)``.
+
+        Raises:
+            ShapeError: If there are not as many classes as the factors make.
+        """
+        check_axes("logits", logits, "batch classes", classes=len(self.levels))
+        return logits.unflatten(1, self.sizes).logsumexp(dim=self.others) if self.others else logits
+
+    def counts(self, counts: Sequence[int]) -> list[int]:
+        """Return the samples of each value.
+
+        Args:
+            counts: Samples of each class.
+        """
+        return [int(n) for n in torch.bincount(self.levels, torch.tensor(counts, dtype=torch.float64))]
 
     def forward(self, output: EmotionOutput, target: Tensor, present: Mapping[str, Tensor] | None = None) -> Any:
         """Return the loss's terms.
 
         Args:
-            output: Output of a model with the four quadrant classes.
-            target: Class of each sample, 0..3, ``(batch,)``.
+            output: Output of a model with the classes.
+            target: Class of each sample, ``(batch,)``.
             present: As the loss takes it.
         """
-        seen = EmotionOutput(
-            half_logits(output.logits, self.seen), output.embedding, output.embeddings, output.attention
-        )
-        return self.loss(seen, target // 2 if self.seen == "arousal" else target % 2, present=present)
+        assert self.loss is not None
+        seen = dataclasses.replace(output, logits=self.logits(output.logits))
+        return self.loss(seen, self.levels[target], present=present)

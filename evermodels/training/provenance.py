@@ -14,7 +14,7 @@ import torch
 
 from evermodels.training.recipe import Recipe
 
-_PACKAGES = ("torch", "numpy", "scipy", "timm", "accelerate", "torchmetrics", "mne", "opencv-python-headless")
+_PACKAGES = ("torch", "numpy", "scipy", "timm", "accelerate", "mne", "opencv-python-headless")
 
 
 def versions() -> dict[str, str]:

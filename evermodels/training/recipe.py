@@ -13,9 +13,9 @@ from typing import Any
 
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, UnknownNameError, boundary, did_you_mean
+from evermodels.datasets.parts import DataSettings
 from evermodels.training.settings import (
     ComparisonSettings,
-    DataSettings,
     LossSettings,
     ModelSettings,
     OptimSettings,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import re
@@ -18,7 +17,6 @@ from safetensors.torch import load_file, save_file
 
 from evermodels.checkpoints.config_file import content_digest
 from evermodels.core.errors import EvermodelsError, boundary, require
-from evermodels.training.metrics import Predictions
 from evermodels.training.optim import MovingAverage
 
 RESTART = "Begin anew with --restart (resume=False), which removes this run and trains it again."
@@ -145,18 +143,6 @@ def read_sealed(path: Path) -> dict[str, Any]:
         if content_digest(value) != value.pop("sha256"):
             raise ValueError("its content is not the one that was written")
         return dict(value)
-
-
-def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write predictions, whole or not at all.
-
-    Args:
-        path: The ``.npz`` file.
-        predictions: What is written.
-    """
-    stream = io.BytesIO()
-    predictions.write(stream)
-    write_bytes(path, stream.getvalue())
 
 
 def found(run_dir: Path, described: Mapping[str, Any]) -> dict[str, Any] | None:

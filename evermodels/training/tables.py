@@ -8,39 +8,41 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evermodels.core.errors import DataError
+from evermodels.core.errors import ConfigError, DataError
 from evermodels.core.text import markdown_name, markdown_text
-from evermodels.training.bootstrap import METRICS, OF_HALVES, interval, metric_values, paired_difference, verdict
+from evermodels.training.bootstrap import interval, metric_names, metric_values, paired_difference, verdict
 from evermodels.training.engine import run_folder
 from evermodels.training.fusion import late_fusion, own_late_fusion
-from evermodels.training.metrics import Predictions, summarize
+from evermodels.training.metrics import summarize
+from evermodels.training.predictions import Predictions
 from evermodels.training.provenance import table_command
 from evermodels.training.recipe import Recipe
 from evermodels.training.state import read_sealed
 
 _TITLES = {
-    "accuracy": "accuracy",
     "uar": "UAR",
     "weighted_f1": "weighted F1",
-    "arousal": "arousal half",
-    "valence": "valence half",
+    "product_of_scores": "product of the scores",
+    "uar_minus_product": "UAR minus that product",
 }
 
 HOW = """\
 Test part, people apart from training and validation; every epoch was chosen on validation people. Values: mean ±
-standard deviation (n - 1) over the seeds. `per subject`: mean ± standard deviation over the EEG subjects of their
-UAR, each averaged over the seeds. Halves: balanced accuracy of arousal and of valence, a half called high when the
-summed probability of its two high classes is above one half. Intervals: 95 % percentile bootstrap, {resamples}
-resamples, crossed over people: EEG subjects and face people are each drawn with replacement, and a sample counts as
-often as the product of how often its two people were drawn. In a resample the metric is computed for each seed's
-predictions under the same weights and then averaged over the seeds; an interval is thus about other people, with the
-trained seeds as they are. Differences are row minus full model in the same resamples. `ahead` and `behind`: the
-interval excludes 0. `equal within {margin}`: the whole interval lies inside ±{margin}, the margin that the recipe
-states (`comparison.margin`). `undecided`: neither; an interval that only holds 0 shows no equality. The rows are
-compared with one model, without correction for their number. Untrained rows: log-probabilities of other rows on the
-same samples, seed by seed, summed; a row that was trained on one half of the classes (`loss.half`) gives that half's.
-Product of the halves: balanced accuracy of one half times that of the other, which is about the UAR of an answer whose
-halves err independently of each other; a fusion shows a gain of its own only above it.
+standard deviation (n - 1) over the seeds. `UAR by person`: mean ± standard deviation over the people ({first}) of their
+UAR, each averaged over the seeds. {scores}Intervals: 95 % percentile bootstrap, {resamples} resamples, crossed over
+people ({groups}): those of each group are drawn with replacement, and a sample counts as often as the product of how
+often its people were drawn. In a resample the metric is computed for each seed's predictions under the same weights and
+then averaged over the seeds; an interval is thus about other people, with the trained seeds as they are. Differences
+are row minus full model in the same resamples. `ahead` and `behind`: the interval excludes 0. `equal within {margin}`:
+the whole interval lies inside ±{margin}, the margin that the recipe states (`comparison.margin`). `undecided`: neither;
+an interval that only holds 0 shows no equality. The rows are compared with one model, without correction for their
+number. Untrained rows: log-probabilities of other rows on the same samples, seed by seed, summed; a row that was
+trained on one factor of the classes (`loss.factor`) gives that factor's.
+"""
+_SCORES = """\
+{names}: balanced accuracy of one factor of the classes, whose value is the one of the largest summed probability.
+Product of the scores: about the UAR of an answer that errs in the factors independently of each other; a fusion shows
+a gain of its own only above it. \
 """
 
 
@@ -55,32 +57,43 @@ def format_result(result: Mapping[str, Any]) -> str:
 
     Example:
         >>> people = {"mean": 0.7, "std": 0.1, "uar": {"30": 0.6, "31": 0.8}}
-        >>> part = {"accuracy": 0.75, "uar": 0.7, "per_subject": people}
+        >>> part = {"accuracy": 0.75, "uar": 0.7, "weighted_f1": 0.7, "per_person": {"person": people}}
         >>> selection = {"epoch": 4, "metric": "uar"}
         >>> result = {"recipe": "mine", "seed": 0, "parameters": 1200, "selection": selection, "validation": part}
         >>> lines = format_result({**result, "test": part, "seconds": 60, "command": "evermodels finetune ..."})
         >>> lines.splitlines()[0]
         'mine, seed 0: 1,200 parameters, best epoch 4 by uar of the validation people'
         >>> lines.splitlines()[-2]
-        'test UAR per EEG subject: 0.700 ± 0.100 (2 people)'
+        'test UAR by person: 0.700 ± 0.100 (2 people)'
     """
     row = f", row {result['row']}" if result.get("row") else ""
     lines = [
         f"{result['recipe']}{row}, seed {result['seed']}: {result['parameters']:,} parameters, best epoch "
         f"{result['selection']['epoch']} by {result['selection']['metric']} of the validation people"
     ]
-    lines.append(f"{'':<12}" + "".join(f"{title:>24}" for title in _TITLES.values()))
+    metrics = ("accuracy", "uar", "weighted_f1", *result.get("scores", ()))
+    lines.append(f"{'':<12}" + "".join(f"{_TITLES.get(metric, metric):>24}" for metric in metrics))
     for part in ("validation", "test"):
         cells = []
-        for key in _TITLES:
-            value, ends = result[part].get(key), result[part].get("intervals", {}).get(key)
-            text = "n/a" if value is None else f"{value:.3f}"
+        for key in metrics:
+            text, ends = f"{result[part][key]:.3f}", result[part].get("intervals", {}).get(key)
             cells.append(f"{text} [{ends['low']:.3f}, {ends['high']:.3f}]" if ends else text)
         lines.append(f"{part:<12}" + "".join(f"{cell:>24}" for cell in cells))
-    per = result["test"]["per_subject"]
-    lines.append(f"test UAR per EEG subject: {per['mean']:.3f} ± {per['std']:.3f} ({len(per['uar'])} people)")
+    lines += [f"test UAR by {group}: {text}" for group, text in by_person(result["test"]).items()]
     lines.append(f"{result['seconds']:.0f} s; again with: {result['command']}")
     return "\n".join(lines)
+
+
+def by_person(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Return the mean over the people of each group of their UAR, as text.
+
+    Args:
+        summary: As :func:`~evermodels.training.summarize` returns it.
+    """
+    return {
+        group: f"{per['mean']:.3f} ± {per['std']:.3f} ({len(per['uar'])} people)"
+        for group, per in summary["per_person"].items()
+    }
 
 
 def _mean_std(values: Sequence[float]) -> dict[str, float]:
@@ -92,13 +105,12 @@ def _scores(
     runs: Sequence[Predictions], full: Sequence[Predictions] | None, resamples: int, margin: float
 ) -> dict[str, Any]:
     """What a row's predictions, one entry a seed, are worth, alone and beside the full model's."""
-    tests = [summarize(run) for run in runs]
-    people = tests[0]["per_subject"]["uar"]
-    by_subject = {who: float(np.mean([test["per_subject"]["uar"][who] for test in tests])) for who in people}
-    scores: dict[str, Any] = {"per_subject": {**_mean_std(list(by_subject.values())), "uar": by_subject}}
-    for metric in (*METRICS, *(OF_HALVES if "halves" in tests[0] else ())):
-        if metric in METRICS and metric not in tests[0]:
-            continue
+    tests = [summarize(run)["per_person"] for run in runs]
+    scores: dict[str, Any] = {"per_person": {}}
+    for group, first in tests[0].items():
+        each = {who: float(np.mean([test[group]["uar"][who] for test in tests])) for who in first["uar"]}
+        scores["per_person"][group] = {**_mean_std(list(each.values())), "uar": each}
+    for metric in metric_names(runs[0].levels):
         values = [float(metric_values(run, metric)[0]) for run in runs]
         ends = interval(runs, metric, n=resamples)
         scores[metric] = {**_mean_std(values), "seeds": values, "interval": ends._asdict()}
@@ -130,15 +142,26 @@ class _Untrained(NamedTuple):
     runs: list[Predictions]
 
 
-def _untrained(recipe: Recipe, runs: Mapping[str, list[Predictions]], full: str | None) -> list[_Untrained]:
+def _score_of(recipe: Recipe, row: str, scores: Mapping[str, str]) -> str | None:
+    """The data set's score of the factor that a row was trained on."""
+    factor = recipe.for_row(row).loss.factor
+    names = [score for score, of in scores.items() if of == factor]
+    if factor is not None and not names:
+        raise ConfigError(f"table: row {row!r} was trained on the factor {factor!r}, of which the data have no score.")
+    return names[0] if names else None
+
+
+def _untrained(
+    recipe: Recipe, runs: Mapping[str, list[Predictions]], full: str | None, scores: Mapping[str, str]
+) -> list[_Untrained]:
     """The late fusions of what the fusion rows start from, and the full model's own answers to each modality."""
     found: dict[tuple[str, ...], _Untrained] = {}
     for name in runs:
         row = recipe.row(name)
         sources = tuple(dict.fromkeys(row.init_from.values())) if row is not None else ()
         if len(sources) > 1 and sources not in found and all(source in runs for source in sources):
-            halves = [recipe.for_row(source).loss.half for source in sources]
-            fused = [late_fusion(seed, halves) for seed in zip(*(runs[source] for source in sources), strict=True)]
+            known = [_score_of(recipe, source, scores) for source in sources]
+            fused = [late_fusion(seed, known) for seed in zip(*(runs[source] for source in sources), strict=True)]
             parts = " + ".join(_title(recipe, source) for source in sources)
             title = f"late fusion: sum of the single rows' log-probabilities ({parts})"
             found[sources] = _Untrained(f"late fusion of {' + '.join(sources)}", title, sources, fused)
@@ -146,8 +169,8 @@ def _untrained(recipe: Recipe, runs: Mapping[str, list[Predictions]], full: str 
     own = [own_late_fusion(run) for run in runs[full]] if full is not None else []
     if full is not None and own and all(run is not None for run in own):
         alone = " + ".join(f"{modality}-only" for modality in runs[full][0].alone)
-        title = f"the full model's own halves: {alone} log-probabilities summed"
-        rows.append(_Untrained(f"own halves of {full}", title, (full,), [run for run in own if run is not None]))
+        title = f"the full model's own answers: {alone} log-probabilities summed"
+        rows.append(_Untrained(f"own answers of {full}", title, (full,), [run for run in own if run is not None]))
     return rows
 
 
@@ -210,7 +233,8 @@ def make_table(
         assert row is not None
         scores = _scores(runs[name], runs[full] if full and name != full else None, resamples, margin)
         entries[name] = {"title": row.title or name, "table": row.table, **_training_facts(results[name]), **scores}
-    for made in _untrained(recipe, runs, full):
+    first = names[0]
+    for made in _untrained(recipe, runs, full, results[first][0].get("scores", {})):
         scores = _scores(made.runs, runs[full] if full else None, resamples, margin)
         entries[made.key] = {"title": made.title, "table": None, "sources": list(made.sources), **scores}
     table: dict[str, Any] = {
@@ -220,12 +244,25 @@ def make_table(
         "seeds": list(seeds),
         "margin": margin,
         "command": table_command(recipe, seeds, names),
-        "how": HOW.format(resamples=resamples, margin=f"{margin:g}").replace("\n", " ").strip(),
-        "split": results[names[0]][0]["split"],
+        "how": _how(runs[first][0], resamples, margin),
+        "scores": list(runs[first][0].levels),
+        "split": results[first][0]["split"],
         "rows": entries,
     }
     table["markdown"] = _markdown(table)
     return table
+
+
+def _how(run: Predictions, resamples: int, margin: float) -> str:
+    groups, scores = list(run.groups) or ["sample"], ", ".join(f"`{score}`" for score in run.levels)
+    text = HOW.format(
+        resamples=resamples,
+        margin=f"{margin:g}",
+        first=groups[0],
+        groups=", ".join(groups),
+        scores=_SCORES.format(names=scores) if scores else "",
+    )
+    return text.replace("\n", " ").strip()
 
 
 def _spread(cell: Mapping[str, Any] | None) -> str:
@@ -267,12 +304,13 @@ def _markdown(table: Mapping[str, Any]) -> str:
         "",
     ]
     rows: Mapping[str, Mapping[str, Any]] = table["rows"]
-    metrics = [m for m in METRICS if all(m in row for row in rows.values())]
-    parted = all(OF_HALVES[0] in row for row in rows.values())
+    metrics = ["accuracy", "uar", "weighted_f1", *table["scores"]]
+    of_scores = ["product_of_scores", "uar_minus_product"] if len(table["scores"]) > 1 else []
+    people = next(iter(table["split"]["test"]), None)
     numbers = {row["table"] for row in rows.values()} - {None}
     for number in sorted(numbers, key=lambda n: (n == 0, n)):
-        head = ["row", *(_TITLES[m] for m in metrics), "UAR 95 %", "UAR per subject", "UAR minus full model"]
-        head += ["product of the halves", "UAR minus that product"] if parted else []
+        head = ["row", *(_TITLES.get(m, m) for m in metrics), "UAR 95 %", "UAR by person", "UAR minus full model"]
+        head += [_TITLES[m] for m in of_scores]
         body = []
         for name in (name for name in rows if _belongs(table, name, number)):
             row, ends = rows[name], rows[name]["uar"]["interval"]
@@ -281,27 +319,22 @@ def _markdown(table: Mapping[str, Any]) -> str:
                     f"**{markdown_name(row['title'])}**" if name == table["full"] else markdown_name(row["title"]),
                     *(_spread(row[m]) for m in metrics),
                     f"[{ends['low']:.3f}, {ends['high']:.3f}]",
-                    _spread(row["per_subject"]),
+                    _spread(row["per_person"].get(people)),
                     _difference(row["uar"].get("minus_full")),
-                    *([_spread(row[OF_HALVES[0]]), _gap(row[OF_HALVES[1]])] if parted else []),
+                    *([_spread(row[of_scores[0]]), _gap(row[of_scores[1]])] if of_scores else []),
                 ]
             )
         title = f"As Table {number} of the paper" if number else "Beside the paper's tables"
         lines += [f"## {title}", "", *_lines(head, body), ""]
     if table["full"] is not None:
-        metrics += list(OF_HALVES[:1]) if parted else []
-        head = ["row", *(f"{_TITLES.get(m, 'product of the halves')} minus full" for m in metrics)]
+        metrics += of_scores[:1]
+        head = ["row", *(f"{_TITLES.get(m, m)} minus full" for m in metrics)]
         body = [
             [markdown_name(row["title"]), *(_difference(row[m].get("minus_full")) for m in metrics)]
             for name, row in rows.items()
             if name != table["full"]
         ]
         lines += ["## All differences", "", *_lines(head, body), ""]
-    people = table["split"]["test"]
-    lines += [
-        table["how"],
-        "",
-        f"Test people: EEG {', '.join(people['eeg'])}; faces {', '.join(people['faces'])}.",
-        "",
-    ]
+    tested = "; ".join(f"{group} {', '.join(ids)}" for group, ids in table["split"]["test"].items())
+    lines += [table["how"], "", f"Test people: {tested}.", ""]
     return "\n".join(lines)

@@ -34,11 +34,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import evermodels as em
-from evermodels.datasets import EEGMAT, LondonFaces, PairSplit, SubjectSplit, protocol4_split, subject_folds
+from evermodels.datasets import EEGMAT, LondonFaces, SubjectSplit, quadrant_split, subject_folds
 from evermodels.datasets.eegmat import STATES
 from evermodels.signals import EEG, Whitening, read_eeg, resample
 from evermodels.training import Predictions, build_model, fit, interval, load_recipe, paired_difference, pool
-from evermodels.training.data import quadrant_parts
 
 FOLDS, SECONDS, BASELINE, MARGIN = 6, 5.0, 60.0, 0.03
 SEEDS = {"eeg": (0, 1, 2), "eeg_recordings": (0,), "eeg_raw": (0,)}
@@ -119,17 +118,16 @@ class Windows:
             logits.append(said.unflatten(1, (2, 2)).logsumexp(dim=2).numpy())
             label += [number] * len(windows)
             owner += [person] * len(windows)
-        return Predictions(np.concatenate(logits), np.array(label), np.array(owner))
+        return Predictions(np.concatenate(logits), np.array(label), {"person": np.array(owner)})
 
 
 def train(folder: Path, row: str, changes: tuple[str, ...], split: SubjectSplit, seed: int, root: Path) -> Path:
     """Train one row with some settings changed on these people; returns its checkpoint."""
     recipe = load_recipe("ever_tiny_quadrant", changes)
     settled = recipe.for_row(row)
-    faces = protocol4_split(LondonFaces(root / "faces", crop=False).people).faces  # the row looks at none
-    parts = quadrant_parts(
-        settled, build_model(settled).input_spec, seed=seed, data_root=root, split=PairSplit(split, faces)
-    )
+    faces = quadrant_split(LondonFaces(root / "faces", crop=False).people)["face_id"]  # the row looks at none
+    people = {"eeg_subject": split, "face_id": faces}
+    parts = settled.data.parts(build_model(settled).input_spec, seed=seed, data_root=root, split=people)
     fit(recipe, folder, seed=seed, row=row, parts=parts, progress=False)
     return folder / "model"
 
@@ -138,7 +136,7 @@ def person_mean(predictions: Predictions) -> tuple[float, float]:
     """Mean and standard deviation over people."""
     each = [
         balanced_accuracy_score(predictions.label[rows], predictions.predicted[rows])
-        for rows in (predictions.eeg_subject == person for person in dict.fromkeys(predictions.eeg_subject))
+        for rows in (ids == person for ids in predictions.groups.values() for person in dict.fromkeys(ids))
     ]
     return float(np.mean(each)), float(np.std(each))
 

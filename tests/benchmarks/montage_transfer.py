@@ -23,15 +23,17 @@ from torch.utils.data import DataLoader
 
 import evermodels as em
 from evermodels import montage
+from evermodels.core.factors import factor_levels
+from evermodels.datasets import QuadrantPairs
 from evermodels.training import Predictions, interval, load_recipe, paired_difference
-from evermodels.training.data import make_parts
 
+LEVELS = {score: np.array(factor_levels(QuadrantPairs.factors, name)) for score, name in QuadrantPairs.scores.items()}
 FILLS = ("interpolated", "zero-filled", "training mean")
 
 
 def load(model, root: str) -> dict[str, object]:
     """All test items as one batch."""
-    part = make_parts(load_recipe("ever_tiny_quadrant"), model.input_spec, seed=0, data_root=root).test
+    part = load_recipe("ever_tiny_quadrant").data.parts(model.input_spec, data_root=root).test
     return next(iter(DataLoader(part, batch_size=len(part))))
 
 
@@ -68,9 +70,8 @@ def run(model, items: dict[str, object], have: Sequence[str], fill: str) -> Pred
     else:
         with spectrograms_at_the_mean(model, missing):
             logits = answers(model, eeg, items["video"])
-    return Predictions(
-        logits.numpy(), items["label"].numpy(), np.array(items["eeg_subject"]), np.array(items["face_id"])
-    )
+    people = {name: np.array(items[name]) for name in QuadrantPairs.groups}
+    return Predictions(logits.numpy(), items["label"].numpy(), people, levels=LEVELS)
 
 
 def answers(model, eeg: Tensor, video: Tensor, size: int = 64) -> Tensor:
@@ -115,7 +116,7 @@ def main() -> None:
     muse = [nearest(site, own) for site in montage.preset("muse")]
 
     full = run(model, items, own, "zero-filled")
-    print(f"{options.model}: {len(full.label)} test items, {len(set(full.eeg_subject))} EEG people\n")
+    print(f"{options.model}: {len(full.label)} test items, {len(set(full.groups['eeg_subject']))} EEG people\n")
     print("| channels | the missing ones | UAR | from all | arousal half | from all |\n|---|---|---|---|---|---|")
     print(row(f"all {len(own)}", "", [full], full), flush=True)
     named: dict[str, list[Sequence[str]]] = {

@@ -30,7 +30,8 @@ from evermodels.datasets.clips import EXPRESSIONS
 from evermodels.datasets.eegmat import EEGMAT, STATES
 from evermodels.datasets.faces import LondonFaces
 from evermodels.datasets.quadrant import QuadrantPairs
-from evermodels.datasets.splits import SubjectSplit, protocol4_split
+from evermodels.datasets.quadrant import quadrant_split
+from evermodels.datasets.splits import SubjectSplit
 
 BANDS = ((1, 4), (4, 8), (8, 13), (13, 30), (30, 45))
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -180,7 +181,7 @@ def valence(faces: LondonFaces, parts: dict[str, QuadrantPairs], *, clips: bool,
         return make_pipeline(PCA(60, random_state=0), StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
 
     def photographs(part: QuadrantPairs):
-        keys = [(person, v) for person in part.people for v in (0, 1)]
+        keys = [(person, v) for person in part.face_ids for v in (0, 1)]
         rows = np.stack([faces.photo(p, EXPRESSIONS[v], size=(64, 64)) for p, v in keys])
         return grey(rows), np.array([v for _, v in keys])
 
@@ -195,7 +196,7 @@ def valence(faces: LondonFaces, parts: dict[str, QuadrantPairs], *, clips: bool,
         print(
             f"valence  {name:36s} C {strength:<7g}{part:11s} {balanced_accuracy_score(y, model.predict(x)):.3f} "
             f"(AUROC {roc_auc_score(y, model.decision_function(x)):.3f}, {len(y)} pictures, "
-            f"{len(parts[part].people)} people)"
+            f"{len(parts[part].face_ids)} people)"
         )
     if clips:
         score = small_cnn(data["train"], data["validation"])
@@ -242,7 +243,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path(os.environ.get("EVERMODELS_DATA", "../shared/data"))
     eegmat, faces = EEGMAT(root / "eegmat").preload(), LondonFaces(root / "faces")
-    split = protocol4_split(faces.people)
+    split = quadrant_split(faces.people)
     parts = {
         name: QuadrantPairs(eegmat, faces, name, train=name == "train", split=split, length=None)
         for name in ("train", "validation", "test")
@@ -255,7 +256,7 @@ def main() -> None:
     calibrated = EEGMAT(root / "eegmat", sfreq=100.0, whiten=True).preload()
     same = {name: QuadrantPairs(calibrated, faces, name, train=part.train, split=split) for name, part in parts.items()}
     high_calibrated = arousal(calibrated, same)
-    visible_smiles(faces, split.faces)
+    visible_smiles(faces, split["face_id"])
     valence(faces, parts, clips=False, epochs=1)
     smiles = valence(faces, parts, clips=True, epochs=options.epochs)
     label = np.array([pair.label for pair in parts["test"].pairs])

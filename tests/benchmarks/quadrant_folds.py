@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from evermodels.datasets import EEGMAT, LondonFaces, PairSplit, SubjectSplit, subject_folds
+from evermodels.datasets import EEGMAT, LondonFaces, SubjectSplit, subject_folds
 from evermodels.training import (
     Predictions,
     build_model,
@@ -36,7 +37,6 @@ from evermodels.training import (
     run_folder,
     verdict,
 )
-from evermodels.training.data import quadrant_parts
 
 FOLDS = 6
 ROWS = ("eeg", "video", "ever")
@@ -81,7 +81,7 @@ def baselines(parts, like: Predictions) -> dict[str, Predictions]:
 
     def answers(arousal: np.ndarray, valence: np.ndarray) -> Predictions:
         both = np.stack([0 * arousal, valence, arousal, arousal + valence], 1).astype(np.float32)
-        return Predictions(both, like.label, like.eeg_subject, like.face_id)
+        return replace(like, logits=both, alone={})
 
     nothing = np.zeros(len(like.label))
     alone = [answers(arousal, nothing), *(answers(nothing, score) for score in valence.values())]
@@ -122,7 +122,7 @@ def same_rank(root: Path) -> tuple[str, ...]:
 
 def only(runs: list[Predictions], people: tuple[str, ...]) -> list[Predictions]:
     """The items of these people with EEG."""
-    return [run.take(np.isin(run.eeg_subject, people)) for run in runs]
+    return [run.take(np.isin(run.groups["eeg_subject"], people)) for run in runs]
 
 
 def fixed_part(run_dir: Path, root: Path) -> None:
@@ -131,7 +131,7 @@ def fixed_part(run_dir: Path, root: Path) -> None:
     runs = {
         row: [Predictions.load(path) for path in sorted(run_dir.glob(f"{row}/seed-*/predictions.npz"))] for row in ROWS
     }
-    parts = quadrant_parts(recipe, build_model(recipe.for_row("ever")).input_spec, seed=0, data_root=root)
+    parts = recipe.data.parts(build_model(recipe.for_row("ever")).input_spec, data_root=root)
     report(runs | {name: [made] for name, made in baselines(parts, runs["ever"][0]).items()})
 
 
@@ -155,8 +155,8 @@ def main() -> None:
         for row in ROWS:
             settled, run = recipe.for_row(row), run_folder(options.run_dir / f"fold-{k}", row, options.seed)
             spec = build_model(settled).input_spec
-            split = PairSplit(subjects[k], people[k])
-            parts = quadrant_parts(settled, spec, seed=options.seed, data_root=root, split=split)
+            split = {"eeg_subject": subjects[k], "face_id": people[k]}
+            parts = settled.data.parts(spec, seed=options.seed, data_root=root, split=split)
             fit(recipe, run, seed=options.seed, row=row, parts=parts, progress=False)
             found[row] = Predictions.load(run / "predictions.npz")
         place = options.run_dir / f"fold-{k}" / "baselines"

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 import evermodels as em
 from evermodels.models import EVER
-from evermodels.training import Predictions, load_recipe, make_parts
+from evermodels.training import Predictions, load_recipe
 from evermodels.training.metrics import uar
 
 
@@ -43,8 +43,7 @@ def embed(model: EVER, part) -> tuple[Callable[[], object], Predictions]:
     items = Predictions(
         np.zeros((len(eeg), model.config.num_classes), np.float32),
         torch.cat(kept["label"]).numpy(),
-        np.array(kept["eeg_subject"]),
-        np.array(kept["face_id"]),
+        {name: np.array(kept[name]) for name in ("eeg_subject", "face_id")},
     )
     return lambda: model.fusion(spectrogram, eeg, video), items
 
@@ -93,7 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path(os.environ.get("EVERMODELS_DATA", "../shared/data"))
     model = em.from_pretrained(options.model)
-    parts = make_parts(load_recipe("ever_tiny_quadrant"), model.input_spec, seed=0, data_root=root)
+    parts = load_recipe("ever_tiny_quadrant").data.parts(model.input_spec, data_root=root)
     for name in ("validation", "test"):
         fuse, items = embed(model, parts.part(name))
         output = fuse()

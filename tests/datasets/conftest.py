@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evermodels.datasets import EEGMAT, LondonFaces, PairSplit, SubjectSplit
+from evermodels.datasets import EEGMAT, LondonFaces, SubjectSplit
 
 _spec = importlib.util.spec_from_file_location("_edf", Path(__file__).with_name("_edf.py"))
 edf = importlib.util.module_from_spec(_spec)
@@ -45,8 +45,8 @@ def faces(faces_folder) -> LondonFaces:
 
 
 @pytest.fixture(scope="session")
-def split() -> PairSplit:
-    return PairSplit(
-        eeg=SubjectSplit(("00", "01", "02", "03"), ("04", "05"), ("06", "07")),
-        faces=SubjectSplit(("000", "001", "002", "003", "004"), ("005", "006"), ("007", "008")),
-    )
+def split() -> dict[str, SubjectSplit]:
+    return {
+        "eeg_subject": SubjectSplit(("00", "01", "02", "03"), ("04", "05"), ("06", "07")),
+        "face_id": SubjectSplit(("000", "001", "002", "003", "004"), ("005", "006"), ("007", "008")),
+    }

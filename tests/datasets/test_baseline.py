@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evermodels.core.errors import ConfigError, DataError
-from evermodels.datasets import EEGMAT, PairSplit, QuadrantPairs, SubjectSplit
+from evermodels.datasets import EEGMAT, QuadrantPairs, SubjectSplit
 from evermodels.datasets.eegmat import Stretch
 from evermodels.signals import EEG, Whitening, band_pass, read_eeg, resample
 
@@ -33,9 +33,9 @@ def by_baseline(folder) -> EEGMAT:
 
 
 def pairs(eegmat, faces, **more) -> QuadrantPairs:
-    split = PairSplit(
-        eeg=SubjectSplit(("00", "01"), ("02",), ("03",)),
-        faces=SubjectSplit(("000", "001", "002"), ("003",), ("004",)),
+    split = dict(
+        eeg_subject=SubjectSplit(("00", "01"), ("02",), ("03",)),
+        face_id=SubjectSplit(("000", "001", "002"), ("003",), ("004",)),
     )
     return QuadrantPairs(eegmat, faces, "train", train=True, split=split, size=(8, 8), num_frames=1, **more)
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from evermodels.core.errors import ConfigError, DataError
-from evermodels.datasets import CLASSES, EEGMAT, LondonFaces, QuadrantPairs, SubjectSplit, protocol4_split
+from evermodels.datasets import CLASSES, EEGMAT, LondonFaces, QuadrantPairs, SubjectSplit, quadrant_split
 from evermodels.datasets.augment import AmplitudeScale
 
 PARTS = ("train", "validation", "test")
@@ -67,7 +67,7 @@ def test_fixed_parts_are_balanced(make, part):
         rest = [(p.eeg_subject, p.start) for p in pairs.pairs if p.label == valence]
         assert len(set(rest)) == len(rest)
         faces = Counter(p.face_id for p in pairs.pairs if p.valence == valence)
-        assert set(faces) == set(pairs.people)
+        assert set(faces) == set(pairs.people["face_id"])
         assert max(faces.values()) - min(faces.values()) <= 1
 
 
@@ -192,9 +192,11 @@ def test_bad_input(make, eegmat, faces, split):
         make("train", train=True).set_epoch(-1)
     with pytest.raises(DataError, match="the 102 people"):
         QuadrantPairs(eegmat, faces, "test")
-    elsewhere = split._replace(eeg=SubjectSplit(("00",), ("01",), ("07", "33", "34")))
+    elsewhere = {**split, "eeg_subject": SubjectSplit(("00",), ("01",), ("07", "33", "34"))}
     with pytest.raises(DataError, match="EEG of the part 'test' is missing for 33, 34"):
         QuadrantPairs(eegmat, faces, "test", split=elsewhere)
+    with pytest.raises(ConfigError, match="split: expected one for each of eeg_subject, face_id, got eeg_subject"):
+        QuadrantPairs(eegmat, faces, "test", split={"eeg_subject": split["eeg_subject"]})
 
 
 def test_the_real_parts(real_data):
@@ -202,7 +204,7 @@ def test_the_real_parts(real_data):
     test = QuadrantPairs(eegmat, faces, "test")
     assert test.class_counts == (72, 72, 72, 72)
     assert {p.eeg_subject for p in test.pairs} == {str(i) for i in range(30, 36)}
-    assert {p.face_id for p in test.pairs} == set(protocol4_split(faces.people).faces.test)
+    assert {p.face_id for p in test.pairs} == set(quadrant_split(faces.people)["face_id"].test)
     item = test[100]
     assert item["eeg"].shape == (19, 1000)
     assert item["video"].shape == (16, 3, 64, 64)
@@ -284,12 +286,12 @@ def test_a_training_clip_read_twice(make):
     options = {"codec": 1.0, "box_noise": 0.02}
     once, twice = (make("train", train=True, **options, twice=both) for both in (False, True))
     item = twice[1]
-    again = item.pop("video_again")
+    again = item.pop("again")["video"]
     assert _same(item, once[1]), "the first reading stays as it was"
     apart = (again - item["video"]).abs().mean()
     other = (make("train", train=True)[1]["video"] - item["video"]).abs().mean()
     assert 0 < apart < other, "closer to the first reading than that is to the clip itself"
-    assert torch.equal(again, twice[1]["video_again"])
-    assert "video_again" not in once[1] and "video_again" not in make("test", twice=True)[0]
+    assert torch.equal(again, twice[1]["again"]["video"])
+    assert "again" not in once[1] and "again" not in make("test", twice=True)[0]
     with pytest.raises(ConfigError, match="twice: expected box_noise or codec above 0"):
         make("train", train=True, twice=True)

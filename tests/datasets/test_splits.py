@@ -3,7 +3,7 @@
 import pytest
 
 from evermodels.core.errors import DataError
-from evermodels.datasets import SubjectSplit, leave_one_out, protocol4_split, random_split, subject_folds
+from evermodels.datasets import QuadrantPairs, SubjectSplit, leave_one_out, quadrant_split, random_split, subject_folds
 
 PEOPLE = [f"{i:02d}" for i in range(36)]
 
@@ -77,15 +77,17 @@ def test_random_split_depends_on_the_seed_alone():
         random_split(PEOPLE, n_validation=4, n_test=0, seed=0)
 
 
-def test_protocol_4():
+def test_the_quadrants_fixed_split():
     ids = [f"{i:03d}" for i in range(110) if i % 13]
-    split = protocol4_split([*ids[::-1], "200"])
-    assert split.eeg.train == tuple(PEOPLE[:24])
-    assert split.eeg.validation == tuple(PEOPLE[24:30])
-    assert split.eeg.test == tuple(PEOPLE[30:])
+    split = quadrant_split([*ids[::-1], "200"])
+    assert list(split) == list(QuadrantPairs.groups)
+    eeg, faces_of = split["eeg_subject"], split["face_id"]
+    assert eeg.train == tuple(PEOPLE[:24])
+    assert eeg.validation == tuple(PEOPLE[24:30])
+    assert eeg.test == tuple(PEOPLE[30:])
     faces = [*ids, "200"]
-    assert split.faces.train == tuple(faces[:68])
-    assert split.faces.validation == tuple(faces[68:85])
-    assert split.faces.test == tuple(faces[85:])
+    assert faces_of.train == tuple(faces[:68])
+    assert faces_of.validation == tuple(faces[68:85])
+    assert faces_of.test == tuple(faces[85:])
     with pytest.raises(DataError, match="expected the 102 people of the London set, got 101"):
-        protocol4_split(ids)
+        quadrant_split(ids)

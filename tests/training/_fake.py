@@ -11,7 +11,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from evermodels.training.data import Parts
+from evermodels.core.factors import Factor, product_classes
+from evermodels.datasets import Parts
 from evermodels.training.recipe import Recipe
 
 MODEL = {
@@ -27,6 +28,7 @@ MODEL = {
     "eeg_config": {"embed_dim": 16, "depth": 1, "patch_size": [4, 4]},
     "video_config": {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 8, "tubelet_size": 2},
 }
+FACTORS = (Factor("pace", ("slow", "fast"), ("eeg",)), Factor("light", ("dark", "bright"), ("video",)))
 PEOPLE = {"train": range(6), "validation": range(6, 8), "test": range(8, 10)}
 
 
@@ -39,8 +41,7 @@ class Easy(torch.utils.data.Dataset):
     def __init__(self, part: str, length: int, seed: int = 0) -> None:
         self.part, self.length, self.seed, self.epoch, self.served = part, length, seed, 0, 0
         self.labels = [i % 4 for i in range(length)]
-        self.subjects = [f"e{p}" for p in PEOPLE[part]]
-        self.people = [f"f{p}" for p in PEOPLE[part]]
+        self.people = {"eeg_subject": [f"e{p}" for p in PEOPLE[part]], "face_id": [f"f{p}" for p in PEOPLE[part]]}
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -56,7 +57,7 @@ class Easy(torch.utils.data.Dataset):
         if self.part == "train" and self.served == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
         rng = np.random.default_rng([self.seed, self.epoch if self.part == "train" else 99, i])
-        label = self.labels[i]
+        label, (subjects, faces) = self.labels[i], self.people.values()
         time = np.arange(64) / 32
         wave = np.sin(2 * np.pi * ((4, 10)[label // 2] * time + rng.random((4, 1))))
         eeg = 5 * wave + rng.standard_normal((4, 64))
@@ -65,13 +66,21 @@ class Easy(torch.utils.data.Dataset):
             "eeg": torch.tensor(eeg, dtype=torch.float32),
             "video": torch.tensor(video, dtype=torch.float32),
             "label": label,
-            "eeg_subject": self.subjects[(i // 4) % len(self.subjects)],
-            "face_id": self.people[(i // 4 + i) % len(self.people)],
+            "eeg_subject": subjects[(i // 4) % len(subjects)],
+            "face_id": faces[(i // 4 + i) % len(faces)],
         }
 
 
 def make_parts(seed: int = 0, train: int = 48) -> Parts:
-    return Parts(Easy("train", train, seed), Easy("validation", 16), Easy("test", 24), ("a", "b", "c", "d"))
+    return Parts(
+        Easy("train", train, seed),
+        Easy("validation", 16),
+        Easy("test", 24),
+        product_classes(FACTORS),
+        FACTORS,
+        ("eeg_subject", "face_id"),
+        {"arousal": "pace", "valence": "light"},
+    )
 
 
 def make_recipe(**optim: object) -> Recipe:

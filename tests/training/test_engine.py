@@ -65,12 +65,13 @@ def test_the_folder_holds_what_it_promises(trained, fake):
         ".lock",
     }
     model = from_pretrained(folder / "model")
-    assert model.classes == ("a", "b", "c", "d")
-    again = predict(model, fake.make_parts().test, batch_size=5)
+    assert model.classes == ("slow & dark", "slow & bright", "fast & dark", "fast & bright")
+    again = predict(model, fake.make_parts().test, groups=("eeg_subject",), batch_size=5)
     with np.load(folder / "predictions.npz") as saved:
         np.testing.assert_allclose(saved["logits"], again.logits, atol=1e-5)
-        assert saved["eeg_subject"].tolist() == again.eeg_subject.tolist()
-    assert result["split"]["test"] == {"eeg": ["e8", "e9"], "faces": ["f8", "f9"]}
+        assert saved["group_eeg_subject"].tolist() == again.groups["eeg_subject"].tolist()
+    assert result["split"]["test"] == {"eeg_subject": ["e8", "e9"], "face_id": ["f8", "f9"]}
+    assert result["scores"] == {"arousal": "pace", "valence": "light"}
     assert result["command"] == "evermodels finetune --recipe easy --row ever --seed 0"
     assert len(result["recipe_digest"]) == 64 and torch.__version__.startswith(result["versions"]["torch"])
     assert result["seconds"] > 0
@@ -152,8 +153,8 @@ def test_beginning_anew_removes_the_run_and_nothing_else(fake, tmp_path):
 
 def test_a_person_on_two_sides_is_refused(fake, tmp_path):
     parts = fake.make_parts()
-    parts.validation.subjects = ["e0", "e7"]
-    with pytest.raises(DataError, match="eeg of e0 are in train and in validation"):
+    parts.validation.people["eeg_subject"] = ["e0", "e7"]
+    with pytest.raises(DataError, match="eeg_subject e0 is in train and in validation"):
         fit(fake.make_recipe(), tmp_path / "r", parts=parts, progress=False)
 
 
@@ -175,6 +176,34 @@ def test_a_model_that_does_not_fit_is_refused_before_training(fake, tmp_path, ch
     recipe = recipe.replace(model=recipe.model.replace(config={**fake.MODEL, **change}))
     with pytest.raises(ConfigError, match=message):
         fit(recipe, tmp_path / "r", row="ever", parts=fake.make_parts(), progress=False)
+
+
+def test_metrics_and_factors_are_those_of_the_data(fake, tmp_path):
+    recipe = fake.make_recipe()
+    for section, key, value, message in (
+        (
+            "selection",
+            "metric",
+            "arousl",
+            r"selection.metric: expected one of accuracy, .*arousal.*Did you mean 'arousal'",
+        ),
+        ("loss", "factor", "place", r"factor: expected one of pace, light, got 'place'. Did you mean 'pace'"),
+    ):
+        changed = recipe.replace(**{section: getattr(recipe, section).replace(**{key: value})})
+        with pytest.raises(ConfigError, match=message):
+            fit(changed, tmp_path / "r", row="ever", parts=fake.make_parts(), progress=False)
+    plain = fake.make_parts()._replace(factors=(), scores={})
+    changed = recipe.replace(selection=recipe.selection.replace(metric="arousal"))
+    with pytest.raises(ConfigError, match=r"expected one of accuracy, uar, weighted_f1, nll, got 'arousal'"):
+        fit(changed, tmp_path / "r", row="ever", parts=plain, progress=False)
+
+
+def test_four_classes_without_scores_have_none(fake, tmp_path):
+    """Only a data set that declares it has arousal and valence; every model of four classes had."""
+    parts = fake.make_parts(train=16)._replace(classes=("a", "b", "c", "d"), factors=(), scores={})
+    result = fit(fake.make_recipe(epochs=1), tmp_path / "r", row="ever", parts=parts, progress=False)
+    assert set(result["test"]["intervals"]) == {"accuracy", "uar", "weighted_f1"}
+    assert not {"arousal", "valence", "mean_of_scores"} & set(result["test"])
 
 
 def test_a_batch_larger_than_the_set_is_refused(fake, tmp_path):

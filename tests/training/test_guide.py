@@ -22,7 +22,7 @@ def test_the_blocks_run_and_the_folds_find_what_is_there(tmp_path, monkeypatch, 
         exec(compile(code, f"training.md, block {number + 1}", "exec"), scope)
     assert len(scope["ever"]) == 2 and len(scope["simple"]) == 1
     for run in (*scope["ever"], *scope["simple"]):
-        assert sorted(set(run.eeg_subject)) == sorted(set(scope["person"])) and len(run.label) == 108
+        assert sorted(set(run.groups["person"])) == sorted(set(scope["person"])) and len(run.label) == 108
     assert interval(scope["ever"]).low > 0.6 and interval(scope["simple"]).low > 0.6
     assert capsys.readouterr().out.splitlines()[-1].endswith(verdict(scope["gap"], 0.05))
     assert np.array_equal(scope["ever"][0].label, scope["simple"][0].label)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from evermodels.core.errors import ConfigError, DataError, UnknownNameError
+from evermodels.datasets import DataSettings
 from evermodels.training import (
     Predictions,
     engine,
     evaluate_checkpoint,
-    evaluation,
     finetune,
     interval,
     late_fusion,
@@ -33,7 +34,7 @@ def table(fake, tmp_path_factory):
     root = tmp_path_factory.mktemp("rows")
     recipe = fake.make_recipe(epochs=1, lr={"video_encoder": 0.0, "eeg_encoder": 0.0})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "make_parts", lambda *a, seed, **k: fake.make_parts(seed, train=16))
+        patch.setattr(DataSettings, "parts", lambda *a, seed, **k: fake.make_parts(seed, train=16))
         result = run_rows(recipe, root, seeds=(0, 1), progress=False, resamples=50)
     return recipe, root, result
 
@@ -97,14 +98,14 @@ def test_late_fusion_and_the_models_own_halves_stand_in_the_table(table):
     full = load_runs(root, "ever")
     fused = [late_fusion(pair) for pair in zip(load_runs(root, "eeg"), load_runs(root, "video"), strict=True)]
     assert set(full[0].alone) == {"eeg", "video"} and not load_runs(root, "eeg")[0].alone
-    own = [late_fusion([Predictions(a, p.label, p.eeg_subject, p.face_id) for a in p.alone.values()]) for p in full]
+    own = [late_fusion([replace(p, logits=a, alone={}) for a in p.alone.values()]) for p in full]
     for key, sources, runs in (
         ("late fusion of eeg + video", ["eeg", "video"], fused),
-        ("own halves of ever", ["ever"], own),
+        ("own answers of ever", ["ever"], own),
     ):
         entry = result["rows"][key]
         assert entry["sources"] == sources and "parameters" not in entry
-        for metric in ("uar", "arousal", "valence", "product_of_halves"):
+        for metric in ("uar", "arousal", "valence", "product_of_scores"):
             cell = entry[metric]
             want = interval(runs, metric, n=50)
             assert cell["mean"] == pytest.approx(want.value) and cell["interval"] == pytest.approx(want._asdict())
@@ -116,29 +117,34 @@ def test_late_fusion_and_the_models_own_halves_stand_in_the_table(table):
     assert "EEG-only + video-only" in result["markdown"].replace("eeg-only", "EEG-only")
 
 
-def test_a_row_of_one_half_gives_that_half_to_the_late_fusion(table):
+def test_a_row_of_one_factor_gives_that_factor_to_the_late_fusion(table):
     recipe, root, _ = table
     rows = tuple(
-        row.replace(overrides={**row.overrides, "loss": {"half": half}}) if half else row
-        for row, half in zip(recipe.rows, ("arousal", "valence", "", ""), strict=True)
+        row.replace(overrides={**row.overrides, "loss": {"factor": factor}}) if factor else row
+        for row, factor in zip(recipe.rows, ("pace", "light", "", ""), strict=True)
     )
     result = make_table(recipe.replace(rows=rows), root, seeds=(0, 1), resamples=20)
     fused = result["rows"]["late fusion of eeg + video"]
     for half, row in (("arousal", "eeg"), ("valence", "video")):
         assert fused[half]["seeds"] == result["rows"][row][half]["seeds"]
+    rows = (recipe.rows[0].replace(overrides={"loss": {"factor": "place"}}), *recipe.rows[1:])
+    with pytest.raises(
+        ConfigError, match="row 'eeg' was trained on the factor 'place', of which the data have no score"
+    ):
+        make_table(recipe.replace(rows=rows), root, seeds=(0, 1), resamples=20)
 
 
-def test_the_product_of_the_halves_stands_beside_the_uar(table):
+def test_the_product_of_the_scores_stands_beside_the_uar(table):
     _, root, result = table
     for name in ("eeg", "naive", "ever"):
         row, runs = result["rows"][name], load_runs(root, name)
         products = [summarize(run)["arousal"] * summarize(run)["valence"] for run in runs]
-        assert row["product_of_halves"]["seeds"] == pytest.approx(products)
+        assert row["product_of_scores"]["seeds"] == pytest.approx(products)
         gap = row["uar_minus_product"]
         assert gap["mean"] == pytest.approx(row["uar"]["mean"] - np.mean(products))
         assert gap["interval"]["low"] <= gap["mean"] <= gap["interval"]["high"]
         assert gap["verdict"] == verdict(interval(runs, "uar_minus_product", n=50), 0.05)
-    assert "| product of the halves | UAR minus that product |" in result["markdown"]
+    assert "| product of the scores | UAR minus that product |" in result["markdown"]
 
 
 def test_the_margin_is_the_recipes(table):
@@ -150,15 +156,15 @@ def test_the_margin_is_the_recipes(table):
     assert wide.digest() == recipe.digest()  # a margin changes no run
 
 
-def test_without_halves_a_table_has_neither_their_columns_nor_their_rows(table, tmp_path):
+def test_without_scores_a_table_has_neither_their_columns_nor_their_rows(table, tmp_path):
     recipe, root, _ = table
     shutil.copytree(root, tmp_path / "r")
     for path in (tmp_path / "r").glob("*/seed-*/predictions.npz"):
         p = Predictions.load(path)
-        Predictions(p.logits[:, :3], p.label % 3, p.eeg_subject, p.face_id).save(path)
+        Predictions(p.logits[:, :3], p.label % 3, p.groups).save(path)
     result = make_table(recipe, tmp_path / "r", seeds=(0, 1), resamples=20)
-    assert "arousal" not in result["rows"]["ever"] and "product of the halves |" not in result["markdown"]
-    assert "late fusion of eeg + video" in result["rows"] and "own halves of ever" not in result["rows"]
+    assert "arousal" not in result["rows"]["ever"] and "product of the scores |" not in result["markdown"]
+    assert "late fusion of eeg + video" in result["rows"] and "own answers of ever" not in result["rows"]
 
 
 def test_a_second_call_trains_nothing(table, monkeypatch):
@@ -188,7 +194,7 @@ def test_a_wrong_row_shows_before_anything_is_trained(fake, tmp_path):
 
 def test_a_checkpoint_is_evaluated_on_a_part(table, fake, monkeypatch):
     recipe, root, _ = table
-    monkeypatch.setattr(evaluation, "make_parts", lambda *a, **k: fake.make_parts())
+    monkeypatch.setattr(DataSettings, "parts", lambda *a, **k: fake.make_parts())
     folder = root / "ever/seed-0"
     saved = json.loads((folder / "result.json").read_text())
     for part in ("validation", "test"):
