@@ -29,8 +29,7 @@ from torch import nn
 from evermodels.datasets.clips import EXPRESSIONS
 from evermodels.datasets.eegmat import EEGMAT, STATES
 from evermodels.datasets.faces import LondonFaces
-from evermodels.datasets.quadrant import QuadrantPairs
-from evermodels.datasets.quadrant import quadrant_split
+from evermodels.datasets.quadrant import QuadrantPairs, quadrant_split
 from evermodels.datasets.splits import SubjectSplit
 
 BANDS = ((1, 4), (4, 8), (8, 13), (13, 30), (30, 45))
