@@ -17,16 +17,18 @@ from evermodels.training.recipe import Recipe
 
 MODEL = {
     "num_classes": 4,
-    "ch_names": ["Fz", "Cz", "Pz", "O1"],
-    "sfreq": 32.0,
-    "window_seconds": 2.0,
+    "input_spec": {
+        "window_seconds": 2.0,
+        "eeg": {"ch_names": ["Fz", "Cz", "Pz", "O1"], "sfreq": 32.0},
+        "video": {"num_frames": 2, "size": [16, 16]},
+    },
     "n_fft": 16,
     "spectrogram_size": [8, 8],
-    "num_frames": 2,
-    "img_size": [16, 16],
     "dim": 16,
-    "eeg_config": {"embed_dim": 16, "depth": 1, "patch_size": [4, 4]},
-    "video_config": {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 8, "tubelet_size": 2},
+    "encoders": {
+        "eeg": {"config": {"embed_dim": 16, "depth": 1, "patch_size": [4, 4]}},
+        "video": {"config": {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 8, "tubelet_size": 2}},
+    },
 }
 FACTORS = (Factor("pace", ("slow", "fast"), ("eeg",)), Factor("light", ("dark", "bright"), ("video",)))
 PEOPLE = {"train": range(6), "validation": range(6, 8), "test": range(8, 10)}

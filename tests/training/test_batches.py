@@ -32,17 +32,17 @@ def test_mixup_mixes_spectrograms_and_pictures(fake):
     model = build_model(fake.make_recipe().for_row("ever"))
     model.train()
     eeg, video = torch.randn(4, 4, 64), torch.randn(4, 2, 3, 16, 16)
-    plain = model.spectrogram(eeg)
+    plain = model.spectrogram.stft(eeg)
     mixup = Mixup(model, 0.4)
     mixed, partner, factor = mixup({"eeg": eeg, "video": video}, torch.arange(4))
     assert torch.equal(mixed["eeg"], eeg)
     torch.testing.assert_close(mixed["video"], factor * video + (1 - factor) * video[partner])
-    torch.testing.assert_close(model.spectrogram(eeg), factor * plain + (1 - factor) * plain[partner])
+    torch.testing.assert_close(model.spectrogram.stft(eeg), factor * plain + (1 - factor) * plain[partner])
     model.eval()
-    assert torch.equal(model.spectrogram(eeg), plain)
+    assert torch.equal(model.spectrogram.stft(eeg), plain)
     model.train()
     mixup.close()
-    assert torch.equal(model.spectrogram(eeg), plain)
+    assert torch.equal(model.spectrogram.stft(eeg), plain)
 
 
 def test_mixup_of_a_model_without_spectrograms_mixes_its_input():
