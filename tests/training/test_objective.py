@@ -131,5 +131,7 @@ def test_the_engine_brings_the_answers_to_two_readings_together(fake, tmp_path):
 
 
 def test_one_reading_alone_cannot_be_consistent(fake, tmp_path):
-    with pytest.raises(ConfigError, match=r"loss\.consistency: expected 0, as the training items hold no second reading"):
+    with pytest.raises(
+        ConfigError, match=r"loss\.consistency: expected 0, as the training items hold no second reading"
+    ):
         _video_row(fake, tmp_path / "video/seed-0", 1.0, fake.make_parts())
