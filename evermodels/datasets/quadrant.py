@@ -188,8 +188,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         box_noise: How far the box of a training clip lies off, standard deviation as a part of its side.
         codec: How many of the training clips are changed as by another codec
             (:func:`~evermodels.datasets.degrade.recorded`).
-        twice: Whether a training item also holds ``again``, by modality: the same clip read once more, with three tenths of
-            ``box_noise`` and of a codec's changes on top.
+        twice: Whether a training item also holds ``again``, by modality: the same clip read once more, with three
+            tenths of ``box_noise`` and of a codec's changes on top.
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
 
