@@ -183,10 +183,9 @@ class QuadrantSettings(DataSettings):
         # What a row does not look at is still drawn: the windows as usual, the clips as small as they can be.
         eeg = spec.eeg or EEGSpec(ch_names=montage.preset("eegmat"), sfreq=200.0)
         video = spec.video or VideoSpec(num_frames=1, size=(8, 8))
-        if eeg.notch is not None or eeg.scale != "none":
+        if eeg.scale != "none":
             raise ConfigError(
-                f"model: its input spec asks for notch={eeg.notch}, scale={eeg.scale!r}; the quadrant pairs "
-                "give EEG in µV with notch=None and scale='none'."
+                f"model: its input spec asks for scale={eeg.scale!r}; the quadrant pairs give EEG in µV as it is."
             )
         eegmat = _eegmat(data_folder("eegmat", data_root), eeg, spec.window_seconds or 5.0, self.baseline_seconds)
         # A clip shows the middle of a photograph: with this border around it, the faces fill its frames as they fill
