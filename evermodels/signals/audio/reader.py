@@ -49,6 +49,7 @@ class Reader(room.Reader[Audio]):
 
     recording = Audio
     example = "Audio(array, sfreq=16000)"
+    files = "a sound file, or a video with sound"
     options = (
         room.Option(
             "channel", _channel, "CHANNEL", "which channel of a sound of several: its number from 0, or 'mean'"

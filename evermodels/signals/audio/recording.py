@@ -22,7 +22,6 @@ Channel = int | Literal["mean"] | None
 _SAME_RATE = 1e-6
 _MOST_PEAK = 2.0  # decoders of lossy sound overshoot full scale, by less than this
 _PART_OF_MEMORY = 0.25
-_ROOM = 1.5e-3  # seconds that a window may stick out of a stretch, half a millisecond more than the grid allows
 
 
 class Audio:
@@ -109,7 +108,10 @@ class Audio:
     @property
     def coverage(self) -> tuple[tuple[float, float], ...]:
         """Uninterrupted stretches ``(start, stop)`` in seconds on the shared clock."""
-        return tuple((s.begin, s.begin + s.samples / self.sfreq) for s in self._stretches)
+        spans = [[s.begin, s.begin + s.samples / self.sfreq] for s in self._stretches]
+        spans[0][0] -= self.source.edges[0]
+        spans[-1][1] += self.source.edges[1]
+        return tuple((begin, end) for begin, end in spans)
 
     @property
     def start(self) -> float:
@@ -181,17 +183,23 @@ class Audio:
         cursor = _Cursor(self)
         for start in starts:
             stretch, place = self._place(check_start(start), length)
-            before, after = min(by.margin, place), min(by.margin, stretch.samples - place - length)
-            sound = cursor.read(stretch, place - before, place + length + after)
+            begin, end = max(0, place), min(stretch.samples, place + length)
+            before, after = min(by.margin, begin), min(by.margin, stretch.samples - end)
+            sound = cursor.read(stretch, begin - before, end + after)
+            if end - begin < length:  # at the very beginning or end
+                sound = np.pad(sound, (begin - place, place + length - end))
             yield sound[before : before + length], _window(sound, before, length, wanted, by)
 
     def _place(self, start: float, length: int) -> tuple[Stretch, int]:
-        """Return the stretch of a window and the sample in it at which the window begins."""
-        for stretch in self._stretches:
+        """Return the stretch of a window and the sample in it at which the window begins, a few before it at most."""
+        stretches = self._stretches
+        for number, stretch in enumerate(stretches):
             place = round((start - stretch.begin) * self.sfreq)
-            room = max(1, round(_ROOM * self.sfreq))
-            if length <= stretch.samples + room and -room <= place <= stretch.samples - length + room:
-                return stretch, max(0, min(place, stretch.samples - length))
+            edges = [round(edge * self.sfreq) for edge in self.source.edges]
+            first = 1 + edges[0] * (number == 0)  # 1 by rounding
+            last = 1 + edges[1] * (number == len(stretches) - 1)
+            if -first <= place <= stretch.samples + last - length:
+                return stretch, place
         covered = ", ".join(f"{a:.3f} to {b:.3f} s" for a, b in self.coverage[:5])
         raise SignalError(
             f"{self.name}: the window {start:.3f} to {start + length / self.sfreq:.3f} s is not covered; there is "

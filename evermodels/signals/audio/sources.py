@@ -50,6 +50,7 @@ class Source(ABC):
         sfreq: Sampling rate in Hz.
         channels: Number of channels.
         stretches: Uninterrupted stretches, in order of time.
+        edges: Seconds of silence that stand before the first and after the last sample.
         full_scale: From which value on a sample is at full scale.
         notes: What opening it showed, in whole sentences.
     """
@@ -58,6 +59,7 @@ class Source(ABC):
     sfreq: float
     channels: int
     stretches: tuple[Stretch, ...]
+    edges: tuple[float, float] = (0.0, 0.0)
     full_scale: float = 1 - 2**-14  # the last two steps of 16 bits
     notes: tuple[str, ...] = ()
 

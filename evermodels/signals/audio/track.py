@@ -16,7 +16,6 @@ _GAP = 0.05  # seconds between two frames from which on they are not one stretch
 _ROUNDED = 2e-3  # seconds; the same after something that could not be decoded
 _OVERLAP = 1.0  # seconds that time stamps may go back by
 _SLACK = 0.25  # seconds that a container's stated length may exceed its last frame
-_APART = 0.1  # seconds from the first picture to the first sound from which on it is said
 
 
 class _Decoded(NamedTuple):
@@ -26,6 +25,9 @@ class _Decoded(NamedTuple):
 
 class Track(Source):
     """The first sound track of a file; its own clock begins with the first picture, where there are pictures.
+
+    Sound is packed in frames of about 1000 samples, so it rarely begins and ends with the pictures. Up to 0.05 s
+    between them are silence of the track; more is a part without sound.
 
     The whole track is decoded once when it is opened, to know what is there (about 2 s for an hour of AAC on one
     core), and once more when it is read, from the beginning: what is read is what was found.
@@ -41,8 +43,9 @@ class Track(Source):
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, path.name
         with self._boundary():
-            origin, stated = self._header()
-            self._scan(origin, stated)
+            origin, end, stated = self._header()
+            self._scan(stated)
+            self._place(origin, end)
         self.check()
 
     @property
@@ -73,22 +76,25 @@ class Track(Source):
             )
         return container
 
-    def _header(self) -> tuple[float | None, float | None]:
-        """Return when the first picture is shown, and when the track ends by what the container says."""
+    def _header(self) -> tuple[float | None, float | None, float | None]:
+        """Return when the pictures begin and end, and how long the sound lasts, by what the container says."""
         with self._container() as container:
             track = container.streams.audio[0]
             if len(container.streams.audio) > 1:
                 self.notes += (
                     f"{self.name}: it has {len(container.streams.audio)} sound tracks; the first one is read.",
                 )
-            end = float(track.duration * track.time_base) if track.duration and track.time_base else None
+            stated = _seconds(track.duration, track)
             pictures = [s for s in container.streams.video if not s.disposition & type(s.disposition).attached_pic]
             if not pictures:
-                return None, end
-            first = pictures[0]
-            if first.start_time is not None and first.time_base:
-                return float(first.start_time * first.time_base), end
-            return next((frame.time for frame in container.decode(first) if frame.time is not None), None), end
+                return None, None, stated
+            length = _seconds(pictures[0].duration, pictures[0])
+            if length is None and container.duration is not None:  # of the longer one, in microseconds
+                length = container.duration / 1e6
+            begin = _seconds(pictures[0].start_time, pictures[0])
+            if begin is None:
+                begin = next((frame.time for frame in container.decode(pictures[0]) if frame.time is not None), 0.0)
+            return begin, None if length is None else begin + length, stated
 
     def _decode(self) -> Iterator[_Decoded]:
         with self._container() as container:
@@ -107,7 +113,7 @@ class Track(Source):
             except self.av.error.InvalidDataError:
                 return  # the caller sees where the sound ends, which says more than the container
 
-    def _scan(self, origin: float | None, stated: float | None) -> None:
+    def _scan(self, stated: float | None) -> None:
         """Decode everything once: the rate, the channels, and which samples follow each other without a gap."""
         found: list[Stretch] = []
         begin, first, total, lost = 0.0, 0, 0, 0
@@ -145,9 +151,19 @@ class Track(Source):
                 f"readable sample stands at {end - found[0].begin:.3f} s. Copy it again, or save what is there with "
                 "ffmpeg as a new file."
             )
-        zero = found[0].begin if origin is None else origin
-        self.stretches = tuple(stretch._replace(begin=stretch.begin - zero) for stretch in found)
+        self.stretches = tuple(found)
         self._say(lost)
+
+    def _place(self, origin: float | None, end: float | None) -> None:
+        """Set the clock to that of the pictures, or to the first sample where there are none."""
+        zero = self.stretches[0].begin if origin is None else origin
+        self.stretches = tuple(stretch._replace(begin=stretch.begin - zero) for stretch in self.stretches)
+        begin, last = self.stretches[0].begin, self.stretches[-1]
+        if abs(begin) > _GAP:
+            order = "after" if begin > 0 else "before"
+            self.notes += (f"{self.name}: its sound begins {abs(begin):.3f} s {order} its first picture.",)
+        after = 0.0 if end is None else end - zero - (last.begin + last.samples / self.sfreq)
+        self.edges = (begin if 0 < begin <= _GAP else 0.0, after if 0 < after <= _GAP else 0.0)
 
     def _changes(self, shape: tuple[float, int], seconds: float) -> SignalError:
         return SignalError(
@@ -156,10 +172,6 @@ class Track(Source):
         )
 
     def _say(self, lost: int) -> None:
-        begin = self.stretches[0].begin
-        if abs(begin) > _APART:
-            order = "after" if begin > 0 else "before"
-            self.notes += (f"{self.name}: its sound begins {abs(begin):.3f} s {order} its first picture.",)
         if lost:
             self.notes += (f"{self.name}: in {lost} places its sound is damaged and cannot be decoded.",)
         if len(self.stretches) > 1:
@@ -180,6 +192,10 @@ class Track(Source):
                 if done + frame.samples > first:
                     yield _samples(frame)[:, max(0, first - done) :]
                 done += frame.samples
+
+
+def _seconds(ticks: int | None, stream: Any) -> float | None:
+    return None if ticks is None or not stream.time_base else float(ticks * stream.time_base)
 
 
 def _samples(frame: Any) -> np.ndarray:

@@ -47,6 +47,26 @@ def test_the_clock_is_that_of_the_pictures(write_track):
     np.testing.assert_allclose(early.read(7.0, 8.0), SOUND[44100 : 2 * 44100], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov"])
+def test_a_clip_of_one_window(write_track, name):
+    """Sound comes in frames of 1024 samples, so it rarely ends with the last picture: silence stands there."""
+    codec = "aac" if name == "a.mp4" else "pcm_s16le"
+    sound = tone(2.0, 44100)[: 86 * 1000]
+    audio = Audio(write_track(sound, name=name, codec=codec, pictures=50, start=0.03))
+    assert audio.coverage[0][0] <= 1e-9 and audio.coverage[0][1] == pytest.approx(2.0, abs=1e-3)
+    assert audio.notes == ()
+    ((recorded, window),) = audio.cut([0.0], 2.0, 16000)
+    assert recorded.shape == (88200,) and window.shape == (32000,)
+    if codec == "pcm_s16le":
+        first = round(0.03 * 44100)
+        assert not recorded[: first - 1].any()
+        np.testing.assert_allclose(recorded[first : first + 80000], sound[:80000], atol=1e-4)
+        (later,) = (window for _, window in audio.cut([0.5], 1.5, 16000))
+        np.testing.assert_allclose(later[:-50], window[8000:-50], atol=1e-4)
+    short = Audio(write_track(sound[:80000], name="b" + name[1:], codec=codec, pictures=50))
+    assert short.stop < 1.9
+
+
 def test_no_window_crosses_a_gap(write_track):
     audio = Audio(write_track(SOUND, name="a.mkv", codec="pcm_s16le", without=(1.0, 2.5)), start=10.0)
     (a, b), (c, d) = audio.coverage
