@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import nn
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
+from evermodels.checkpoints.load import from_pretrained
+from evermodels.checkpoints.options import LoadOptions, SaveOptions, keywords_of
+from evermodels.checkpoints.push import Pushed, push_to_hub
+from evermodels.checkpoints.write import save_pretrained
 from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError, did_you_mean
 from evermodels.core.factors import Factor
@@ -19,7 +22,6 @@ from evermodels.core.specs import InputSpec
 if TYPE_CHECKING:
     from evermodels.checkpoints.card import CardInfo
     from evermodels.checkpoints.foreign import ForeignFormat
-    from evermodels.checkpoints.push import Pushed
     from evermodels.checkpoints.report import LoadReport
 
 
@@ -116,19 +118,8 @@ class PretrainedModel(nn.Module):
         return model
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_dir_or_repo: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        num_classes: int | None = None,
-        ch_names: Sequence[str] | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> Self:
+    @keywords_of(from_pretrained)
+    def from_pretrained(cls, name_or_dir_or_repo: str | os.PathLike[str], **options: Unpack[LoadOptions]) -> Self:
         """Load a checkpoint that holds this class; the arguments are those of :func:`evermodels.from_pretrained`.
 
         Returns:
@@ -138,19 +129,7 @@ class PretrainedModel(nn.Module):
             CheckpointError: If the checkpoint cannot be had, is damaged, holds another class or does not fit.
             ConfigError: If ``config.json`` or an argument has an unknown key, a wrong type or an impossible value.
         """
-        from evermodels.checkpoints.load import from_pretrained
-
-        model = from_pretrained(
-            name_or_dir_or_repo,
-            revision=revision,
-            num_classes=num_classes,
-            ch_names=ch_names,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-            device=device,
-            dtype=dtype,
-        )
+        model = from_pretrained(name_or_dir_or_repo, **options)
         if not isinstance(model, cls):
             source = model.load_report.source if model.load_report is not None else name_or_dir_or_repo
             raise CheckpointError(
@@ -191,10 +170,9 @@ class PretrainedModel(nn.Module):
             CheckpointError: If a weight is not finite, or the folder cannot be written.
             ConfigError: If ``classes``, ``factors``, ``training`` or ``card`` do not fit.
         """
-        from evermodels.checkpoints.write import save_pretrained
-
         return save_pretrained(self, dir, classes=classes, factors=factors, training=training, card=card)
 
+    @keywords_of(save_pretrained)
     def push_to_hub(
         self,
         repo_id: str,
@@ -204,10 +182,7 @@ class PretrainedModel(nn.Module):
         commit_message: str | None = None,
         token: str | bool | None = None,
         create_pr: bool = False,
-        classes: Sequence[str] | None = None,
-        factors: Sequence[Factor | Mapping[str, Any]] | None = None,
-        training: Mapping[str, Any] | None = None,
-        card: CardInfo | Mapping[str, Any] | str | None = None,
+        **saved: Unpack[SaveOptions],
     ) -> Pushed:
         """Upload the model with its card to a repository on the Hub, in one commit.
 
@@ -221,10 +196,7 @@ class PretrainedModel(nn.Module):
             commit_message: First line of the commit.
             token: Token with the right to write; default the one that ``hf auth login`` stored.
             create_pr: Whether to open a pull request instead of changing the branch.
-            classes: See :meth:`save_pretrained`.
-            factors: See :meth:`save_pretrained`.
-            training: See :meth:`save_pretrained`.
-            card: See :meth:`save_pretrained`.
+            **saved: What :meth:`save_pretrained` takes beside the folder.
 
         Returns:
             The repository, the commit, its address, and whether anything was changed.
@@ -233,8 +205,6 @@ class PretrainedModel(nn.Module):
             CheckpointError: If the model cannot be saved and loaded again, or the Hub refuses or cannot be reached.
             ConfigError: If an argument does not fit, or the card lacks what a published model must say.
         """
-        from evermodels.checkpoints.push import push_to_hub
-
         return push_to_hub(
             self,
             repo_id,
@@ -243,10 +213,7 @@ class PretrainedModel(nn.Module):
             commit_message=commit_message,
             token=token,
             create_pr=create_pr,
-            classes=classes,
-            factors=factors,
-            training=training,
-            card=card,
+            **saved,
         )
 
     def adapt_montage(self, ch_names: Sequence[str], *, min_real: float = 0.5) -> Mapping[str, str]:

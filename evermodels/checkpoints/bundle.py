@@ -31,7 +31,7 @@ from evermodels.checkpoints.table import (
     split_name,
 )
 from evermodels.checkpoints.verify import FileDigest
-from evermodels.checkpoints.write import stage, staged
+from evermodels.checkpoints.write import checkpoint_files
 from evermodels.core.errors import CheckpointError, ConfigError
 
 
@@ -116,9 +116,9 @@ def add_to_table(
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
-    with staged(folder) as files:
+    with checkpoint_files(folder) as temporary:
         for name, content in contents.items():
-            stage(files, folder, name).write_bytes(content)
+            temporary(name).write_bytes(content)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

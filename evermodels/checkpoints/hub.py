@@ -6,11 +6,11 @@ import contextlib
 import errno
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evermodels._version import __version__
 from evermodels.checkpoints.config_file import CONFIG_NAME, WEIGHTS_NAME
 from evermodels.checkpoints.verify import BlobName
 from evermodels.core.errors import CheckpointError, ConfigError, EvermodelsError
@@ -19,7 +19,6 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 _MOST_STEPS = 5  # links from a file of the cache to its content; the client makes two at the most
-LIBRARY = __name__.partition(".")[0]
 
 
 class Snapshot(NamedTuple):
@@ -38,7 +37,7 @@ class Snapshot(NamedTuple):
 
 def client_arguments() -> dict[str, Any]:
     """Return the name and version under which the client speaks to the Hub."""
-    return {"library_name": LIBRARY, "library_version": getattr(sys.modules[LIBRARY], "__version__", None)}
+    return {"library_name": "evermodels", "library_version": __version__}
 
 
 def is_repo_id(text: str) -> bool:

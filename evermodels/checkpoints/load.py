@@ -43,7 +43,7 @@ _WAY_OUT = "Get the checkpoint again from where it came; if it was written by th
 
 
 @dataclass(frozen=True)
-class Source:
+class Location:
     """Where a checkpoint's files lie, and what is known of them beforehand.
 
     Args:
@@ -165,7 +165,7 @@ def from_pretrained(
         return model.to(device=device, dtype=dtype)
 
 
-def _load_from(source: Source) -> tuple[PretrainedModel, torch.dtype]:
+def _load_from(source: Location) -> tuple[PretrainedModel, torch.dtype]:
     try:
         return _load(source)
     except ChecksumError as error:
@@ -181,7 +181,7 @@ def locate(
     cache_dir: str | os.PathLike[str] | None = None,
     token: str | bool | None = None,
     local_files_only: bool = False,
-) -> Source:
+) -> Location:
     """Find a checkpoint's files; those of a Hub repository are fetched unless they are cached.
 
     The arguments are those of :func:`evermodels.from_pretrained`.
@@ -202,7 +202,7 @@ def locate(
         return _of_folder(path) if entry is None else _of_entry(text, entry, arguments)
     if isinstance(name_or_dir_or_repo, str) and hub.is_repo_id(text):
         found = hub.fetch(text, revision=revision, **arguments)
-        return Source(f"{text}@{found.commit}", found.folder, found.blobs, "the Hub", "", cached=True)
+        return Location(f"{text}@{found.commit}", found.folder, found.blobs, "the Hub", "", cached=True)
     if text in registry.MODELS:
         raise CheckpointError(no_weights(text))
     raise CheckpointError(
@@ -211,17 +211,17 @@ def locate(
     )
 
 
-def _of_entry(name: str, entry: TableEntry, arguments: dict[str, Any]) -> Source:
+def _of_entry(name: str, entry: TableEntry, arguments: dict[str, Any]) -> Location:
     if entry.bundled or entry.repo_id is None:
         way_out = "Install it again: pip install --force-reinstall evermodels"
-        return Source(name, BUNDLED / name, entry.files, "the weight table", way_out)
+        return Location(name, BUNDLED / name, entry.files, "the weight table", way_out)
     folder = hub.fetch(entry.repo_id, revision=entry.revision, **arguments).folder
-    return Source(name, folder, entry.files, "the weight table", "", cached=True)
+    return Location(name, folder, entry.files, "the weight table", "", cached=True)
 
 
-def _of_folder(path: Path) -> Source:
+def _of_folder(path: Path) -> Location:
     if path.is_dir():
-        return Source(str(path), path)
+        return Location(str(path), path)
     if path.suffix.lower() in PICKLES:
         refuse_pickle(path)
     raise CheckpointError(f"{path}: a file; give its folder, which holds {CONFIG_NAME} and {WEIGHTS_NAME}.")
@@ -237,7 +237,7 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _load(source: Source) -> tuple[PretrainedModel, torch.dtype]:
+def _load(source: Location) -> tuple[PretrainedModel, torch.dtype]:
     config_path, path = source.path(CONFIG_NAME), source.path(WEIGHTS_NAME)
     data = read_bytes(config_path, source.declared(CONFIG_NAME), source.way_out)
     content = parse_config(data, where=str(config_path))

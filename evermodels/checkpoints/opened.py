@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from evermodels.checkpoints.verify import BlobName, FileDigest, Hashing
 from evermodels.core.errors import CheckpointError
@@ -17,8 +16,7 @@ WHAT_BELONGS_THERE = (
     "A checkpoint is a folder with config.json and model.safetensors, as model.save_pretrained writes it."
 )
 
-_PIECE = 1 << 22  # bytes that one reader takes at a time
-_MOST_MEMORIES = 512  # that one system call fills; systems allow 1024
+_PIECE = 1 << 20  # bytes that are read at a time
 
 
 @contextlib.contextmanager
@@ -37,7 +35,7 @@ def open_file(
         ChecksumError: If it has not the declared size.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as stream:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise CheckpointError(f"{path}: cannot be read (not a file). {WHAT_BELONGS_THERE}")
             yield OpenFile(stream, path, declared or {}, way_out)
@@ -62,9 +60,7 @@ class OpenFile:
         size: Bytes that it had when it was opened.
     """
 
-    def __init__(
-        self, stream: BinaryIO, path: Path, declared: Mapping[str, FileDigest | BlobName], way_out: str
-    ) -> None:
+    def __init__(self, stream: FileIO, path: Path, declared: Mapping[str, FileDigest | BlobName], way_out: str) -> None:
         self._stream, self._path, self._way_out = stream, path, way_out
         self._state = self._look()
         self.size, _ = self._state
@@ -79,34 +75,34 @@ class OpenFile:
             length: How many.
         """
         data = bytearray(min(length, self.size - self._position))
-        self._read_at(self._position, [memoryview(data)])
-        self._position += len(data)
-        self._hashing.update(memoryview(data))
+        self.fill(memoryview(data))
         return bytes(data)
 
     def start(self) -> bytes:
         """Return the first bytes, to say what the file is instead of what it should be."""
-        data = bytearray(min(64, self.size))
-        with contextlib.suppress(CheckpointError):
-            self._read_at(0, [memoryview(data)])
-        return bytes(data)
+        self._stream.seek(0)
+        data = self._stream.read(64)
+        self._stream.seek(self._position)
+        return data
 
-    def fill(self, memories: Iterable[memoryview]) -> None:
-        """Read the next bytes into memories, one after the other.
+    def fill(self, memory: memoryview) -> None:
+        """Read the next bytes into memory.
 
         Args:
-            memories: The memories, each of single bytes.
+            memory: The memory, of single bytes.
 
         Raises:
             CheckpointError: If the file ends before.
         """
-        pieces = list(self._pieces(memories))
-        # Most of the time goes into fresh pages of memory, which the system hands out to each thread by itself.
-        with ThreadPoolExecutor(_READERS) as readers:
-            for (_, piece), _done in zip(pieces, readers.map(lambda p: self._read_at(*p), pieces), strict=True):
-                if self._hashing.needed:
-                    for memory in piece:
-                        self._hashing.update(memory)
+        while memory:
+            done = _read_some(self._stream, memory[:_PIECE])  # in pieces that the digest finds in the processor's cache
+            if not done:
+                raise CheckpointError(
+                    f"{self._path}: ended before its end. It changed while it was read: load it again."
+                )
+            self._hashing.update(memory[:done])
+            self._position += done
+            memory = memory[done:]
 
     def verify(self) -> None:
         """Read what is left, and raise unless the whole is what was declared.
@@ -126,45 +122,6 @@ class OpenFile:
         now = os.fstat(self._stream.fileno())
         return now.st_size, now.st_mtime_ns
 
-    def _pieces(self, memories: Iterable[memoryview]) -> Iterator[tuple[int, list[memoryview]]]:
-        piece: list[memoryview] = []
-        length = 0
-        for memory in memories:
-            for start in range(0, len(memory), _PIECE):
-                part = memory[start : start + _PIECE]
-                if piece and (length + len(part) > _PIECE or len(piece) == _MOST_MEMORIES):
-                    yield self._position, piece
-                    self._position += length
-                    piece, length = [], 0
-                piece.append(part)
-                length += len(part)
-        if piece:
-            yield self._position, piece
-            self._position += length
 
-    def _read_at(self, position: int, memories: list[memoryview]) -> None:
-        left = [memory for memory in memories if memory]
-        while left:
-            if not (done := _read_some(self._stream, left, position)):
-                raise CheckpointError(
-                    f"{self._path}: ended before its end. It changed while it was read: load it again."
-                )
-            position += done
-            while left and done >= len(left[0]):
-                done -= len(left.pop(0))
-            if done:
-                left[0] = left[0][done:]
-
-
-if hasattr(os, "preadv"):
-    _READERS = min(4, os.cpu_count() or 1)
-
-    def _read_some(stream: BinaryIO, memories: list[memoryview], position: int) -> int:
-        return os.preadv(stream.fileno(), memories, position)
-
-else:  # Windows: the place in the file is the stream's, which one reader alone can have
-    _READERS = 1
-
-    def _read_some(stream: BinaryIO, memories: list[memoryview], position: int) -> int:
-        stream.seek(position)
-        return stream.readinto(memories[0])  # type: ignore[attr-defined]  # a real file has it
+def _read_some(stream: FileIO, memory: memoryview) -> int:
+    return stream.readinto(memory) or 0

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from typing_extensions import Unpack
 
 from evermodels.checkpoints import hub
 from evermodels.checkpoints.card import check_card, loading_call
 from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from evermodels.checkpoints.load import from_pretrained
+from evermodels.checkpoints.options import SaveOptions
 from evermodels.checkpoints.read import read_bytes
 from evermodels.checkpoints.table import load_table
 from evermodels.core.errors import CheckpointError, ConfigError
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Pushed(NamedTuple):
-    """What became of a push.
+    """The commit that holds a checkpoint on the Hub.
 
     Args:
         repo_id: The repository.
@@ -44,11 +47,9 @@ def push_to_hub(
     commit_message: str | None = None,
     token: str | bool | None = None,
     create_pr: bool = False,
-    **saved: Any,
+    **saved: Unpack[SaveOptions],
 ) -> Pushed:
     """Upload a model or a checkpoint folder; the arguments are those of :meth:`PretrainedModel.push_to_hub`.
-
-    ``saved`` is what :meth:`PretrainedModel.save_pretrained` takes beside the folder, for a model.
 
     Returns:
         The repository, the commit, its address, and whether anything was changed.

@@ -96,8 +96,9 @@ def read_tensors(
         except CheckpointError:
             file.verify()  # that it is another file says more than how it differs
             raise
-        # Each tensor shares its memory with what is filled here.
-        file.fill(tensor.reshape(-1).view(torch.uint8).numpy().data for tensor in tensors.values() if tensor.numel())
+        for tensor in tensors.values():
+            if tensor.numel():
+                file.fill(tensor.reshape(-1).view(torch.uint8).numpy().data)  # the tensor's own memory
         file.verify()
     if bad := {name: why for name, tensor in tensors.items() if (why := not_finite(tensor))}:
         LoadReport(source, faults={"not finite": bad}, verified=verified).raise_faults()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from evermodels._version import __version__
 from evermodels.checkpoints.card import CardInfo, model_card
 from evermodels.checkpoints.config_file import (
     CARD_NAME,
@@ -31,71 +30,33 @@ from evermodels.checkpoints.read import not_finite
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ConfigError, quoted
 from evermodels.core.factors import Factor
+from evermodels.core.files import PartlyReplacedError, whole_files
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.base import PretrainedModel
 
 
 @contextlib.contextmanager
-def staged(folder: Path) -> Iterator[dict[str, Path]]:
-    """Collect finished files under temporary names and give them their own names at the end.
-
-    Temporary files stand in the same folder, so that each rename is atomic; on an error they are removed and what
-    stood there before is untouched. A kill between two renames leaves whole files whose digests disagree, which the
-    reader finds.
+def checkpoint_files(folder: Path) -> Iterator[Callable[[str], Path]]:
+    """Write a checkpoint's files, all or none; a mix of two saves, as a kill leaves it, is found by the reader.
 
     Args:
         folder: Where the files go; made if it does not exist.
 
-    Yields:
-        A mapping to which :func:`stage` adds, from final name to temporary file. The order of the renames is its order.
-
     Raises:
         CheckpointError: If the folder or a file cannot be written.
     """
-    files: dict[str, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield files
-        for path in files.values():
-            with path.open("rb+") as stream:
-                os.fsync(stream.fileno())
-        _rename(files, folder)
+        with whole_files(folder) as temporary:
+            yield temporary
+    except PartlyReplacedError as error:
+        raise CheckpointError(str(error)) from error
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder}: cannot be written ({error}). Check that the place is a folder, may be written and has room; "
             "what stood there before is untouched."
         ) from error
-    finally:
-        for path in files.values():
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
-
-def _rename(files: dict[str, Path], folder: Path) -> None:
-    for done, (name, path) in enumerate(files.items()):
-        try:
-            path.replace(folder / name)
-        except OSError as error:
-            if not done:
-                raise
-            raise CheckpointError(
-                f"{folder / name}: could not be replaced ({error}), while {', '.join([*files][:done])} already was. "
-                "The folder holds files of two saves and will not load: free the file (another program may hold it) "
-                "and save again."
-            ) from error
-
-
-def stage(files: dict[str, Path], folder: Path, name: str) -> Path:
-    """Return a fresh temporary path for a final name, registered so that it is renamed or removed.
-
-    Args:
-        files: What :func:`staged` yielded.
-        folder: The same folder.
-        name: The final name.
-    """
-    files[name] = folder / f".{name}.{uuid.uuid4().hex}.tmp"
-    return files[name]
 
 
 def save_pretrained(
@@ -119,7 +80,7 @@ def save_pretrained(
     content = {
         "format_version": FORMAT_VERSION,
         "architecture": architecture,
-        "library_version": getattr(sys.modules[__name__.partition(".")[0]], "__version__", None),
+        "library_version": __version__,
         "dtype": dtype,
         "config": model.config.to_dict(),
         "classes": list(names) if names is not None else None,
@@ -134,9 +95,8 @@ def save_pretrained(
         readable = text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ConfigError(f"card: expected a text, in which the folder's name may stand, got {error}.") from error
-    with staged(folder) as files:
-        weights = stage(files, folder, WEIGHTS_NAME)
-        readme = stage(files, folder, CARD_NAME)
+    with checkpoint_files(folder) as temporary:
+        weights, readme = temporary(WEIGHTS_NAME), temporary(CARD_NAME)
         readme.write_bytes(readable)
         save_file(state, weights, metadata={"format": "pt"})
         weights.chmod(readme.stat().st_mode)  # safetensors makes files that only their owner can read
@@ -144,7 +104,7 @@ def save_pretrained(
         content["files"] = {WEIGHTS_NAME: digest.to_dict()}
         plain = parse_json(dump_json(content, "training"), "training")  # keys are texts, as the reader will see them
         plain["sha256"] = content_digest(plain)
-        stage(files, folder, CONFIG_NAME).write_bytes(dump_json(plain, "training"))
+        temporary(CONFIG_NAME).write_bytes(dump_json(plain, "training"))
     return folder
 
 

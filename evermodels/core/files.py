@@ -1,13 +1,14 @@
-"""Text files that are complete or untouched."""
+"""Files that are complete or untouched: one, or several that belong together."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from evermodels.core.errors import ConfigError
+from evermodels.core.errors import ConfigError, EvermodelsError
 
 
 def check_target(path: str | os.PathLike[str], name: str) -> Path:
@@ -28,6 +29,68 @@ def check_target(path: str | os.PathLike[str], name: str) -> Path:
     return target
 
 
+class PartlyReplacedError(EvermodelsError):
+    """Of several files that belong together some have the new content and some the old."""
+
+
+@contextlib.contextmanager
+def whole_files(folder: Path) -> Iterator[Callable[[str], Path]]:
+    """Write files under temporary names, and give them their own names when all of them are complete and on the disk.
+
+    Temporary files stand in the same folder, so that each rename is atomic; on an error they are removed and what
+    stood there before is untouched. A kill between two renames leaves whole files, some new and some old.
+
+    Args:
+        folder: Where the files go; it exists.
+
+    Yields:
+        A function that takes a final name and returns the path to write to. The order of its calls is that of the
+        renames.
+
+    Raises:
+        OSError: If a file cannot be written; nothing was replaced.
+        PartlyReplacedError: If a file cannot be replaced after another one was.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     with whole_files(Path(place)) as temporary:
+        ...         _ = temporary("a.txt").write_text("a")
+        ...     sorted(path.name for path in Path(place).iterdir())
+        ['a.txt']
+    """
+    files: dict[str, Path] = {}
+
+    def temporary(name: str) -> Path:
+        files[name] = folder / f".{name}.{uuid.uuid4().hex[:16]}.tmp"
+        return files[name]
+
+    try:
+        yield temporary
+        for path in files.values():
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+        _replace(files, folder)
+    finally:
+        for path in files.values():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _replace(files: dict[str, Path], folder: Path) -> None:
+    for done, (name, path) in enumerate(files.items()):
+        try:
+            path.replace(folder / name)
+        except OSError as error:
+            if not done:
+                raise
+            raise PartlyReplacedError(
+                f"{folder / name}: could not be replaced ({error}), while {', '.join([*files][:done])} already was. "
+                "The folder holds files of two saves and will not load: free the file (another program may hold it) "
+                "and save again."
+            ) from error
+
+
 def write_whole(path: str | os.PathLike[str], text: str) -> Path:
     """Write a text file so that it is complete or untouched.
 
@@ -43,19 +106,8 @@ def write_whole(path: str | os.PathLike[str], text: str) -> Path:
     """
     target = check_target(path, "path")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
-            # mkstemp makes files that only their owner may read; a page is to be shown around.
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(name).chmod(0o666 & ~umask)
-            Path(name).replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
+        with whole_files(target.parent) as temporary:
+            temporary(target.name).write_bytes(text.encode("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"path: {str(target)!r} cannot be written ({error.strerror or error}). Give a file in a folder that exists."
