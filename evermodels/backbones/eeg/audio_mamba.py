@@ -146,26 +146,20 @@ class PositionEmbed(nn.Module):
         return cls_token + self.pos_embed[:, :1], patches + self.pos_embed[:, 1:]
 
 
-class RMSNorm(nn.Module):
+class RMSNorm(nn.RMSNorm):
     """Divide by the root mean square over the last axis: x / sqrt(mean(x²) + eps) · weight.
 
     Zhang and Sennrich, *Root Mean Square Layer Normalization* (2019), equation 4. Computed in the input's precision,
-    returned in the weight's or, under autocast, in autocast's.
+    returned in the weight's.
 
     Args:
-        dim: Length of the last axis.
+        normalized_shape: Length of the last axis.
         eps: Added under the root.
     """
 
-    def __init__(self, dim: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(dim))
-
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised tokens."""
-        normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
-        return (normed * self.weight.to(x.dtype)).to(self.weight.dtype)
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps).to(self.weight.dtype)
 
 
 class Block(nn.Module):

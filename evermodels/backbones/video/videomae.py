@@ -11,7 +11,6 @@ import torch
 from einops import rearrange
 from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from evermodels.backbones.base import Backbone
@@ -19,6 +18,7 @@ from evermodels.backbones.video.videomae_foreign import FORMATS
 from evermodels.core.config import Config, check_num_classes
 from evermodels.core.errors import ShapeError, check_axes
 from evermodels.core.specs import InputSpec, VideoSpec
+from evermodels.layers.self_attention import SelfAttention
 
 
 @dataclass(frozen=True)
@@ -152,31 +152,6 @@ class TubeletEmbed(nn.Module):
         return rearrange(self.proj(video.transpose(1, 2)), "batch dim t h w -> batch (t h w) dim")
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention whose query and value have a bias and whose key has none."""
-
-    def __init__(self, config: VideoMAEConfig) -> None:
-        super().__init__()
-        dim = config.embed_dim
-        self.num_heads = config.num_heads
-        self.attn_drop_rate = config.attn_drop_rate
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.q_bias = nn.Parameter(torch.zeros(dim)) if config.qkv_bias else None
-        self.v_bias = nn.Parameter(torch.zeros(dim)) if config.qkv_bias else None
-        self.proj = nn.Linear(dim, dim)
-        self.proj_drop = nn.Dropout(config.drop_rate)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix tokens ``(batch, n, dim)``."""
-        bias = None
-        if self.q_bias is not None and self.v_bias is not None:
-            bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
-        qkv = F.linear(x, self.qkv.weight, bias)
-        q, k, v = rearrange(qkv, "batch n (qkv heads dim) -> qkv batch heads n dim", qkv=3, heads=self.num_heads)
-        x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop_rate if self.training else 0.0)
-        return self.proj_drop(self.proj(rearrange(x, "batch heads n dim -> batch n (heads dim)")))
-
-
 class Block(nn.Module):
     """Pre-norm transformer block with optional layer scale and stochastic depth."""
 
@@ -184,7 +159,14 @@ class Block(nn.Module):
         super().__init__()
         dim = config.embed_dim
         self.norm1 = nn.LayerNorm(dim, eps=config.norm_eps)
-        self.attn = Attention(config)
+        self.attn = SelfAttention(
+            dim,
+            config.num_heads,
+            qkv_bias=config.qkv_bias,
+            key_bias=False,
+            attn_drop=config.attn_drop_rate,
+            proj_drop=config.drop_rate,
+        )
         self.norm2 = nn.LayerNorm(dim, eps=config.norm_eps)
         self.mlp = Mlp(dim, int(dim * config.mlp_ratio), drop=(0.0, config.drop_rate))
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()

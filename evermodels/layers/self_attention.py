@@ -1,0 +1,76 @@
+"""Multi-head self-attention, for every encoder that is a transformer."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from evermodels.core.errors import ConfigError
+
+
+class SelfAttention(nn.Module):
+    r"""Multi-head self-attention, with or without a bias of the keys.
+
+    Vaswani et al., *Attention Is All You Need* (2017), equation 1: :math:`\mathrm{softmax}(q k^T / \sqrt{d}) v` for
+    each head. A bias of the keys adds the same number to all scores of a query and so changes nothing; BEiT, VideoMAE
+    and AdaMAE leave it out. State-dict keys are those of ``timm.layers.Attention`` (``qkv``, ``proj``), and without
+    the keys' bias those of the repositories named (``q_bias``, ``v_bias`` beside them).
+
+    Args:
+        dim: Width of the tokens.
+        num_heads: Attention heads.
+        qkv_bias: Whether queries and values have a bias.
+        key_bias: Whether the keys have one too, where ``qkv_bias`` is set.
+        attn_drop: Rate of dropout on the weights of attention.
+        proj_drop: Rate of dropout on the result.
+
+    Raises:
+        ConfigError: If ``num_heads`` does not divide ``dim``.
+
+    Example:
+        >>> SelfAttention(96, 3)(torch.zeros(2, 10, 96)).shape
+        torch.Size([2, 10, 96])
+        >>> sorted(SelfAttention(96, 3, key_bias=False).state_dict())
+        ['proj.bias', 'proj.weight', 'q_bias', 'qkv.weight', 'v_bias']
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        qkv_bias: bool = True,
+        key_bias: bool = True,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ConfigError(f"num_heads: expected a divisor of dim ({dim}), got {num_heads}.")
+        self.num_heads = num_heads
+        self.attn_drop = attn_drop
+        apart = qkv_bias and not key_bias
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias and key_bias)
+        self.q_bias = nn.Parameter(torch.zeros(dim)) if apart else None
+        self.v_bias = nn.Parameter(torch.zeros(dim)) if apart else None
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix tokens.
+
+        Args:
+            x: Tokens, ``(batch, n, dim)``.
+
+        Returns:
+            Tokens, ``(batch, n, dim)``.
+        """
+        bias: Tensor | None = self.qkv.bias
+        if self.q_bias is not None and self.v_bias is not None:
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
+        qkv = F.linear(x, self.qkv.weight, bias)
+        q, k, v = rearrange(qkv, "batch n (qkv heads dim) -> qkv batch heads n dim", qkv=3, heads=self.num_heads)
+        x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
+        return self.proj_drop(self.proj(rearrange(x, "batch heads n dim -> batch n (heads dim)")))

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from timm.layers import Attention
+
+from evermodels.core.errors import ConfigError
+from evermodels.layers import SelfAttention
+
+
+def test_equals_timm_s_with_its_own_state_dict() -> None:
+    theirs = Attention(24, 3, qkv_bias=True).eval()
+    ours = SelfAttention(24, 3).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 7, 24)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_a_bias_of_the_keys_changes_nothing() -> None:
+    without, having = SelfAttention(24, 3, key_bias=False).eval(), SelfAttention(24, 3).eval()
+    q_bias, k_bias, v_bias = torch.randn(3, 24)
+    state = {**without.state_dict(), "q_bias": q_bias, "v_bias": v_bias}
+    without.load_state_dict(state)
+    shared = {name: tensor for name, tensor in state.items() if name not in ("q_bias", "v_bias")}
+    having.load_state_dict({**shared, "qkv.bias": torch.cat([q_bias, k_bias, v_bias])})
+    x = torch.randn(2, 7, 24)
+    torch.testing.assert_close(without(x), having(x), atol=1e-5, rtol=1e-4)
+
+
+def test_dropout_of_the_weights_in_training_only() -> None:
+    layer = SelfAttention(24, 3, attn_drop=0.5)
+    x = torch.randn(2, 7, 24)
+    assert not torch.equal(layer(x), layer(x))
+    layer.eval()
+    assert torch.equal(layer(x), layer(x))
+
+
+@pytest.mark.parametrize("heads", [0, 5])
+def test_heads_that_do_not_divide(heads: int) -> None:
+    with pytest.raises(ConfigError, match=rf"num_heads: expected a divisor of dim \(24\), got {heads}"):
+        SelfAttention(24, heads)
