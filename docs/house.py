@@ -103,8 +103,8 @@ def draw() -> str:
         'xmlns="http://www.w3.org/2000/svg">',
         '<title id="house-title">The house: rooms, floors, and what an addition touches</title>',
         f'<desc id="house-desc">From the roof to the ground: {escape("; ".join(", ".join(floor) for floor in house))}. '
-        "A room imports only from below its floor. A modality touches core, signals and plots, a system core and models, "
-        "a backbone core and backbones.</desc>",
+        "A room imports only from below its floor. A modality touches core, signals and plots, a system core and "
+        "models, a backbone core and backbones.</desc>",
         f"<style>{STYLE}</style>",
         '<defs><marker id="house-tip" viewBox="0 0 10 10" refX="8.5" refY="5" markerWidth="7" markerHeight="7" '
         'orient="auto"><path class="tip" d="M0 0.8 L10 5 L0 9.2 z"/></marker></defs>',

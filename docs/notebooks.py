@@ -1,4 +1,4 @@
-"""Run the notebooks in ``examples/`` and keep their outputs in them, so that the repository's view shows what comes out.
+"""Run the notebooks in ``examples/`` and keep their outputs in them, so that whoever looks at the files sees them.
 
 From the project's root, with the folder of public recordings for those that train (``EVERMODELS_DATA``):
 
@@ -15,17 +15,25 @@ import ast
 import base64
 import hashlib
 import io
+import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
 STAMP = "executed_source"  # in the metadata: digest of the code that gave the outputs
 LARGEST = 400_000  # bytes of a notebook
 _PLACE = re.compile(r"(?:/home/|/root/|/Users/|/tmp/|/work/|[A-Z]:\\\\)\S*")
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    """Return the cells with code.
+
+    Args:
+        notebook: The notebook, as its file has it.
+    """
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 def digest(notebook: Any) -> str:
@@ -34,8 +42,8 @@ def digest(notebook: Any) -> str:
     Args:
         notebook: The notebook.
     """
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    return hashlib.sha256("\0".join(code).encode("utf-8")).hexdigest()
+    code = "\0".join("".join(cell["source"]) for cell in code_cells(notebook))
+    return hashlib.sha256(code.encode("utf-8")).hexdigest()
 
 
 def speaks(source: str) -> bool:
@@ -63,30 +71,29 @@ def _is_call_of_statement(value: ast.expr) -> bool:
 
 
 def faults(notebook: Any) -> list[str]:
-    """Return in whole sentences what does not fit between a notebook's code and its outputs.
+    """Return what does not fit between a notebook's code and its outputs.
 
     Args:
         notebook: The notebook.
     """
     found = []
-    if notebook.metadata.get(STAMP) != digest(notebook):
-        found.append("The code was changed after it had been run.")
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for number, cell in enumerate(cells, 1):
-        where = f"Code cell {number} ({cell.source.splitlines()[0][:50] if cell.source else 'empty'})"
-        if cell.execution_count != number:
-            found.append(f"{where} was run as number {cell.execution_count}.")
-        if any(output.output_type == "error" for output in cell.outputs):
-            found.append(f"{where} ended in an error.")
-        if speaks(cell.source) and not cell.outputs:
-            found.append(f"{where} has nothing to show.")
-        texts = [output.get("text", "") for output in cell.outputs if output.output_type == "stream"]
-        if any(output.get("name") == "stderr" for output in cell.outputs):
-            found.append(f"{where} wrote warnings.")
-        if named := _PLACE.search("\n".join(texts)):
-            found.append(f"{where} names a place of the machine: {named[0]}.")
-    if (size := len(nbformat.writes(notebook).encode("utf-8"))) > LARGEST:
-        found.append(f"It has {size:,} bytes, more than {LARGEST:,}.")
+    if notebook["metadata"].get(STAMP) != digest(notebook):
+        found.append("the code was changed after it had been run")
+    for number, cell in enumerate(code_cells(notebook), 1):
+        source, outputs = "".join(cell["source"]), cell["outputs"]
+        where = f"code cell {number} ({source.partition(chr(10))[0][:50]})"
+        if cell["execution_count"] != number:
+            found.append(f"{where} was run as number {cell['execution_count']}")
+        if any(output["output_type"] == "error" for output in outputs):
+            found.append(f"{where} ended in an error")
+        if speaks(source) and not outputs:
+            found.append(f"{where} has nothing to show")
+        if any(output.get("name") == "stderr" for output in outputs):
+            found.append(f"{where} wrote warnings")
+        if named := _PLACE.search("\n".join("".join(output.get("text", "")) for output in outputs)):
+            found.append(f"{where} names a place of the machine, {named[0]}")
+    if (size := len(json.dumps(notebook).encode("utf-8"))) > LARGEST:
+        found.append(f"it has {size:,} bytes, more than {LARGEST:,}")
     return found
 
 
@@ -99,6 +106,7 @@ def execute(path: Path) -> None:
     Raises:
         SystemExit: If the outputs do not fit the code; nothing is written then.
     """
+    import nbformat
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
@@ -146,7 +154,7 @@ def main(arguments: list[str]) -> int:
     for path in paths:
         if not given.check:
             execute(path)
-        for fault in faults(nbformat.read(path, as_version=4)):
+        for fault in faults(json.loads(path.read_text(encoding="utf-8"))):
             print(f"{path.name}: {fault}")
             code = 1
     return code

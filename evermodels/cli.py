@@ -130,7 +130,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--model", metavar="NAME", help="with a recording: what this model would do with it")
     sub.add_argument("--unit", metavar="U", help=UNIT)
 
-    sub = command("demo", _demo, "Read the bundled real sample with the bundled model, and write an HTML page")
+    sub = command("demo", _demo, "Read the bundled real sample with a model, and write an HTML page")
+    sub.add_argument("--model", metavar="NAME", help="checkpoint of EEG or face video (the bundled one)")
     sub.add_argument("--out", type=Path, default=Path("evermodels_demo.html"), help="where the page goes (%(default)s)")
 
     sub = command("predict", _predict, "Read a recording and print class probabilities per window")
@@ -329,7 +330,7 @@ def _demo(args: argparse.Namespace) -> int:
     from evermodels import demo
     from evermodels.core.files import check_target
 
-    demo.run(check_target(args.out, "--out"), progress=_terminal())
+    demo.run(check_target(args.out, "--out"), model=args.model, progress=_terminal())
     return OK
 
 

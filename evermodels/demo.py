@@ -11,6 +11,7 @@ import numpy as np
 
 from evermodels import samples
 from evermodels.checkpoints.base import PretrainedModel
+from evermodels.checkpoints.load import from_pretrained
 from evermodels.core.errors import CheckpointError
 from evermodels.core.factors import JOIN
 from evermodels.core.files import check_target
@@ -103,8 +104,10 @@ def run(
         CheckpointError: If the model cannot be loaded, or takes neither EEG nor face video.
     """
     check_target(out, "out")
+    loaded: Any = model if isinstance(model, PretrainedModel) else from_pretrained(model or MODEL)
     # The clips are cut to the face when they are made, as in the training data: no face is looked for again.
-    recognizer = Recognizer(MODEL if model is None else model, batch_size=1, face=None)
+    options = {"face": None} if loaded.input_spec and loaded.input_spec.video else {}
+    recognizer = Recognizer(loaded, batch_size=1, **options)
     modalities = _modalities(recognizer)
     print(f"{recognizer.name}: {sum(p.numel() for p in recognizer.model.parameters()):,} parameters")
     results: dict[str, Recognition] = {}

@@ -15,6 +15,7 @@ import evermodels as em
 from evermodels import cli, demo, samples, training
 from evermodels.checkpoints.table import lookup
 from evermodels.core.errors import CheckpointError, SignalError
+from evermodels.core.specs import AudioSpec, InputSpec
 
 REST = samples.path("eegmat_subject33_rest.edf")
 CLASSES = tuple(sorted({p.truth for p in demo.PARTS} | {"rest & smiling", "arithmetic & neutral"}))
@@ -196,7 +197,7 @@ def test_demo(capsys, checkpoint, tmp_path):
     for source in samples.ATTRIBUTION.values():
         assert source.data in text and source.licence in text
     for part in demo.PARTS:
-        assert part.title in text
+        assert part.title(("eeg", "video")) in text
     assert "not emotion recognition" in text
 
 
@@ -211,11 +212,31 @@ def test_demo_with_the_bundled_checkpoint(capsys, tmp_path):
     assert code == 0 and page.is_file() and str(page) in out
 
 
-def test_demo_refuses_a_model_of_other_classes(tmp_path):
-    em.create_model("ever_tiny").save_pretrained(tmp_path / "other")
-    with pytest.raises(CheckpointError, match="the demo needs the classes 'rest & neutral'"):
-        demo.run(tmp_path / "demo.html", model=tmp_path / "other")
-    assert not (tmp_path / "demo.html").exists()
+@pytest.mark.parametrize(
+    ("modalities", "classes", "title", "told"),
+    [
+        (("eeg",), ("arithmetic", "rest"), "reads a brain<", "recorded as rest<"),
+        (("video",), ("smiling", "neutral"), "reads a face<", "recorded as neutral<"),
+        (("eeg", "video"), ("anger", "joy"), "reads a brain and a face<", "classes are not what was recorded"),
+    ],
+)
+def test_demo_with_any_system(capsys, tmp_path, monkeypatch, modalities, classes, title, told):
+    monkeypatch.setattr("evermodels.report_pictures._address", lambda figure: "data:,")
+    model = em.create_model("ever_tiny", modalities=modalities, num_classes=2)
+    model.classes = classes
+    text = demo.run(tmp_path / "demo.html", model=model, progress=False).read_text("utf-8")
+    assert title in text and told in text and capsys.readouterr().out.count("mean") == 2
+    for modality, name in (("eeg", "eegmat"), ("video", "faces")):
+        assert (samples.ATTRIBUTION[name].licence in text) == (modality in modalities)
+    assert ("is our invention" in text) == (len(modalities) == 2) and ("rest always" in text) == ("eeg" in modalities)
+
+
+def test_demo_refuses_a_model_that_takes_nothing_of_the_sample(tmp_path):
+    model = em.create_model("ever_tiny", modalities=("video",), num_classes=2)
+    recognizer = em.Recognizer(model)
+    recognizer.input_spec = InputSpec(window_seconds=5.0, audio=AudioSpec())
+    with pytest.raises(CheckpointError, match="EEG and face video, and 'ever_tiny' takes audio"):
+        next(demo.recognize(recognizer))
 
 
 def test_demo_shows_the_expression_that_it_says():
