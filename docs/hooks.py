@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from mkdocs.structure.files import File, Files
 
 import evermodels
 from evermodels.core import registry
+from evermodels.core.errors import DataError
+from evermodels.datasets import data_folder
+from evermodels.datasets.download import DATA_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
-EXECUTED = ROOT / "build" / "notebooks"
 API = "API reference"
 CORE = (
     "evermodels.core.outputs",
@@ -111,7 +114,11 @@ def _pages() -> dict[str, str]:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Fill the API section of the navigation."""
+    """Fill the API section of the navigation; leave notebooks as they are whose recordings are not there."""
+    try:
+        os.environ[DATA_VARIABLE] = str(data_folder("eegmat").parent.resolve())  # kernels run in another folder
+    except DataError:
+        config.plugins["mkdocs-jupyter"].config["execute_ignore"] = ["finetune_on_your_headset.ipynb"]
     for entry in config.nav or []:
         if isinstance(entry, dict) and API in entry:
             titles = {"api/index.md": "evermodels", "api/core.md": "core and checkpoints"}
@@ -121,15 +128,13 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 @event_priority(100)
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made: API reference, changelog, quickstart (with outputs, where CI has executed it)."""
+    """Add the pages that are made: API reference, changelog, notebooks (executed when they are rendered)."""
     made: dict[str, str] = dict(_pages())
     made["changelog.md"] = (ROOT / "CHANGELOG.md").read_text("utf-8")
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     for notebook in sorted((ROOT / "examples").glob("*.ipynb")):
-        executed = EXECUTED / notebook.name
-        folder = executed.parent if executed.is_file() else notebook.parent
-        files.append(File(notebook.name, str(folder), config.site_dir, config.use_directory_urls))
+        files.append(File(notebook.name, str(notebook.parent), config.site_dir, config.use_directory_urls))
     return files
 
 
