@@ -125,7 +125,7 @@ def test_predict_compares_with_recordings_of_all_states(capsys, tmp_path):
     predict = ("predict", "--model", model.save_pretrained(tmp_path / "mine"), "--eeg", REST)
     both = ("--baseline", REST, samples.path("eegmat_subject33_arithmetic.edf"))
     code, out, err = run(capsys, *predict, *both)
-    assert code == 0 and "calibrated" not in err
+    assert code == 0 and "alone" not in err
     code, alone, err = run(capsys, *predict)
     assert (
         code == 0

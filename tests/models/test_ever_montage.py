@@ -51,7 +51,7 @@ def test_missing_channels_are_interpolated_before_the_model(make, batch, assert_
     assert model.config.ch_names == plain.config.ch_names
 
 
-def test_recordings_are_still_calibrated_to_the_person(make):
+def test_recordings_are_still_compared_with_the_person(make):
     model = make(whiten=True)
     model.adapt_montage(HEADSET)
     assert model.input_spec.eeg.whiten and model.config.recorded.eeg.whiten

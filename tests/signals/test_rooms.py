@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import pickle
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,21 @@ def test_a_start_moves_the_clock_and_nothing_else(name: str) -> None:
         torch.testing.assert_close(one.tensors[name], other.tensors[name], rtol=0, atol=0)
         assert (other.starts - one.starts).tolist() == [-100.25] * len(one)
     assert type(early)(late).start == -100.25  # a recording keeps its own
+    assert type(early)(late, start=7.0).start == 7.0  # and takes another, which is no shift
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_a_recording_goes_to_a_worker(name: str) -> None:
+    recording = RECORDINGS[name](start=2.0)
+    again = pickle.loads(pickle.dumps(recording))
+    assert (again.coverage, repr(again)) == (recording.coverage, repr(recording))
+
+
+def test_a_video_file_goes_to_a_worker(write_video) -> None:
+    video = Video(write_video([k / 10 for k in range(30)]), start=1.0)
+    again = pickle.loads(pickle.dumps(video))
+    one, other = (prepare("video")(video=recording).tensors["video"] for recording in (video, again))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", MODALITIES)

@@ -37,8 +37,8 @@ class Audio:
         sfreq: Sampling rate of an array in Hz (needed). A file has its own; where it is given it must agree.
         channel: Which channel of several: its number from 0, or ``"mean"`` for the mean of all. ``None`` (default)
             takes sound of one channel only: which side holds the voice, nobody but you knows.
-        start: When it begins, in seconds on the clock that the recordings of a session share (default 0). For an
-            :class:`Audio`, how much later than that it is.
+        start: When its clock begins, in seconds on the clock that the recordings of a session share (default: 0, or
+            that of the recording which is given).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -64,16 +64,19 @@ class Audio:
 
     modality: ClassVar[str] = "audio"
 
-    def __init__(self, source: Any, *, sfreq: float | None = None, channel: Channel = None, start: float = 0.0) -> None:
-        self._shift = check_start(start)
+    def __init__(
+        self, source: Any, *, sfreq: float | None = None, channel: Channel = None, start: float | None = None
+    ) -> None:
+        shift = 0.0 if start is None else check_start(start)
         if isinstance(source, Audio):
             self.source: Source = source.source
-            self._shift += source._shift
+            shift = source._shift if start is None else shift
             channel = source.channel if channel is None else channel
         elif isinstance(source, (str, PathLike)):
             self.source = open_source(Path(source))
         else:
             self.source = _array(source, sfreq)
+        self._shift: float = shift
         self.name = self.source.name
         self.sfreq = self.source.sfreq
         self._check_rate(sfreq)

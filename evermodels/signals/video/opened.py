@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,10 @@ def is_number(value: Any) -> bool:
         value: Anything.
     """
     return isinstance(value, numbers.Real) and math.isfinite(value)
+
+
+def _av() -> ModuleType:
+    return require("av", extra="video", purpose="read videos")
 
 
 def open_video(source: Any, fps: float | None = None) -> File | Pictures:
@@ -148,7 +153,7 @@ class File:
     """
 
     def __init__(self, path: Path) -> None:
-        self.av = require("av", extra="video", purpose="read videos")
+        _av()
         self.path, self.name = path, path.name
         with self._boundary():
             if not path.exists():
@@ -192,8 +197,8 @@ class File:
 
     def _container(self) -> Any:
         try:
-            container = self.av.open(str(self.path))
-        except self.av.error.FFmpegError as error:
+            container = _av().open(str(self.path))
+        except _av().error.FFmpegError as error:
             raise SignalError(
                 f"{self.name}: it cannot be opened as a video ({error}). The file is cut short or no video: "
                 "copy it again, or convert it with ffmpeg."
@@ -220,7 +225,7 @@ class File:
                 for frame in container.decode(stream):
                     if frame.time is not None:
                         yield frame.time - origin, frame
-            except self.av.error.FFmpegError:
+            except _av().error.FFmpegError:
                 return  # the caller sees where the frames end, which says more than the decoder
 
     def at(self, times: Sequence[float], until: float) -> Iterator[np.ndarray]:

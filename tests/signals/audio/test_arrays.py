@@ -44,10 +44,10 @@ def test_channels_are_never_mixed_in_silence():
     assert Audio(left, sfreq=16000, channel=0).read().shape == (1600,)
 
 
-def test_a_recording_of_a_recording_is_later():
+def test_a_recording_of_a_recording_at_another_time():
     first = Audio(np.zeros((2, 16000), "int16"), sfreq=16000, start=2.0, channel=1)
     later = Audio(first, start=0.5)
-    assert (later.start, later.stop, later.channel) == (2.5, 3.5, 1)
+    assert (later.start, later.stop, later.channel) == (0.5, 1.5, 1)
     assert first.coverage == ((2.0, 3.0),) and first.modality == "audio" and first.interval == 1 / 16000
     with pytest.raises(SignalError, match="audio says that it has 16000 Hz, and 8000 Hz was given"):
         Audio(first, sfreq=8000)

@@ -1,6 +1,6 @@
 """How much of a baseline a checkpoint needs: more or less of a person's rest, the recording itself, both recordings.
 
-    python tests/benchmarks/calibration.py [NAME_OR_FOLDER]
+    python tests/benchmarks/baseline_length.py [NAME_OR_FOLDER]
 
 reads the real recordings from EVERMODELS_DATA (default ../shared/data) and prints, for all windows of the quadrant
 pairs' test people after their first minute of rest (EEG alone, rest or arithmetic), the mean recall of the two states

@@ -1,0 +1,70 @@
+"""How much memory an hour of video takes, through `Recognizer` from the file to the result.
+
+    python tests/benchmarks/long_video.py VIDEO [--seconds 3600] [--whole-picture]
+
+VIDEO is a short clip; its packets are repeated without decoding (stream copy) until the file is as long as asked for,
+at the rate that it has. The peak is that of the whole process (`ru_maxrss`), so that the imports, the model and the
+decoder are in it; the peak before the video is opened is printed beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import av
+
+from evermodels import Recognizer
+from evermodels.signals import video_duration
+
+
+def repeat(source: Path, target: Path, seconds: float) -> None:
+    """Write a video that repeats another one's packets."""
+    with av.open(str(source)) as given:
+        stream = given.streams.video[0]
+        packets = [packet for packet in given.demux(stream) if packet.dts is not None]
+        with av.open(str(target), "w") as container:
+            out = container.add_stream_from_template(stream)
+            step = round(float(1 / stream.average_rate) / stream.time_base)
+            length, first = len(packets) * step, min(packet.pts for packet in packets)
+            shift = 0
+            while shift * stream.time_base < seconds:
+                for packet in packets:
+                    copy = av.Packet(bytes(packet))
+                    copy.pts, copy.dts = packet.pts - first + shift, packet.dts - first + shift
+                    copy.time_base, copy.duration, copy.is_keyframe = packet.time_base, step, packet.is_keyframe
+                    copy.stream = out
+                    container.mux(copy)
+                shift += length
+
+
+def peak() -> float:
+    """Return the process's largest memory so far in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--model", default="ever_tiny.quadrant")
+    parser.add_argument("--whole-picture", action="store_true", help="without the search for a face")
+    args = parser.parse_args()
+    recognizer = Recognizer(args.model, **({"face": None} if args.whole_picture else {}))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "long.mp4"
+        repeat(args.video, path, args.seconds)
+        before, begun = peak(), time.perf_counter()
+        result = recognizer.predict(video=path)
+        print(
+            f"{video_duration(path):.0f} s of video, {path.stat().st_size / 1e6:.0f} MB: {len(result)} windows in "
+            f"{time.perf_counter() - begun:.0f} s; peak {peak():.2f} GB, {before:.2f} GB of it before it was read"
+        )
+
+
+if __name__ == "__main__":
+    main()
