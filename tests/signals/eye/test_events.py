@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evermodels.core.errors import ConfigError, SignalError
-from evermodels.signals.eye import Eye
+from evermodels.signals.eye import Events, Eye
 from evermodels.signals.eye.clock import make_clock
 
 RATE = 100.0
@@ -183,6 +183,17 @@ def test_a_turn_past_the_back_is_no_saccade():
     eye = gaze(yaw)
     assert len(eye.saccades) == 0 and len(eye.fixations) == 1
     assert eye.fixations.values["dispersion_x"][0] == pytest.approx(19.9)
+
+
+def test_a_saccade_past_the_back_is_as_long_as_it_is():
+    eye = gaze(held((175, 30), (-175, 30)))
+    assert eye.saccades.values["amplitude"].tolist() == [10.0]
+
+
+def test_an_event_at_a_border_is_the_next_stretchs():
+    events = Events(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.5, 3.5]), {"amplitude": np.arange(3.0)})
+    part = events.between(1.0, 3.0)
+    assert part.start.tolist() == [1.0, 2.0] and part.values["amplitude"].tolist() == [0.0, 1.0]
 
 
 def test_marked_fixations_and_what_lies_between_them():

@@ -68,6 +68,20 @@ def test_gaps_are_seconds_without_a_sample_and_not_measured():
     assert grid(eye, 1.0, 0.0).round(6).tolist() == [0.0, 1.0, 2.0, 5.0, 6.0]
 
 
+def test_a_window_between_samples_is_measured_to_its_end():
+    eye = Eye({"pupil": np.full(20, 3.0)}, unit=MM, sfreq=10.0)
+    reader = features("pupil_mean", window=1.0)
+    window = window_of(reader, eye, start=0.05, seconds=1.0)  # the sample at 1.0 s stands for 0.05 s of it
+    assert window.quality["eye_share"] == pytest.approx(0.95)
+
+
+def test_frequencies_are_of_the_time_in_which_anything_was_recorded():
+    stamps = np.r_[np.arange(0, 0.6, 0.01), np.arange(1.0, 2.0, 0.01)]
+    blinks = np.where((stamps > 0.195) & (stamps < 0.295), -1.0, 3.0)
+    eye = Eye({"time": stamps, "pupil": blinks}, unit={"time": "s", **MM})
+    assert window_of(features("blink_frequency", seconds=2.0), eye).tensor.item() == pytest.approx(1 / 1.6)
+
+
 def test_a_window_that_was_hardly_seen_is_not_usable():
     values = np.full(400, 3.0)
     values[50:200] = np.nan
@@ -145,7 +159,7 @@ def test_what_is_no_option_is_refused():
     with pytest.raises(ConfigError, match="window_seconds"):
         features("pupil_mean", seconds=3.0)
     with pytest.raises(ConfigError, match="more than 100,000 stretches"):
-        features("pupil_mean", seconds=1e-9)
+        features("pupil_mean", seconds=0.02, window=3000.0)
 
 
 def test_a_missing_column_is_named_with_its_feature():
