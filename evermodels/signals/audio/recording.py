@@ -95,7 +95,8 @@ class Audio:
         if channel is None and count > 1:
             raise SignalError(
                 f"channel: {self.name} has {count} channels. Give channel=0 to {count - 1}, or channel='mean' for the "
-                "mean of all, which a voice of opposite sign on two sides does not survive: Audio(…, channel='mean')."
+                "mean of all, which a voice of opposite sign on two sides does not survive: Audio(…, channel='mean') "
+                "(--channel on the command line)."
             )
         if not (channel is None or channel == "mean" or (number and 0 <= channel < count)):
             raise ConfigError(
