@@ -1,4 +1,4 @@
-"""Encoders: one family per file, each declares what it eats and shares timm's names."""
+"""Encoders: one family per file, each declares what it takes and shares timm's names."""
 
 import lazy_loader
 

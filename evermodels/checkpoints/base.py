@@ -21,7 +21,7 @@ from evermodels.core.specs import InputSpec
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.card import CardInfo
-    from evermodels.checkpoints.foreign import ForeignFormat
+    from evermodels.checkpoints.foreign_format import ForeignFormat
     from evermodels.checkpoints.report import LoadReport
 
 
@@ -30,7 +30,7 @@ class PretrainedModel(nn.Module):
 
     A subclass sets ``config_class``, ``presets`` (configs by architecture name) and ``head_prefixes``, and takes the
     config as the only argument of its constructor, which must work on the ``meta`` device. One whose weights also exist
-    in other people's layouts sets ``foreign_formats`` (see :mod:`evermodels.checkpoints.foreign`).
+    in other people's layouts sets ``foreign_formats`` (see :mod:`evermodels.checkpoints.foreign_format`).
 
     Attributes:
         config: The frozen configuration that it was built from.

@@ -12,15 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evermodels.checkpoints.config_file import (
-    CARD_NAME,
-    CONFIG_NAME,
-    WEIGHTS_NAME,
-    dump_json,
-    parse_json,
-)
+from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from evermodels.checkpoints.load import from_pretrained
 from evermodels.checkpoints.scores import Score, read_scores
+from evermodels.checkpoints.strict_json import dump_json, parse_json
 from evermodels.checkpoints.table import (
     BUNDLED,
     BUNDLED_LIMIT,

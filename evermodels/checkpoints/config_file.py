@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
 from evermodels.checkpoints.card import CardInfo
+from evermodels.checkpoints.strict_json import content_digest, parse_json
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config
-from evermodels.core.errors import ChecksumError, ConfigError, UnknownNameError, did_you_mean, quoted, shorten
+from evermodels.core.errors import ChecksumError, ConfigError, UnknownNameError, quoted
 from evermodels.core.factors import Factor, check_factors
 from evermodels.core.specs import InputSpec
 from evermodels.core.text import LABEL_RULE, doubled, is_label
@@ -27,7 +24,6 @@ CARD_NAME = "README.md"
 
 FORMAT_VERSION = 2
 """What is written; format 1, in which the input spec stood beside the config, is still read."""
-_DEEPEST = 50
 
 DTYPES = {
     "float16": torch.float16,
@@ -68,7 +64,7 @@ class CheckpointConfig(Config):
     @property
     def input_spec(self) -> InputSpec | None:
         """What recordings must look like, as follows from the configuration."""
-        cls = class_of(self.architecture, CONFIG_NAME)
+        cls = registry.class_of(self.architecture, CONFIG_NAME)
         spec: InputSpec | None = cls.spec_of(cls.config_class.from_dict(self.config))
         return spec
 
@@ -88,82 +84,6 @@ class CheckpointConfig(Config):
             CardInfo().filled_from(self.training)
         except ConfigError as error:
             raise ConfigError(f"training: {error}") from error
-
-
-def parse_json(data: bytes, where: str) -> dict[str, Any]:
-    """Parse a JSON object strictly: UTF-8, no doubled key, no NaN, no bottomless nesting.
-
-    Args:
-        data: The bytes of the file.
-        where: The file, for the message.
-
-    Raises:
-        ConfigError: If it is anything else.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            doubled = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-            raise ConfigError(f"{where}: the key {doubled!r} stands there twice. Keep one.")
-        return result
-
-    def refuse(constant: str) -> Any:
-        raise ConfigError(f"{where}: {constant} is not JSON. Write a finite number or null.")
-
-    try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
-        if b"\\u" in data:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a character could be neither shown nor saved
-    except ConfigError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{where}: expected JSON, got {data[:40]!r}… ({error}). "
-            "The file is damaged or something else: get the checkpoint again."
-        ) from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where}: expected a JSON object, got {type(value).__name__}.")
-    level: list[Any] = [value]
-    for _ in range(_DEEPEST):
-        level = [v for one in level for v in (one.values() if isinstance(one, dict) else one)]
-        level = [v for v in level if isinstance(v, (dict, list))]
-        if not level:
-            return value
-    raise ConfigError(f"{where}: nested deeper than {_DEEPEST} levels. This is not a file of ours.")
-
-
-def dump_json(value: Mapping[str, Any], where: str) -> bytes:
-    """Return a mapping as JSON text of stable layout, and refuse what JSON cannot hold.
-
-    Args:
-        value: The mapping.
-        where: What it is, for the message.
-
-    Raises:
-        ConfigError: For a value that is not plain JSON, or a number that is not finite.
-    """
-    try:
-        return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{where}: expected plain JSON values (numbers, strings, lists, mappings; nested {_DEEPEST} deep at most): "
-            f"{shorten(str(error))}. Convert tensors and arrays with .tolist() or float()."
-        ) from error
-
-
-def content_digest(content: Mapping[str, Any]) -> str:
-    """Return the sha256 of a ``config.json`` without its own ``sha256``, whatever its layout and order of keys.
-
-    Args:
-        content: The mapping.
-
-    Example:
-        >>> content_digest({"a": 1, "b": [2]}) == content_digest({"b": [2], "a": 1, "sha256": "…"})
-        True
-    """
-    rest = {key: value for key, value in content.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def parse_config(data: bytes, where: str) -> CheckpointConfig:
@@ -203,25 +123,4 @@ def _upgraded(mapping: dict[str, Any], where: str) -> dict[str, Any]:
     config, architecture = mapping.get("config"), mapping.get("architecture")
     if not isinstance(config, dict) or not isinstance(architecture, str):
         return rest  # refused by the caller, naming key and type
-    return {**rest, "config": class_of(architecture, where).from_format_1(config, mapping.get("input_spec"))}
-
-
-def class_of(architecture: str, where: str) -> Any:
-    """Return the class behind a checkpoint's ``architecture``, from the closed table only.
-
-    Args:
-        architecture: A name of the model table, or a class's name in it.
-        where: The file, for the message.
-
-    Raises:
-        ConfigError: If the table has no such name.
-    """
-    names = {row.class_name: name for name, row in reversed(registry.MODELS.items())}
-    name = architecture if architecture in registry.MODELS else names.get(architecture)
-    if name is None:
-        raise ConfigError(
-            f"{where}: architecture: {architecture!r} does not exist."
-            f"{did_you_mean(architecture, [*registry.MODELS, *names])} evermodels.list_models() shows them all; "
-            "a newer evermodels may have it."
-        )
-    return registry.model_class(name)
+    return {**rest, "config": registry.class_of(architecture, where).from_format_1(config, mapping.get("input_spec"))}

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from evermodels.checkpoints.config_file import CONFIG_NAME
-from evermodels.checkpoints.foreign import ForeignFile, ForeignFormat, Request, read_foreign
+from evermodels.checkpoints.foreign import ForeignFile, read_foreign
+from evermodels.checkpoints.foreign_format import ForeignFormat, Request
 from evermodels.checkpoints.read import not_finite
 from evermodels.checkpoints.report import count, merge_names, short_name, table_lines
 from evermodels.core import registry

@@ -13,14 +13,7 @@ import torch
 from evermodels import montage
 from evermodels.checkpoints import hub
 from evermodels.checkpoints.arguments import check_arguments, find_device, find_dtype
-from evermodels.checkpoints.config_file import (
-    CONFIG_NAME,
-    DTYPES,
-    WEIGHTS_NAME,
-    CheckpointConfig,
-    class_of,
-    parse_config,
-)
+from evermodels.checkpoints.config_file import CONFIG_NAME, DTYPES, WEIGHTS_NAME, CheckpointConfig, parse_config
 from evermodels.checkpoints.opened import WHAT_BELONGS_THERE
 from evermodels.checkpoints.read import PICKLES, assign, read_bytes, read_tensors, refuse_pickle
 from evermodels.checkpoints.table import BUNDLED, TableEntry, load_table, no_weights, what_exists
@@ -241,7 +234,7 @@ def _load(source: Location) -> tuple[PretrainedModel, torch.dtype]:
     config_path, path = source.path(CONFIG_NAME), source.path(WEIGHTS_NAME)
     data = read_bytes(config_path, source.declared(CONFIG_NAME), source.way_out)
     content = parse_config(data, where=str(config_path))
-    cls = class_of(content.architecture, str(config_path))
+    cls = registry.class_of(content.architecture, str(config_path))
     if not path.is_file():
         for other in sorted(source.folder.iterdir()):
             if other.suffix.lower() in PICKLES:

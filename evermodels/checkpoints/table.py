@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, parse_json
+from evermodels.checkpoints.config_file import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from evermodels.checkpoints.hub import is_repo_id
 from evermodels.checkpoints.read import read_bytes
 from evermodels.checkpoints.scores import Score
+from evermodels.checkpoints.strict_json import parse_json
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core import registry
 from evermodels.core.config import Config

@@ -21,12 +21,10 @@ from evermodels.checkpoints.config_file import (
     DTYPES,
     FORMAT_VERSION,
     WEIGHTS_NAME,
-    content_digest,
-    dump_json,
     parse_config,
-    parse_json,
 )
 from evermodels.checkpoints.read import not_finite
+from evermodels.checkpoints.strict_json import content_digest, dump_json, parse_json
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ConfigError, quoted
 from evermodels.core.factors import Factor

@@ -10,7 +10,7 @@ import fnmatch
 import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evermodels.core.errors import UnknownNameError, did_you_mean
+from evermodels.core.errors import ConfigError, UnknownNameError, did_you_mean
 from evermodels.core.kinds import modalities_of
 from evermodels.core.specs import MODALITIES
 
@@ -117,6 +117,27 @@ def model_class(name: str) -> Any:
     """
     row = entry(name)
     return getattr(importlib.import_module(row.module), row.class_name)
+
+
+def class_of(architecture: str, where: str) -> Any:
+    """Return the class behind a checkpoint's ``architecture``, from the closed table only.
+
+    Args:
+        architecture: A name of the model table, or a class's name in it.
+        where: The file, for the message.
+
+    Raises:
+        ConfigError: If the table has no such name.
+    """
+    names = {row.class_name: name for name, row in reversed(MODELS.items())}
+    name = architecture if architecture in MODELS else names.get(architecture)
+    if name is None:
+        raise ConfigError(
+            f"{where}: architecture: {architecture!r} does not exist."
+            f"{did_you_mean(architecture, [*MODELS, *names])} evermodels.list_models() shows them all; "
+            "a newer evermodels may have it."
+        )
+    return model_class(name)
 
 
 def list_architectures(pattern: str = "*", *, kind: str | None = None, modality: str | None = None) -> list[str]:

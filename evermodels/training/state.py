@@ -15,7 +15,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from evermodels.checkpoints.config_file import content_digest
+from evermodels.checkpoints.strict_json import content_digest
 from evermodels.core.errors import EvermodelsError, boundary, require
 from evermodels.training.optim import MovingAverage
 

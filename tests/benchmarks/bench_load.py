@@ -112,12 +112,13 @@ def save_all(folder: Path, depth: int) -> None:
 def parts(folder: Path) -> dict[str, Callable[[], Any]]:
     """Return the parts of our loading, each alone."""
     from evermodels.checkpoints import load, read
-    from evermodels.checkpoints.config_file import class_of, parse_config
+    from evermodels.checkpoints.config_file import parse_config
     from evermodels.checkpoints.verify import FileDigest
+    from evermodels.core import registry
 
     path = folder / "ours" / "model.safetensors"
     config = parse_config((folder / "ours" / "config.json").read_bytes(), "config.json")
-    cls = class_of(config.architecture, "config.json")
+    cls = registry.class_of(config.architecture, "config.json")
 
     def empty() -> Any:
         return load._empty(cls, config, path)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import evermodels as em
-from evermodels.checkpoints.config_file import content_digest
+from evermodels.checkpoints.strict_json import content_digest
 from evermodels.core.errors import ConfigError
 from evermodels.core.factors import Factor, product_classes
 

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.torch import load
 
 from evermodels.checkpoints.card import NOT_THIS, check_card, model_card
-from evermodels.checkpoints.config_file import class_of, parse_config, parse_json
+from evermodels.checkpoints.config_file import parse_config
 from evermodels.checkpoints.load import _empty
 from evermodels.checkpoints.read import read_tensors
+from evermodels.checkpoints.strict_json import parse_json
 from evermodels.checkpoints.table import TABLE_PATH, load_table
 from evermodels.core import registry
 from evermodels.core.errors import CheckpointError, ConfigError
@@ -108,7 +109,7 @@ def test_any_bytes_as_config(data):
 def test_a_mutated_config_is_a_model_or_an_error(content):
     try:
         parsed = parse_config(json.dumps(content).encode(), "config.json")
-        model = _empty(class_of(parsed.architecture, "config.json"), parsed, Path("config.json"))
+        model = _empty(registry.class_of(parsed.architecture, "config.json"), parsed, Path("config.json"))
         card = model_card(parsed, name="x")
         facts = describe(SimpleNamespace(parameters=list, provenance=parsed.training, input_spec=parsed.input_spec))
     except (ConfigError, CheckpointError):

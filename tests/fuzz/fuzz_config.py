@@ -22,7 +22,8 @@ import atheris
 
 with atheris.instrument_imports(include=["evermodels"]):
     from evermodels.checkpoints.card import NOT_THIS, CardInfo, check_card, model_card
-    from evermodels.checkpoints.config_file import class_of, parse_config, parse_json
+    from evermodels.checkpoints.config_file import parse_config
+    from evermodels.checkpoints.strict_json import parse_json
     from evermodels.checkpoints.table import TABLE_PATH, parse_table
     from evermodels.core import registry
     from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError
@@ -152,7 +153,7 @@ def run(kind: str, data: bytes) -> None:
     """Parse bytes as one kind of document, to the end."""
     if kind == "config":
         content = parse_config(data, "config.json")
-        cls = class_of(content.architecture, "config.json")
+        cls = registry.class_of(content.architecture, "config.json")
         try:
             config = cls.config_class.from_dict(content.config)
         except UnknownNameError:  # a name in the config that is in no table: the loader makes a ConfigError of it

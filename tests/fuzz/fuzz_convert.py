@@ -22,7 +22,7 @@ import atheris
 with atheris.instrument_imports(include=["evermodels"]):
     from evermodels.backbones import VideoMAE, VideoMAEConfig
     from evermodels.checkpoints.convert import load_foreign
-    from evermodels.checkpoints.foreign import Request
+    from evermodels.checkpoints.foreign_format import Request
     from evermodels.core.errors import EvermodelsError
 
 import torch

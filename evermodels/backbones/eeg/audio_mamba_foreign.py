@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from evermodels.checkpoints.foreign import ForeignFormat, Request, axes, spread_channels
+from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes, spread_channels
 from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError
 
