@@ -206,6 +206,16 @@ def test_marked_fixations_and_what_lies_between_them():
     assert times(bare.fixations) == times(eye.fixations) and bare.saccades is None
 
 
+def test_gaze_in_radians_has_events_in_degrees():
+    eye = Eye({"x": np.deg2rad(held((0, 30), (10, 30))), "y": np.zeros(60)}, unit={"gaze": "rad"}, sfreq=RATE)
+    assert eye.saccades.values["amplitude"].tolist() == pytest.approx([10.0])
+
+
+def test_openness_below_zero_was_not_measured():
+    eye = Eye({"openness": held((1, 50), (-1, 10), (1, 40))}, sfreq=RATE)
+    assert np.isnan(eye.columns["openness"][50:60]).all() and times(eye.blinks) == [[0.5, 0.6]]
+
+
 def test_gaze_in_pixels_has_no_events_without_degrees():
     eye = Eye({"x": held((600, 50)), "y": held((300, 50))}, unit={"gaze": "px"}, sfreq=RATE)
     assert eye.fixations is None and eye.saccades is None

@@ -10,6 +10,7 @@ from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.specs import EEGSpec, EyeSpec, InputSpec
 from evermodels.signals import EEG, Preprocessor
 from evermodels.signals.eye import SEED_FEATURES, Eye, Reader
+from evermodels.signals.eye.reader import make_stretch
 from evermodels.signals.room import covers, grid
 
 RATE = 100.0
@@ -73,6 +74,7 @@ def test_a_window_between_samples_is_measured_to_its_end():
     reader = features("pupil_mean", window=1.0)
     window = window_of(reader, eye, start=0.05, seconds=1.0)  # the sample at 1.0 s stands for 0.05 s of it
     assert window.quality["eye_share"] == pytest.approx(0.95)
+    assert make_stretch(eye, 0.05, 1.0).recorded == pytest.approx(0.95)
 
 
 def test_frequencies_are_of_the_time_in_which_anything_was_recorded():
