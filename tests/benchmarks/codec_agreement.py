@@ -25,8 +25,9 @@ import torch
 from PIL import Image
 
 import evermodels as em
+from evermodels.core.specs import InputSpec
 from evermodels.datasets import LondonFaces, face_clip, protocol4_split
-from evermodels.signals import Preprocessor
+from evermodels.signals import Preprocessor, Video
 
 FPS, FRAMES, READ = 8, 32, 16
 LIMIT = 0.05
@@ -121,7 +122,8 @@ def read(preprocessor: Preprocessor, clips) -> tuple[torch.Tensor, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         for clip in clips:
             paths = write(clip, Path(folder))
-            tensors.append(torch.cat([preprocessor(video=path).tensors["video"] for path in paths.values()]))
+            videos = [Video(path, fps=READ * FPS / FRAMES if path.is_dir() else None) for path in paths.values()]
+            tensors.append(torch.cat([preprocessor(video=video).tensors["video"] for video in videos]))
             smiling.append(clip.smiling)
     return torch.stack(tensors), np.array(smiling)
 
@@ -146,7 +148,7 @@ def main() -> None:
     people = getattr(protocol4_split(faces.people).faces, options.part)
     models = {name: em.from_pretrained(name).eval() for name in options.models}
     spec = next(iter(models.values())).input_spec
-    preprocessor = Preprocessor(type(spec)(video=spec.video))
+    preprocessor = Preprocessor(InputSpec(video=spec.video))  # without a length of windows: each clip is one
     print(f"P(smiling) of {len(people)} {options.part} people's clips as H.264, MJPEG and PNG\n")
     print("| weights | clips | within 0.05 | median | 90 % | largest | accuracy | NLL | confidence |")
     print("|---|---|---|---|---|---|---|---|---|")
