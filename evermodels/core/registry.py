@@ -1,7 +1,7 @@
 """The closed table of model names: what exists, and in which module it lives.
 
 A name leads to a module path written here, never to one read from a file, and nothing is imported before a model is
-made. Every family adds its names below and a class with a ``presets`` table in its module.
+made. Every family adds its names below, its smallest first, and a class with a ``presets`` table in its module.
 """
 
 from __future__ import annotations

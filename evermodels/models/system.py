@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from evermodels.backbones.base import Backbone
@@ -184,18 +184,21 @@ class System(PretrainedModel):
         z = getattr(self, f"{modality}_projection")(self.encoder(modality)(x))
         return zero_absent(z, given.here(modality))
 
-    def load_encoder(self, modality: str, folder: str | Path) -> int:
-        """Copy one whole encoder from a checkpoint folder: a system's, or a backbone's as ``convert`` writes it.
+    def load_encoder(self, modality: str, source: str | os.PathLike[str]) -> int:
+        """Copy one whole encoder from a checkpoint: a system's, or a backbone's as ``convert`` writes it.
+
+        The checkpoint is read and checked as :func:`evermodels.from_pretrained` does. What follows from the inputs, the
+        head of a backbone and rates of dropout may be others there, every other setting of the encoder may not.
 
         Args:
             modality: Whose encoder is overwritten.
-            folder: A checkpoint with an encoder of the same sizes. The head of a backbone is left out.
+            source: Folder, name or repository of the checkpoint.
 
         Returns:
             How many tensors were copied.
 
         Raises:
-            CheckpointError: If the file is missing, or tensors are missing, left over, or of other shapes.
+            CheckpointError: If the checkpoint cannot be loaded, or its encoder is not this one.
             ConfigError: If the model does not take the modality.
 
         Example:
@@ -206,29 +209,31 @@ class System(PretrainedModel):
             >>> copied == len(alone.eeg_encoder.state_dict())
             True
         """
-        encoder, file = self.encoder(modality), Path(folder) / "model.safetensors"
-        if not file.is_file():
-            raise CheckpointError(f"init_from: {str(file)!r} does not exist. Train the row that it comes from first.")
-        want = encoder.state_dict()
-        with safe_open(file, framework="pt") as weights:
-            keys = set(weights.keys())
-            prefix = f"{modality}_encoder." if any(key.startswith(f"{modality}_encoder.") for key in keys) else ""
-            have = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
-            have = have if prefix else {key for key in have if not key.startswith(encoder.head_prefixes)}
-            missing, left = sorted(set(want) - have), sorted(have - set(want))
-            shapes = [
-                k
-                for k in sorted(set(want) & have)
-                if tuple(weights.get_slice(prefix + k).get_shape()) != tuple(want[k].shape)
-            ]
-            if missing or left or shapes:
+        from evermodels.checkpoints.load import from_pretrained
+
+        encoder, where = self.encoder(modality), f"{modality}_encoder of {os.fspath(source)!r}"
+        if isinstance(source, os.PathLike) and not Path(source).exists():
+            raise CheckpointError(f"{where}: no such folder. Train the row that it comes from first, or give another.")
+        found: Any = from_pretrained(source)
+        if isinstance(found, System):
+            if modality not in found.modalities:
                 raise CheckpointError(
-                    f"init_from: {modality}_encoder of {str(file)!r} is not the whole encoder of this model: missing "
-                    f"{missing[:3]} ({len(missing)}), left over {left[:3]} ({len(left)}), other shapes {shapes[:3]} "
-                    f"({len(shapes)}). Give both the same encoder settings."
+                    f"{where}: missing, {type(found).__name__} there has {', '.join(found.modalities)}."
                 )
-            encoder.load_state_dict({key: weights.get_tensor(prefix + key) for key in want})
-        return len(want)
+            found = found.encoder(modality)
+        if type(found) is not type(encoder):
+            raise CheckpointError(f"{where}: expected {type(encoder).__name__}, got {type(found).__name__}.")
+        ours, theirs = encoder.config.to_dict(), found.config.to_dict()
+        free = {"num_classes", *encoder.sizes_for(encoder.sample_shape)}
+        other = [key for key in ours if ours[key] != theirs[key] and key not in free and not key.endswith("_rate")]
+        want = encoder.state_dict()
+        have = {key: v for key, v in found.state_dict().items() if not key.startswith(encoder.head_prefixes)}
+        other += [key for key in want if key not in have or want[key].shape != have[key].shape]
+        if other:
+            said = ", ".join(f"{key} {theirs[key]!r} (here {ours[key]!r})" if key in ours else key for key in other[:3])
+            raise CheckpointError(f"{where}: another encoder, {said}. Give both the same encoder settings.")
+        encoder.load_state_dict(have)
+        return len(have)
 
     # Inputs
 

@@ -134,7 +134,7 @@ OTHER: dict[str, Any] = {
     "eeg.notch": 40.0,
     "eeg.reference": "average",
     "eeg.scale": "zscore",
-    "eeg.whiten": True,
+    "eeg.baseline": "sleep",
     "video.num_frames": 7,
     "video.size": [32, 32],
     "video.face_crop": False,

@@ -67,7 +67,7 @@ def test_text(model, tmp_path):
     for piece in (
         "# Own\n",
         'em.from_pretrained("own")',
-        "3 channels (Fz, Cz, T7), 10 Hz, windows of 1 s, reference as recorded",
+        "- windows: 1 s.\n- EEG: 3 channels (Fz, Cz, T7) in µV, 10 Hz, reference as recorded, scaling none.\n",
         "0. a\n1. b\n2. c",
         "Six folds over people.",
         "| UAR | 0.731 | 0.690 to 0.770 |",
@@ -244,8 +244,8 @@ class TestInjection:
         assert "license" in training or metadata.get("license") != "mit"
 
     @pytest.mark.parametrize("name", [HOSTILE, "<b>|x|</b>", "```", "\u202eevil", "a\nb"], ids=ascii)
-    def test_names_of_folders_and_values_of_the_config(self, name):
-        content = CheckpointConfig(1, name, {"eeg": name, name: [name]})
+    def test_names_of_folders_and_values_of_the_config(self, name, tiny_class):
+        content = CheckpointConfig(2, "tiny_test", {"name": name, "depth": 1})
         text = model_card(content, name=name)
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028\ud800]", text)
         assert text.count("\n```") == 4 and len(re.findall(r"^---", text, re.MULTILINE)) == 2
@@ -305,7 +305,18 @@ class TestTerminal:
         out = capsys.readouterr().out
         assert "\x1b" not in out and "\u202e" not in out and "\u2028" not in out and "\\u001b[2J\\u202e" in out
         keys = [line.split("  ")[0] for line in out.splitlines() if not line.startswith(" ")]
-        expected = ["name", "kind", "architecture", "parameters", "EEG", "summary", "protocol", "recipe", "licence"]
+        expected = [
+            "name",
+            "kind",
+            "architecture",
+            "parameters",
+            "windows",
+            "EEG",
+            "summary",
+            "protocol",
+            "recipe",
+            "licence",
+        ]
         assert keys == [*expected, "datasets", "weights", "not this", "attribution"]
         assert "\x1b" not in str(em.from_pretrained(folder).load_report)
 

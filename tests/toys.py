@@ -1,0 +1,185 @@
+"""A system and backbones that know nothing of EEG or video: they join by their rows of the registry alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from evermodels.backbones.base import Backbone
+from evermodels.core import registry
+from evermodels.core.config import Config, check_num_classes
+from evermodels.core.errors import check_axes
+from evermodels.core.kinds import KINDS
+from evermodels.core.outputs import EmotionOutput
+from evermodels.core.specs import AudioSpec, EyeSpec, InputSpec
+from evermodels.losses import EmotionLoss
+from evermodels.models.system import System
+from evermodels.models.system_config import EncoderConfig, SystemConfig
+
+
+@dataclass(frozen=True)
+class ToyConfig(Config):
+    shape: tuple[int, ...] = (4, 6)
+    width: int = 5
+    num_classes: int = 0
+
+    def check(self):
+        check_num_classes(self.num_classes)
+
+
+class ToyBackbone(Backbone):
+    """One linear layer over whatever comes; a subclass for each kind of tensor."""
+
+    config_class = ToyConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.proj = nn.Linear(math.prod(config.shape), config.width)
+        self.head = self._make_head(config.num_classes)
+
+    def _make_head(self, num_classes):
+        return nn.Linear(self.config.width, num_classes) if num_classes else nn.Identity()
+
+    @classmethod
+    def sizes_for(cls, shape):
+        return {"shape": tuple(shape)}
+
+    @property
+    def sample_shape(self):
+        return self.config.shape
+
+    @property
+    def embed_dim(self):
+        return self.config.width
+
+    def reset_classifier(self, num_classes):
+        self.config = self.config.replace(num_classes=num_classes)
+        self.classes, self.factors = None, ()
+        self.head = self._make_head(num_classes).to(self.proj.weight)
+
+    def forward_features(self, x):
+        axes = KINDS[self.input].axes
+        check_axes(self.input, x, f"batch {' '.join(axes)}", **dict(zip(axes, self.config.shape, strict=True)))
+        return self.proj(x.flatten(1)).tanh()[:, None]
+
+    def forward_head(self, x, pre_logits=False):
+        return x[:, 0] if pre_logits else self.head(x[:, 0])
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+
+SHAPES = {kind: tuple(range(2, 2 + len(row.axes))) for kind, row in KINDS.items()}
+BACKBONES = {
+    f"toy_{kind}": type(
+        f"Toy{kind.title().replace('_', '')}",
+        (ToyBackbone,),
+        {"input": kind, "presets": {f"toy_{kind}": ToyConfig(shape=SHAPES[kind])}, "__module__": __name__},
+    )
+    for kind in KINDS
+}
+globals().update({cls.__name__: cls for cls in BACKBONES.values()})
+
+SPEC = InputSpec(
+    window_seconds=1.0,
+    audio=AudioSpec(sfreq=100.0, n_mels=4, frame_seconds=0.1, hop_seconds=0.1),
+    eye=EyeSpec(features=("pupil_mean", "blink_rate"), seconds=0.5),
+)
+
+
+@dataclass(frozen=True)
+class ToySystemConfig(SystemConfig):
+    num_classes: int = 3
+    input_spec: InputSpec = SPEC
+    encoders: Mapping[str, EncoderConfig] = field(
+        default_factory=lambda: {"audio": EncoderConfig("toy_log_mel"), "eye": EncoderConfig("toy_eye")}
+    )
+    dim: int = 6
+
+
+@dataclass(frozen=True)
+class ToyLossConfig(Config):
+    gamma: float = 2.0
+
+
+class ToySystem(System):
+    """The mean of two embeddings, weighed by attention; learned tokens for what is absent."""
+
+    config_class = ToySystemConfig
+    loss_config_class: ClassVar = ToyLossConfig
+    presets: ClassVar = {"toy_system": ToySystemConfig()}
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.build_encoders(config.dim)
+        self.absent = nn.ParameterDict({m: nn.Parameter(torch.randn(config.dim)) for m in self.modalities})
+        self.score = nn.Linear(config.dim, 1)
+        self.head = self._make_head(config.num_classes)
+
+    def _make_head(self, num_classes):
+        return nn.Linear(self.config.dim, num_classes) if num_classes else None
+
+    def reset_classifier(self, num_classes):
+        self.config = self.config.replace(num_classes=num_classes)
+        self.classes, self.factors = None, ()
+        head = self._make_head(num_classes)
+        self.head = head if head is None else head.to(self.score.weight)
+
+    def make_loss(self, class_counts=None, **values):
+        return EmotionLoss(class_counts, **ToyLossConfig.from_dict(values).to_dict())
+
+    def forward(self, audio=None, eye=None, *, present=None, masks=None):
+        given = self.given({"audio": audio, "eye": eye}, present, masks)
+        embeddings = {m: self.encode(m, x.to(self.dtype), given) for m, x in given.inputs.items()}
+        flags, size = self.hide(given), next(iter(embeddings.values())).shape[0]
+        tokens = []
+        for m in self.modalities:
+            token = self.absent[m].expand(size, -1)
+            if m in embeddings:
+                token = embeddings[m] if flags is None else torch.where(flags[m][:, None], embeddings[m], token)
+            tokens.append(token)
+        stacked = torch.stack(tokens, dim=1)
+        weights = self.score(stacked).softmax(dim=1)
+        embedding = (weights * stacked).sum(dim=1)
+        logits = embedding.new_zeros(size, 0) if self.head is None else self.head(embedding)
+        return EmotionOutput(logits, embedding, embeddings, {"modalities": weights[..., 0]})
+
+
+ROWS = {
+    **{
+        name: registry.ModelEntry("backbone", (cls.input,), __name__, cls.__name__, "for tests")
+        for name, cls in BACKBONES.items()
+    },
+    "toy_system": registry.ModelEntry("system", ("audio", "eye"), __name__, "ToySystem", "for tests"),
+}
+
+
+def register(monkeypatch) -> None:
+    """Enter the toys into the registry."""
+    for name, row in ROWS.items():
+        monkeypatch.setitem(registry.MODELS, name, row)
+
+
+def shallow(name: str, **changes: Any) -> dict[str, Any]:
+    """Return the values that make a model of the registry quick to compile: one block where there are several."""
+    config = registry.model_class(name).presets[name]
+    if hasattr(config, "depth"):
+        return {"depth": 1, **changes}
+    deep = {m: e for m, e in getattr(config, "encoders", {}).items() if shallow(e.name)}
+    return (
+        {"encoders": {m: {"config": {**e.config, "depth": 1}} for m, e in deep.items()}, **changes} if deep else changes
+    )
+
+
+def smallest(kind: str) -> list[str]:
+    """The first name of each family of the registry, which is its smallest, and the toys of a kind."""
+    first: dict[str, str] = {}
+    for name, row in registry.MODELS.items():
+        if row.kind == kind:
+            first.setdefault(row.class_name, name)
+    return [*first.values(), *(name for name, row in ROWS.items() if row.kind == kind)]
