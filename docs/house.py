@@ -32,10 +32,10 @@ ROOMS = {
     "models": "system.py, then one file a system",
     "backbones": "one family a file",
     "datasets": "readers, pairs, splits",
-    "layers": "modules over functional",
-    "losses": "modules over functional",
-    "checkpoints": "verify, read, write, hub",
-    "signals": "one room a modality",
+    "layers": "parts of networks",
+    "losses": "what is minimised",
+    "checkpoints": "verified weights",
+    "signals": "a room a modality",
     "functional": "equations, pure",
     "montage": "names, places, regions",
     "samples": "real recordings",
@@ -45,17 +45,17 @@ ROOMS = {
 
 TOUCHED = {
     "a modality": {
-        "core": ("specs/NAME.py + field", "a row in kinds.py"),
+        "core": ("specs/NAME.py,", "two rows"),
         "signals": ("NAME/",),
-        "plots": ("a picture of its kind",),
+        "plots": ("a picture",),
     },
-    "a system": {"core": ("a row in registry.py",), "models": ("NAME.py",)},
-    "a backbone": {"core": ("a row in registry.py",), "backbones": ("KIND/NAME.py",)},
+    "a system": {"core": ("registry: a row",), "models": ("NAME.py",)},
+    "a backbone": {"core": ("registry: a row",), "backbones": ("KIND/NAME.py",)},
 }
 COLOURS = {"a modality": "#0072B2", "a system": "#D55E00", "a backbone": "#009E73"}
 
-LEFT, WIDTH, FLOOR, GAP, TOP = 54, 700, 48, 8, 74
-COLUMN, FIRST = 158, 54 + 700 + 14
+LEFT, WIDTH, FLOOR, GAP, TOP = 46, 540, 46, 7, 66
+COLUMN, FIRST = 122, LEFT + WIDTH + 14
 
 STYLE = """
 .house { --ink: var(--md-default-fg-color, #222); --soft: var(--md-default-fg-color--light, #555);
@@ -64,11 +64,11 @@ STYLE = """
 .house .paper { fill: var(--paper); }
 .house .room { fill: var(--paper); stroke: var(--line); stroke-width: 1.3; }
 .house .name { font-weight: 650; }
-.house .soft { fill: var(--soft); font-size: 11.5px; }
+.house .soft { fill: var(--soft); font-size: 12px; }
 .house .mid { text-anchor: middle; }
 .house .way { stroke: var(--soft); stroke-width: 1.8; fill: none; marker-end: url(#house-tip); }
 .house .tip { fill: var(--soft); }
-.house .mark { font-size: 11.5px; }
+.house .mark { font-size: 12px; }
 .house .thread { stroke-width: 1.3; stroke-dasharray: 2 4; opacity: 0.8; }
 """
 
@@ -123,10 +123,10 @@ def draw() -> str:
             centre = x + side / 2
             boxes.append(f'<text class="name mid" x="{centre:.1f}" y="{y + 20}">{room}</text>')
             boxes.append(f'<text class="soft mid" x="{centre:.1f}" y="{y + 37}">{escape(ROOMS[room])}</text>')
-    parts.append(f'<text class="soft" x="{FIRST}" y="28">to add one, touch</text>')
+    parts.append(f'<text class="soft" x="{FIRST}" y="22">to add one, touch</text>')
     for column, (what, rooms) in enumerate(TOUCHED.items()):
         x, colour = FIRST + column * COLUMN, COLOURS[what]
-        parts.append(f'<text class="name" x="{x + 10}" y="52" style="fill:{colour}">{what}</text>')
+        parts.append(f'<text class="name" x="{x + 10}" y="46" style="fill:{colour}">{what}</text>')
         for room, lines in rooms.items():
             right, y = middle[room]
             parts.append(f'<path class="thread" style="stroke:{colour}" d="M{right:.1f} {y} H{x}"/>')
