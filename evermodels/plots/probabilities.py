@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from evermodels.core.errors import ConfigError, ShapeError
+from evermodels.core.errors import ConfigError, ShapeError, shorten
 from evermodels.plots.results import Result, is_result, modality_title, needed
 from evermodels.plots.style import CLASS_COLOURS, Theme, canvas, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+_LONGEST_NAME = 40
+_LEGEND_WIDTH = 64  # letters below a picture of the house's size
 
 
 def plot_probabilities(
@@ -68,7 +72,7 @@ def plot_probabilities(
         )
     if kind not in ("stacked", "lines"):
         raise ConfigError(f"kind: expected 'stacked' or 'lines', got {kind!r}.")
-    ink = ink_of(theme)
+    labels, ink = [shorten(name, _LONGEST_NAME) for name in classes], ink_of(theme)
     step = float(np.diff(times).min()) if len(times) > 1 else length
     width = min(step, length) if step > 0 else length
     with styled(ink):
@@ -77,7 +81,7 @@ def plot_probabilities(
             below = np.zeros(len(times))
             # With overlap a bar stands around its window's centre, so that neighbours do not hide each other.
             left = times + (length - width) / 2
-            for k, name in enumerate(classes):
+            for k, name in enumerate(labels):
                 axes.bar(
                     left,
                     values[:, k],
@@ -90,7 +94,7 @@ def plot_probabilities(
                 )
                 below = below + values[:, k]
         else:
-            for k, name in enumerate(classes):
+            for k, name in enumerate(labels):
                 colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
                 axes.plot(times + length / 2, values[:, k], color=colour, marker="o", markersize=4, label=name)
         axes.set_xlim(times.min(), times.max() + length)
@@ -101,8 +105,13 @@ def plot_probabilities(
             axes.spines[side].set_visible(False)
         axes.set_title(title)
         if legend:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=min(len(classes), 4), handlelength=1.0)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=_columns(labels), handlelength=1.0)
     return figure
+
+
+def _columns(names: Sequence[str]) -> int:
+    """How many names of the legend stand beside each other without making the picture narrower."""
+    return max(1, min(len(names), 4, _LEGEND_WIDTH // (max(map(len, names)) + 5)))
 
 
 def plot_modality_attention(

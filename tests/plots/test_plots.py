@@ -211,3 +211,16 @@ def test_stitch():
 def test_bad_input(draw, error, message):
     with pytest.raises(error, match=message):
         draw()
+
+
+def test_a_legend_of_long_names_does_not_make_the_picture_narrow():
+    def width(names) -> float:
+        figure = plots.plot_probabilities([0.0], [[0.25] * 4], names, window_seconds=5.0)
+        figure.draw_without_rendering()
+        return figure.axes[0].get_position().width
+
+    short, long = (
+        width(list("abcd")),
+        width(["rest & neutral", "rest & smiling", "arithmetic & neutral", "smiling & both"]),
+    )
+    assert long > 0.95 * short and width(["a" * 80, *"bcd"]) > 0.3
