@@ -7,8 +7,8 @@ from typing import Any
 
 from evermodels.core.config import Config
 
-_EEG_1 = ("ch_names", "sfreq", "l_freq", "h_freq", "notch", "reference", "scale", "whiten", "baseline")
-_VIDEO_1 = {"num_frames": "num_frames", "img_size": "size", "face_crop": "face_crop"}
+EEG_1 = ("ch_names", "sfreq", "l_freq", "h_freq", "notch", "reference", "scale", "whiten", "baseline")
+VIDEO_1 = {"num_frames": "num_frames", "img_size": "size", "face_crop": "face_crop"}
 _ENCODERS_1 = ("eeg_encoder", "eeg_config", "video_encoder", "video_config")
 _COLOURS = ("mean", "std", "margin")
 
@@ -25,8 +25,8 @@ def upgraded(config: Mapping[str, Any], input_spec: Mapping[str, Any] | None, kn
         ConfigError: For an unknown key.
     """
     old = dict(config)
-    eeg = {key: old.pop(key) for key in _EEG_1 if key in old}
-    video = {new: old.pop(key) for key, new in _VIDEO_1.items() if key in old}
+    eeg = {key: old.pop(key) for key in EEG_1 if key in old}
+    video = {new: old.pop(key) for key, new in VIDEO_1.items() if key in old}
     colours = input_spec.get("video") if isinstance(input_spec, Mapping) else None
     video |= {key: colours[key] for key in _COLOURS if isinstance(colours, Mapping) and key in colours}
     encoders = {
@@ -37,6 +37,6 @@ def upgraded(config: Mapping[str, Any], input_spec: Mapping[str, Any] | None, kn
     if isinstance(taken := old.get("modalities"), (list, tuple)):  # it named encoders of absent modalities too
         encoders = {modality: encoder for modality, encoder in encoders.items() if modality in taken}
     Config.refuse_unknown(
-        old, set(known) - {"input_spec", "encoders"} | {*_EEG_1, *_VIDEO_1, *_ENCODERS_1}, where="EVERConfig"
+        old, set(known) - {"input_spec", "encoders"} | {*EEG_1, *VIDEO_1, *_ENCODERS_1}, where="EVERConfig"
     )
     return {"input_spec": {"eeg": eeg, "video": video}, "encoders": encoders, **old}

@@ -1,14 +1,14 @@
 """Records what EVER answers and how it trains, in ``tests/golden/ever_before.safetensors``.
 
 The record in the repository was made by the code of before the base of systems (commit 73ca47b), so that
-``test_ever_record.py`` holds today's code to its numbers. When the bundled weights are replaced, make it anew by that
-code where it can read them, from a second checkout beside this one::
+``test_ever_record.py`` holds today's code to its numbers. When the bundled weights are replaced, make it anew: today's
+code writes them in format 1, which the old code reads from a second checkout beside this one::
 
     git worktree add ../before 73ca47b
-    PYTHONPATH=../before python tests/models/record_ever.py evermodels/checkpoints/bundled/ever_tiny.quadrant
+    PYTHONPATH=. python tests/models/record_ever.py evermodels/checkpoints/bundled/ever_tiny.quadrant ../in_format_1
+    PYTHONPATH=../before python tests/models/record_ever.py ../in_format_1
 
-and by today's code (``PYTHONPATH=.``) where it cannot, after ``test_ever_record.py`` has passed with the weights that
-were bundled before. Nothing here may use what one of the two has not.
+Nothing here may use what the old code has not, but in ``in_format_1``.
 """
 
 from __future__ import annotations
@@ -80,7 +80,20 @@ def losses() -> Tensor:
     return torch.stack(found)
 
 
+def in_format_1(source: str | Path, folder: str | Path) -> None:
+    """Write a checkpoint for the old code."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.checkpoints.format_1 import write_in_format_1
+
+    write_in_format_1(em.from_pretrained(str(source)), Path(folder))
+    (Path(folder) / "README.md").write_text(digest(source))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    source = sys.argv[1]
-    save_file({**answers(source), "losses": losses()}, RECORD, metadata={"weights": digest(source)})
+    if len(sys.argv) == 3:
+        in_format_1(*sys.argv[1:])
+    else:
+        weights = (Path(sys.argv[1]) / "README.md").read_text()
+        save_file({**answers(sys.argv[1]), "losses": losses()}, RECORD, metadata={"weights": weights})
+        RECORD.chmod(0o644)  # safetensors makes files that only their owner can read
