@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -55,8 +57,22 @@ def test_another_encoder_is_refused_even_where_every_shape_fits(make, tmp_path):
 
 def test_damaged_weights_are_refused(make, tmp_path):
     model, folder = make(), make().save_pretrained(tmp_path / "m")
-    state = load_file(folder / "model.safetensors")
-    state["eeg_encoder.cls_token"][..., 0] = 7.0
-    save_file(state, folder / "model.safetensors")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    whole = load_file(folder / "model.safetensors")
+    name = "eeg_encoder.cls_token"
+    save_file({**whole, name: whole[name] + 1}, folder / "model.safetensors")
     with pytest.raises(ChecksumError):
         model.load_encoder("eeg", folder)
+    content = json.loads((folder / "config.json").read_text())
+    del content["files"], content["sha256"]
+    (folder / "config.json").write_text(json.dumps(content))
+    for fault, state in {
+        "missing": {k: v for k, v in whole.items() if k != name},
+        "unexpected": {**whole, "eeg_encoder.more": torch.zeros(1)},
+        "shape": {**whole, name: torch.zeros(3)},
+        "not finite": {**whole, name: whole[name] * float("nan")},
+    }.items():
+        save_file(state, folder / "model.safetensors")
+        with pytest.raises(CheckpointError, match=rf"{fault} +1 +eeg_encoder"):
+            model.load_encoder("eeg", folder)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
