@@ -23,7 +23,6 @@ from evermodels.core.text import one_line, visible
 __all__ = ["build_parser", "main"]
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-UNIT = "unit of the EEG's numbers (V, mV, uV, nV), for a file whose header names none"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,7 +127,10 @@ def build_parser() -> argparse.ArgumentParser:
         "name", metavar="NAME", help="architecture, checkpoint (arch.tag), checkpoint folder, or a recording's file"
     )
     sub.add_argument("--model", metavar="NAME", help="with a recording: what this model would do with it")
-    sub.add_argument("--unit", metavar="U", help=UNIT)
+    sub.add_argument(
+        "--modality", metavar="M", help="with a recording: what it is of, where its ending does not say it"
+    )
+    cli_predict.add_options(sub)
 
     sub = command("demo", _demo, "Read the bundled real sample with a model, and write an HTML page")
     sub.add_argument("--model", metavar="NAME", help="checkpoint of EEG or face video (the bundled one)")
@@ -220,12 +222,13 @@ def _is_recording(name: str) -> bool:
 
 
 def _info_on_recording(args: argparse.Namespace) -> int:
-    from evermodels.signals import describe_recording
+    from evermodels.signals.describe import describe_recording, modality_of
 
     spec = None
     if args.model is not None:
         spec = evermodels.from_pretrained(args.model).input_spec
-    facts = describe_recording(args.name, spec, unit=args.unit)
+    name = args.modality or modality_of(args.name)
+    facts = describe_recording(args.name, spec, modality=name, **cli_predict.said_of(args).get(name, {}))
     notes = [one_line(text) for text in facts.pop("notes", ())]
     _print_facts([(key, _lines(value)) for key, value in facts.items()])
     for text in notes:
@@ -285,9 +288,9 @@ def _info(args: argparse.Namespace) -> int:
     name = args.name
     if name not in registry.MODELS and _is_recording(name):
         return _info_on_recording(args)
-    if args.model is not None or args.unit is not None:
+    if args.model is not None or args.modality is not None or cli_predict.said_of(args):
         raise ConfigError(
-            f"--model, --unit: they go with a recording, and {name!r} is none. Give the file of a recording."
+            f"--model, --modality, --unit and the like go with a recording, and {name!r} is none. Give the file of one."
         )
     if name in registry.MODELS:
         import torch

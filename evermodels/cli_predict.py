@@ -15,7 +15,7 @@ from evermodels.core.specs import MODALITIES, InputSpec
 from evermodels.core.text import one_line
 from evermodels.signals.room import Option, Reader, reader_class
 
-__all__ = ["add_arguments", "channels", "names", "option_flags", "predict"]
+__all__ = ["add_arguments", "add_options", "channels", "names", "option_flags", "predict", "said_of"]
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -74,6 +74,29 @@ def option_flags() -> Iterator[tuple[str, str, Option]]:
             yield flag, name, option
 
 
+def add_options(sub: argparse.ArgumentParser) -> None:
+    """Add a flag for all that recordings may need said.
+
+    Args:
+        sub: A command's parser.
+    """
+    for flag, _, option in option_flags():
+        sub.add_argument(f"--{flag.replace('_', '-')}", type=option.type, metavar=option.metavar, help=option.help)
+
+
+def said_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Return what flags say of recordings, by modality, as arguments of their constructors.
+
+    Args:
+        args: The parsed arguments.
+    """
+    said: dict[str, dict[str, Any]] = {}
+    for flag, name, option in option_flags():
+        if getattr(args, flag) is not None:
+            said.setdefault(name, {})[option.name] = getattr(args, flag)
+    return said
+
+
 def add_arguments(sub: argparse.ArgumentParser) -> None:
     """Add the arguments of ``predict``.
 
@@ -83,8 +106,7 @@ def add_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--model", required=True, metavar="NAME", help="checkpoint (arch.tag) or checkpoint folder")
     for name, reader in _rooms():
         sub.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"{name}: {reader.files}")
-    for flag, _, option in option_flags():
-        sub.add_argument(f"--{flag.replace('_', '-')}", type=option.type, metavar=option.metavar, help=option.help)
+    add_options(sub)
     sub.add_argument(
         "--start",
         type=_start,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +124,7 @@ class Recognizer:
             batch_size=self.batch_size,
             **recordings,
         )
-        read = _Read(self.preprocessor.readers)
+        read = _Read(self.preprocessor.readers, len(stream))
         bar = _bar(len(stream), progress)
         for inputs in stream:
             batch = {name: tensor.to(self.device) for name, tensor in inputs.tensors.items()}
@@ -138,33 +137,30 @@ class Recognizer:
         return self._result(read)
 
     def _result(self, read: _Read) -> Recognition:
-        first, probabilities = read.inputs[0], np.concatenate(read.probabilities)
+        probabilities = read.of("")["probabilities"]
         ch_names = tuple(getattr(getattr(self.model, "config", None), "ch_names", ()))
         factors = tuple(getattr(self.model, "factors", ()))
         named = (*self.input_spec.modalities, *(m for factor in factors for m in factor.modalities))
         return Recognition(
             model=self.name,
-            starts=np.concatenate([part.starts.numpy() for part in read.inputs]).astype(np.float64),
-            window_seconds=first.window_seconds,
+            starts=read.of("")["starts"].astype(np.float64),
+            window_seconds=read.window_seconds,
             probabilities=probabilities,
             classes=_classes(self.model, probabilities.shape[1]),
-            embeddings=_join(read.embeddings),
-            attention=_join(read.attention),
-            inputs={**_join(read.kept), **read.shown_inputs},
+            embeddings=read.of("embeddings"),
+            attention=read.of("attention"),
+            inputs={**read.of("inputs"), **read.shown_inputs},
             input_spec=self.input_spec,
             shown=read.shown,
             ch_names=ch_names,
             regions={name: tuple(indices) for name, indices in _regions(self.model, ch_names).items()},
             facts=describe(self.model),
-            quality=_join([{name: _numpy(value) for name, value in part.quality.items()} for part in read.inputs]),
-            notes=(
-                *dict.fromkeys(note for part in read.inputs for note in part.notes),
-                *self._measured(first.against),
-            ),
-            against=first.against,
+            quality=read.of("quality"),
+            notes=(*read.notes, *self._measured(read.against)),
+            against=read.against,
             factors=factors,
-            present=_present(named, read.given, read.inputs),
-            events=tuple(event for part in read.inputs for event in part.events),
+            present={name: read.of("present").get(name, np.zeros(read.count, dtype=bool)) for name in named},
+            events=tuple(read.events),
             captions=dict(getattr(self.model, "captions", {})),
         )
 
@@ -175,33 +171,52 @@ class Recognizer:
 
 
 class _Read:
-    """What is kept of a stream while it is read: never more tensors than those of one batch and the shown window."""
+    """What is kept of a stream while it is read: never more tensors than those of one batch and the shown window.
 
-    def __init__(self, readers: Mapping[str, Reader[Any]]) -> None:
-        self.readers = readers
-        self.inputs: list[Inputs] = []
-        self.probabilities: list[np.ndarray] = []
-        self.embeddings: list[dict[str, np.ndarray]] = []
-        self.attention: list[dict[str, np.ndarray]] = []
-        self.kept: list[dict[str, np.ndarray]] = []
-        self.shown, self.shown_inputs = 0, dict[str, np.ndarray]()
+    Its arrays are made once, as long as they will be: small ones that stay between large ones that go would keep the
+    heap from shrinking, and memory would grow with the stream.
+    """
+
+    def __init__(self, readers: Mapping[str, Reader[Any]], windows: int) -> None:
+        self.readers, self.size, self.count = readers, windows, 0
+        self.arrays: dict[tuple[str, str], np.ndarray] = {}
+        self.notes: list[str] = []
+        self.events: list[str] = []
         self.given: set[str] = set()
+        self.window_seconds, self.against = 0.0, ""
+        self.shown, self.shown_inputs = 0, dict[str, np.ndarray]()
         self._surest = (False, -1.0)
+
+    def of(self, kind: str) -> dict[str, np.ndarray]:
+        """Return what was kept of one kind, by name."""
+        return {name: values[: self.count] for (one, name), values in self.arrays.items() if one == kind}
 
     def add(self, inputs: Inputs, output: EmotionOutput) -> None:
         """Keep what a result holds of one batch."""
         probabilities = _numpy(output.probabilities)
         self._look_for_the_surest(inputs, probabilities.max(axis=1))
-        self.probabilities.append(probabilities)
-        self.embeddings.append({name: _numpy(value) for name, value in output.embeddings.items()})
-        self.attention.append(
-            {name: _by_window(_numpy(value), len(inputs)) for name, value in output.attention.items()}
-        )
-        self.kept.append(
-            {name: self.readers[name].keep(x) for name, x in inputs.tensors.items() if self.readers[name].keeps_all}
-        )
+        self._put("", "probabilities", probabilities)
+        self._put("", "starts", inputs.starts.numpy())
+        for name, value in output.embeddings.items():
+            self._put("embeddings", name, _numpy(value))
+        for name, value in output.attention.items():
+            self._put("attention", name, _by_window(_numpy(value), len(inputs)))
+        for name, value in inputs.quality.items():
+            self._put("quality", name, _numpy(value))
+        for name, x in inputs.tensors.items():
+            self._put("present", name, inputs.present.get(name, torch.ones(len(inputs), dtype=torch.bool)).numpy())
+            if self.readers[name].keeps_all:
+                self._put("inputs", name, self.readers[name].keep(x))
+        self.notes += [note for note in inputs.notes if note not in self.notes]
+        self.events += inputs.events
         self.given |= set(inputs.tensors)
-        self.inputs.append(replace(inputs, tensors={}))
+        self.window_seconds, self.against = inputs.window_seconds, inputs.against
+        self.count += len(inputs)
+
+    def _put(self, kind: str, name: str, values: np.ndarray) -> None:
+        if (kind, name) not in self.arrays:
+            self.arrays[kind, name] = np.empty((self.size, *values.shape[1:]), values.dtype)
+        self.arrays[kind, name][self.count : self.count + len(values)] = values
 
     def _look_for_the_surest(self, inputs: Inputs, sure: np.ndarray) -> None:
         """Find the window with the largest probability, among those with all that was given if there are any."""
@@ -209,7 +224,7 @@ class _Read:
         best = max(range(len(inputs)), key=lambda k: (whole[k], sure[k]))
         if (bool(whole[best]), float(sure[best])) > self._surest:
             self._surest = (bool(whole[best]), float(sure[best]))
-            self.shown = sum(map(len, self.inputs)) + best
+            self.shown = self.count + best
             self.shown_inputs = {
                 name: self.readers[name].keep(x[best : best + 1])
                 for name, x in inputs.tensors.items()
@@ -302,19 +317,6 @@ def _check_finite(
     )
 
 
-def _present(modalities: Sequence[str], given: set[str], parts: Sequence[Inputs]) -> dict[str, np.ndarray]:
-    """Return which window has which modality, of those that the model takes or its factors speak of."""
-    return {
-        name: np.concatenate(
-            [
-                part.present[name].numpy() if name in part.present else np.full(len(part), name in given)
-                for part in parts
-            ]
-        )
-        for name in modalities
-    }
-
-
 def _device(device: str | torch.device | None) -> torch.device:
     try:
         found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -332,10 +334,6 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 def _by_window(value: np.ndarray, windows: int) -> np.ndarray:
     """Repeat what the model learned once (a weight per region) for each window."""
     return value if value.ndim > 1 else np.repeat(value[None], windows, axis=0)
-
-
-def _join(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
 def _name(model: Any) -> str:

@@ -191,6 +191,19 @@ def test_the_bundled_checkpoint_declares_its_halves():
     assert model.factors == FACTORS and model.classes == CLASSES
 
 
+class Once:
+    """A stream of one batch."""
+
+    def __init__(self, inputs):
+        self.inputs = inputs
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __iter__(self):
+        yield self.inputs
+
+
 def test_windows_without_video_reach_the_model_as_absent(quadrant, frames, monkeypatch):
     pictures, fps = frames
     whole = Preprocessor(quadrant.input_spec, face=None)(eeg=REST, video=Video(pictures, fps=fps))
@@ -198,7 +211,7 @@ def test_windows_without_video_reach_the_model_as_absent(quadrant, frames, monke
     tensors = {**whole.tensors, "video": torch.where(here.view(-1, 1, 1, 1, 1), whole.tensors["video"], torch.nan)}
     recognizer = Recognizer(quadrant, batch_size=4, face=None)
     changed = replace(whole, tensors=tensors, present={"video": here})
-    monkeypatch.setattr(recognizer.preprocessor, "stream", lambda **_: [changed])
+    monkeypatch.setattr(recognizer.preprocessor, "stream", lambda **_: Once(changed))
     mixed = recognizer.predict(eeg=REST, video=pictures)
     alone = Recognizer(quadrant).predict(eeg=REST)
     np.testing.assert_allclose(mixed.probabilities[[2, 4, 5]], alone.probabilities[[2, 4, 5]], atol=1e-5)
@@ -245,7 +258,7 @@ def test_values_that_overflow_are_named(model, monkeypatch):
     prepared = Preprocessor(model.input_spec)(eeg=recording)
     prepared.tensors["eeg"][1, 2, 100] = 1e30
     recognizer = Recognizer(model)
-    monkeypatch.setattr(recognizer.preprocessor, "stream", lambda **_: [prepared])
+    monkeypatch.setattr(recognizer.preprocessor, "stream", lambda **_: Once(prepared))
     with pytest.raises(SignalError, match=r"eeg: in the window at 5 s .* values up to 1e\+30 in channel F3"):
         recognizer.predict(eeg=recording)
 

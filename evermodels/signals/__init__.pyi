@@ -1,10 +1,10 @@
 from . import audio as audio, eeg as eeg, eye as eye, video as video
 from .audio import Audio as Audio, read_audio as read_audio
+from .describe import describe_recording as describe_recording
 from .eeg import (
     EEG as EEG,
     Whitening as Whitening,
     band_pass as band_pass,
-    describe_recording as describe_recording,
     notch as notch,
     read_eeg as read_eeg,
     resample as resample,

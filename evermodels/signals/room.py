@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -72,6 +73,9 @@ class Recording(Protocol):
 R = TypeVar("R", bound=Recording)
 
 
+_NOTHING = torch.empty(0)  # one for all: a small one that stays between large ones would keep the heap from shrinking
+
+
 @dataclass(frozen=True, eq=False)
 class Window:
     """One window of one recording as a model takes it.
@@ -90,7 +94,7 @@ class Window:
 
     def light(self) -> Window:
         """Return what is known of it without the tensor, to be kept for :meth:`Reader.notes`."""
-        return replace(self, tensor=torch.empty(0))
+        return replace(self, tensor=_NOTHING)
 
 
 class Option(NamedTuple):
@@ -178,6 +182,44 @@ class Reader(ABC, Generic[R]):
     def compares(self) -> bool:
         """Whether the model compares a person with a baseline of this modality."""
         return False
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Return whether a path looks like a recording of this modality.
+
+        Args:
+            path: The path; it need not exist.
+        """
+        return False
+
+    @classmethod
+    def describe(cls, source: Any, spec: Any, window_seconds: float | None, **form: Any) -> dict[str, Any]:
+        """Say what a recording holds and what a model would do with it.
+
+        Args:
+            source: As in :meth:`open`.
+            spec: The modality's part of a model's input spec, or ``None``.
+            window_seconds: Length of the model's windows.
+            **form: Arguments of the recording's constructor.
+
+        Returns:
+            Text by name, in an order to be read; ``notes`` is a list of text.
+        """
+        recording: Recording = cls.recording(source, **form)
+        name = f" {Path(source).name}" if isinstance(source, (str, Path)) else ""
+        facts: dict[str, Any] = {"kind": f"{recording.modality}{name}", "holds": repr(recording)}
+        facts["length"] = f"{recording.stop - recording.start:.1f} s"
+        if len(recording.coverage) > 1:
+            lengths = [b - a for a, b in recording.coverage]
+            facts["stretches"] = f"{len(lengths)} uninterrupted ones of {min(lengths):.1f} to {max(lengths):.1f} s"
+        if spec is not None:
+            seconds = window_seconds or recording.stop - recording.start
+            long_enough = any(b - a + slack(recording) >= seconds for a, b in recording.coverage)
+            count = len(grid(recording, seconds, 0.0)) if long_enough else 0
+            facts["windows"] = f"{count} of {seconds:g} s"
+        if recording.notes:
+            facts["notes"] = list(recording.notes)
+        return facts
 
     def open(self, source: Any, **form: Any) -> R:
         """Return a source as a recording.

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from evermodels.cli import main
-from evermodels.core.specs import EEGSpec, InputSpec
-from evermodels.signals import describe_recording, read_eeg
-from evermodels.signals.eeg.describe import own_channels
+from evermodels.core.errors import ConfigError, SignalError
+from evermodels.core.specs import AudioSpec, EEGSpec, InputSpec, VideoSpec
+from evermodels.signals import Audio, describe_recording, read_eeg
 
 pytest.importorskip("mne")
 
@@ -49,8 +49,6 @@ def test_trials_and_what_is_wrong_in_words() -> None:
     assert facts["events"] == ["a: 3", "b: 1"]
     assert facts["stretches"].startswith("4 uninterrupted ones of 3.0 to 3.0 s")
     assert "1,000 times too small" in facts["notes"][0]
-    assert own_channels(recording, SPEC.eeg) == ("Fz", "Cz", "Oz")
-    assert own_channels(recording, SPEC.eeg.replace(ch_names=("Oz", "Fz"))) is None
 
 
 def test_a_video_in_words(write_video) -> None:
@@ -58,6 +56,27 @@ def test_a_video_in_words(write_video) -> None:
     assert facts["kind"] == "video a.mp4"
     assert facts["size"].startswith("64 by 48 pixels")
     assert facts["length"] == "2.0 s"
+
+
+def test_any_modality_in_words(write_video, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = InputSpec(window_seconds=0.5, video=VideoSpec(num_frames=4, size=(8, 8)), audio=AudioSpec(sfreq=8000.0))
+    assert describe_recording(write_video([k / 10 for k in range(20)]), spec)["windows"] == "4 of 0.5 s, 4 frames each"
+    sound = Audio(np.zeros(8000, "int16"), sfreq=8000)
+    facts = describe_recording(sound, spec)
+    assert (facts["kind"], facts["length"], facts["windows"]) == ("audio", "1.0 s", "2 of 0.5 s")
+    assert "8000 Hz" in facts["holds"]
+    table = tmp_path / "eye.csv"
+    table.write_text("time,pupil\n" + "".join(f"{k / 60:.4f},3.5\n" for k in range(120)))
+    with pytest.raises(
+        SignalError, match=r"eye\.csv: nothing says what it is a recording of \(eeg or eye\).*modality='eye'"
+    ):
+        describe_recording(table)
+    assert main(["info", str(table), "--modality", "eye", "--eye-unit", "time=s,pupil=mm"]) == 0
+    assert "length  2.0 s" in capsys.readouterr().out
+    with pytest.raises(SignalError, match="a ndarray: nothing says"):
+        describe_recording(np.zeros(3))
+    with pytest.raises(ConfigError, match=r"modality: expected one of .*Did you mean 'eye'"):
+        describe_recording(table, modality="eyes")
 
 
 def test_info_on_a_file(write_edf, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -75,7 +94,7 @@ def test_info_on_a_file(write_edf, capsys: pytest.CaptureFixture[str], tmp_path:
     assert main(["info", str(tmp_path / "none.edf")]) == 2
     assert "there is no file" in capsys.readouterr().err
     assert main(["info", "ever_tiny", "--model", "ever_tiny.quadrant"]) == 2
-    assert "--model, --unit: they go with a recording" in capsys.readouterr().err
+    assert "--model, --modality, --unit and the like go with a recording" in capsys.readouterr().err
 
 
 def test_predict_takes_the_recordings_own_channels(write_edf, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,10 @@ from evermodels.signals.audio.recording import Audio
 
 CLIPPED = 0.001
 """Share of a window's samples at full scale from which on it is said: a cut-off peak in every hundredth second."""
+
+
+SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .m4a .aac .aiff .aif .au .caf .wma".split())
+"""Endings by which a file is taken for sound where nothing else says it."""
 
 
 def _channel(text: str) -> int | str:
@@ -50,6 +55,7 @@ class Reader(room.Reader[Audio]):
     recording = Audio
     example = "Audio(array, sfreq=16000)"
     files = "a sound file, or a video with sound"
+    files = "a sound file, or a video whose sound track is read"
     options = (
         room.Option(
             "channel", _channel, "CHANNEL", "which channel of a sound of several: its number from 0, or 'mean'"
@@ -61,6 +67,15 @@ class Reader(room.Reader[Audio]):
         super().__init__(spec, window_seconds)
         check_threshold(silent_dbfs, "silent_dbfs")
         self.silent_dbfs = float(silent_dbfs)
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Return whether a path has the ending of a sound file.
+
+        Args:
+            path: The path.
+        """
+        return path.suffix.lower() in SUFFIXES
 
     def prepare(self, recording: Audio) -> Audio:
         """Return the recording as it is: its rate is changed window by window.

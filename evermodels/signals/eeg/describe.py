@@ -1,83 +1,44 @@
-"""What a recording holds, and what a model would do with it, in words."""
+"""What a recording of EEG holds, and what a model would do with it, in words."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evermodels.core.specs import EEGSpec, InputSpec
+from evermodels.core.specs import EEGSpec
 from evermodels.signals.eeg.checks import offset_channels, spread_and_offset
 from evermodels.signals.eeg.filters import SAME_RATE
-from evermodels.signals.eeg.formats import Opened, is_eeg_name, open_recording
+from evermodels.signals.eeg.formats import Opened, open_recording
 from evermodels.signals.eeg.mne_source import from_mne
 from evermodels.signals.eeg.read import EEG, read_eeg
-from evermodels.signals.video.read import read_video, video_duration
 
 
-def describe_recording(
-    source: Any,
-    input_spec: InputSpec | None = None,
-    *,
-    ch_names: Sequence[str] | None = None,
-    unit: str | None = None,
-    sfreq: float | None = None,
-) -> dict[str, Any]:
+def describe(source: Any, spec: EEGSpec | None, seconds: float | None, **form: Any) -> dict[str, Any]:
     """Say what a recording holds and what a model would do with it.
 
     Args:
-        source: EEG as in :func:`~evermodels.signals.read_eeg`, or a video file or a folder of pictures.
-        input_spec: A model's ``input_spec``, for the part on the model (default: none).
-        ch_names: Names of an array's rows.
-        unit: Unit of an array, or of a file whose header names none.
-        sfreq: Sampling rate of an array in Hz.
+        source: As in :func:`~evermodels.signals.read_eeg`.
+        spec: What the model takes, or ``None``.
+        seconds: Length of the model's windows.
+        **form: As in :func:`~evermodels.signals.read_eeg`.
 
     Returns:
         Text by name, in an order to be read; ``to paste``, ``annotations`` and ``notes`` are lists of text.
-
-    Raises:
-        SignalError: If the recording cannot be read.
-        FileNotFoundError: If there is no such file.
-
-    Example:
-        >>> volts = 2e-5 * np.random.default_rng(0).standard_normal((2, 5000))
-        >>> facts = describe_recording(volts, ch_names=["Fz", "T3"], unit="V", sfreq=250)
-        >>> facts["channels"], facts["rate"], facts["length"]
-        ('2 of known names: Fz T7', '250 Hz', '20.0 s')
     """
-    if isinstance(source, (str, Path)) and not is_eeg_name(Path(source)):
-        return _video(Path(source), input_spec)
     opened = open_recording(Path(source)) if isinstance(source, (str, Path)) else None
     if opened is None:
-        recording = read_eeg(source, ch_names=ch_names, unit=unit, sfreq=sfreq)
+        recording = read_eeg(source, **form)
     else:
-        recording = from_mne(opened, ch_names, unit)
+        recording = from_mne(opened, form.get("ch_names"), form.get("unit"))
     facts = _eeg(recording, opened)
-    if input_spec is not None and input_spec.eeg is not None:
-        facts |= _with_model(recording, input_spec.eeg, input_spec.window_seconds or recording.duration)
+    if spec is not None:
+        facts |= _with_model(recording, spec, seconds or recording.duration)
     if recording.notes:
         facts["notes"] = list(recording.notes)
     return facts
-
-
-def own_channels(source: Any, spec: EEGSpec, *, unit: str | None = None) -> tuple[str, ...] | None:
-    """Return the channels of a recording, for a model that is to be carried to them; ``None`` if it has all it needs.
-
-    Args:
-        source: A path or a recording.
-        spec: What the model takes.
-        unit: Unit of a file whose header names none.
-
-    Example:
-        >>> recording = EEG.from_microvolts(np.ones((2, 500), dtype="float32"), ("Fz", "Cz"), 250.0)
-        >>> own_channels(recording, EEGSpec(ch_names=("Fz", "Pz"), sfreq=100.0))
-        ('Fz', 'Cz')
-    """
-    names = read_eeg(source, unit=unit).ch_names
-    return None if set(spec.ch_names) <= set(names) else names
 
 
 def _eeg(recording: EEG, opened: Opened | None) -> dict[str, Any]:
@@ -139,22 +100,6 @@ def _with_model(recording: EEG, spec: EEGSpec, seconds: float) -> dict[str, Any]
     if spec.whiten:
         by_state = f"a baseline of {spec.baseline} (--baseline)"
         facts["compared with"] = by_state if spec.baseline else "recordings of all states (--baseline FILE FILE)"
-    return facts
-
-
-def _video(path: Path, input_spec: InputSpec | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"kind": f"pictures in {path.name}" if path.is_dir() else f"video {path.name}"}
-    picture = read_video(path, 1)[0]
-    facts["size"] = f"{picture.shape[1]} by {picture.shape[0]} pixels (the picture in the middle)"
-    if path.is_dir():
-        facts["pictures"] = f"{video_duration(path, fps=1.0):.0f}; how many a second is not known: give --fps"
-        return facts
-    seconds = video_duration(path)
-    facts["length"] = f"{seconds:.1f} s"
-    if input_spec is not None and input_spec.video is not None:
-        length = input_spec.window_seconds or seconds
-        count = int((seconds + 1e-3) // length)
-        facts["windows"] = f"{count} of {length:g} s, {input_spec.video.num_frames} frames each"
     return facts
 
 

@@ -16,7 +16,9 @@ from evermodels.core.specs import EEGFeatures, EEGSpec
 from evermodels.functional import band_power, differential_entropy
 from evermodels.signals import room
 from evermodels.signals.eeg.checks import check_plausible_rate, note, offset_channels, spread_and_offset
+from evermodels.signals.eeg.describe import describe
 from evermodels.signals.eeg.filters import band_pass, notch, resample, window_events
+from evermodels.signals.eeg.formats import is_eeg_name
 from evermodels.signals.eeg.own_level import own_level
 from evermodels.signals.eeg.recording import EEG, MissingChannelsError
 from evermodels.signals.eeg.whitening import Whitening
@@ -55,6 +57,27 @@ class Reader(room.Reader[EEG]):
     def compares(self) -> bool:
         """Whether windows are compared with the person's own spectrum (``whiten``)."""
         return self.spec.whiten
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Return whether a path has the ending of a recording of EEG, or of what might be taken for one.
+
+        Args:
+            path: The path.
+        """
+        return is_eeg_name(path)
+
+    @classmethod
+    def describe(cls, source: Any, spec: Any, window_seconds: float | None, **form: Any) -> dict[str, Any]:
+        """Say what a recording holds: channels, rate, unit, magnitude, pauses, annotations.
+
+        Args:
+            source: As in :func:`~evermodels.signals.read_eeg`.
+            spec: What a model takes, or ``None``.
+            window_seconds: Length of its windows.
+            **form: As in :func:`~evermodels.signals.read_eeg`.
+        """
+        return describe(source, spec, window_seconds, **form)
 
     def open(self, source: Any, **form: Any) -> EEG:
         """Return a source as a recording; of a file and an MNE object no more than the model's channels is read.

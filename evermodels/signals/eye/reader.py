@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -112,6 +113,15 @@ class Reader(room.Reader[Eye]):
         self._needs = {name: _needs(name) if self._series else FEATURES[name].needs for name in names}
         if self.eye_table.get("columns") is not None:
             self._check_columns(_derived(self.eye_table["columns"]), "columns")
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Return whether a path has the ending of a table.
+
+        Args:
+            path: The path.
+        """
+        return path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
 
     def open(self, source: Any, **form: Any) -> Eye:
         """Return a source as a recording.

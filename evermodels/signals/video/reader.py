@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,8 +17,11 @@ from evermodels.signals.room import Window, which
 from evermodels.signals.video.face_track import FEW, LEAST_SHARE, SMALL, no_face
 from evermodels.signals.video.faces import FaceFinder, HaarFaceCrop
 from evermodels.signals.video.opened import check_rate
-from evermodels.signals.video.read import read_seen_clips
+from evermodels.signals.video.read import read_seen_clips, read_video, video_duration
 from evermodels.signals.video.recording import Video
+
+SUFFIXES = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .3gp .ts .mts .ogv".split())
+"""Endings by which a file is taken for a video where nothing else says it."""
 
 
 class Reader(room.Reader[Video]):
@@ -66,6 +70,35 @@ class Reader(room.Reader[Video]):
             self.face: FaceFinder | None = HaarFaceCrop(spec.margin) if spec.face_crop else None
         else:
             self.face = face
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Return whether a path is a folder, or has the ending of a video.
+
+        Args:
+            path: The path.
+        """
+        return path.is_dir() or path.suffix.lower() in SUFFIXES
+
+    @classmethod
+    def describe(cls, source: Any, spec: Any, window_seconds: float | None, **form: Any) -> dict[str, Any]:
+        """Say what a recording holds: size of its pictures, length, windows; of a folder without ``fps`` how many.
+
+        Args:
+            source: As in :func:`~evermodels.signals.read_video`.
+            spec: What a model takes, or ``None``.
+            window_seconds: Length of its windows.
+            **form: Arguments of :class:`Video`.
+        """
+        picture = read_video(source, 1, **{key: value for key, value in form.items() if key == "fps"})[0]
+        size = f"{picture.shape[1]} by {picture.shape[0]} pixels (the picture in the middle)"
+        if isinstance(source, (str, Path)) and Path(source).is_dir() and "fps" not in form:
+            count = f"{video_duration(source, fps=1.0):.0f}; how many a second is not known: give --fps"
+            return {"kind": f"pictures in {Path(source).name}", "size": size, "pictures": count}
+        facts = super().describe(source, spec, window_seconds, **form)
+        if "windows" in facts:
+            facts["windows"] += f", {spec.num_frames} frames each"
+        return {"kind": facts.pop("kind"), "size": size, **facts}
 
     def prepare(self, recording: Video) -> Video:
         """Return the recording; a video needs nothing as a whole.
