@@ -172,7 +172,7 @@ class EVERLossConfig(Config):
     gamma: float = 2.0
     beta: float = 0.999
     label_smoothing: float = 0.0
-    on_small_batch: Literal["error", "zero"] = "error"
+    on_small_batch: Literal["error", "zero"] = "zero"
 
     def check(self) -> None:
         """Refuse negative weights and a β outside [0, 1)."""
@@ -371,12 +371,15 @@ class EVER(System):
         anchor, head = next(self.parameters()), self._make_head(num_classes)
         self.head = None if head is None else head.to(device=anchor.device, dtype=anchor.dtype)
 
-    def make_loss(self, class_counts: Tensor | Sequence[int] | None = None, **values: Any) -> EmotionLoss:
+    def make_loss(
+        self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
+    ) -> EmotionLoss:
         """Return EVER's loss (eq. 18-19) with this model's alignment.
 
         Args:
             class_counts: Training samples per class, ``(num_classes,)``, for the class-balanced weights of the
                 cross-entropy (default: no weights).
+            num_classes: Classes of the logits that the loss will see (default: the model's).
             **values: Values of :class:`EVERLossConfig`, or ``class_weights``, ``alignment`` and ``align_weight`` of
                 :class:`~evermodels.losses.EmotionLoss`.
 
@@ -391,8 +394,9 @@ class EVER(System):
         loss = EVERLossConfig.from_dict(values)
         if class_counts is not None:
             counts = torch.as_tensor(class_counts)
-            if counts.shape != (config.num_classes,):
-                raise ShapeError(f"class_counts: expected ({config.num_classes},), got {tuple(counts.shape)}.")
+            expected = config.num_classes if num_classes is None else num_classes
+            if counts.shape != (expected,):
+                raise ShapeError(f"class_counts: expected ({expected},), got {tuple(counts.shape)}.")
             options["class_weights"] = class_balanced_weights(counts, loss.beta)
         own = {
             "alignment": config.alignment if config.both else "none",

@@ -470,11 +470,15 @@ class System(PretrainedModel):
             groups[head if head in groups else "rest"].append(parameter)
         return groups
 
-    def make_loss(self, class_counts: Tensor | Sequence[int] | None = None, **values: Any) -> nn.Module:
+    def make_loss(
+        self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
+    ) -> nn.Module:
         """Return the loss that the paper trains with; each subclass defines it.
 
         Args:
             class_counts: Training samples per class, ``(num_classes,)``, for class weights (default: none).
+            num_classes: Classes of the logits that the loss will see, where training asks for one factor of the classes
+                (default: the model's).
             **values: Values of ``loss_config_class`` that differ from its defaults.
         """
         raise ConfigError(f"loss: {type(self).__name__} has no loss of its own, got {sorted(values)}.")

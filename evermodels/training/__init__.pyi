@@ -11,11 +11,7 @@ from .engine import fit as fit, run_folder as run_folder
 from .evaluation import evaluate as evaluate, evaluate_checkpoint as evaluate_checkpoint, predict as predict
 from .fusion import late_fusion as late_fusion, own_late_fusion as own_late_fusion
 from .metrics import summarize as summarize
-from .optim import (
-    learning_rate_factor as learning_rate_factor,
-    make_optimizer as make_optimizer,
-    parameter_groups as parameter_groups,
-)
+from .optim import make_optimizer as make_optimizer, parameter_groups as parameter_groups
 from .predictions import Predictions as Predictions, pool as pool
 from .recipe import Recipe as Recipe, Row as Row, list_recipes as list_recipes, load_recipe as load_recipe
 from .rows import finetune as finetune, run_rows as run_rows

@@ -1,14 +1,19 @@
-"""What happens to a training batch: order and mixup."""
+"""What happens to a batch: order, joining, presence, mixup."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch import Tensor
+from torch.utils.data import Sampler, default_collate
+
+from evermodels.core.errors import DataError
+from evermodels.core.specs import InputSpec
+
+_WAVES = ("eeg", "waveform")  # kinds of tensors that swing around zero
 
 
 def mix_seeds(*parts: int) -> int:
@@ -59,50 +64,137 @@ class EpochSampler(Sampler[int]):
         return self.length
 
 
-class Mixup:
-    """Mix the samples of a batch in random pairs (Zhang et al., 2018), one factor for each batch.
-
-    EEG is mixed as the spectrogram that the model makes of it, where it makes one: mixing two waveforms would lower
-    the power of both (a choice). All other inputs are mixed as they come.
+def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join items into a batch; what no item says of its presence is there.
 
     Args:
-        model: The model; a hook goes on its :class:`~evermodels.layers.STFTSpectrogram` modules until :meth:`close`.
+        items: Dicts as :class:`~evermodels.datasets.Parts` describes them.
+
+    Returns:
+        Tensors, lists of texts, and where an item has them ``present``, ``(batch,)`` bool by modality, and ``masks``,
+        all True for items without.
+
+    Raises:
+        DataError: If an item lacks a modality that others have.
+
+    Example:
+        >>> eeg = torch.zeros(2, 8)
+        >>> collate([{"eeg": eeg, "label": 0}, {"eeg": eeg, "label": 1, "present": {"eeg": False}}])["present"]
+        {'eeg': tensor([ True, False])}
+    """
+    flags = {name: True for item in items for name in item.get("present", ())}
+    masks = {name: torch.ones_like(mask) for item in items for name, mask in item.get("masks", {}).items()}
+    whole = [
+        {
+            **item,
+            **({"present": {**flags, **item.get("present", {})}} if flags else {}),
+            **({"masks": {**masks, **item.get("masks", {})}} if masks else {}),
+        }
+        for item in items
+    ]
+    for item in whole:
+        if item.keys() != whole[0].keys():
+            lacks = sorted(item.keys() ^ whole[0].keys())
+            raise DataError(
+                f"items: some have {', '.join(lacks)} and some not. Where a recording is absent give zeros of its "
+                f'shape and say so: present={{"{lacks[0]}": False}}.'
+            )
+    batch: dict[str, Any] = default_collate(whole)
+    return batch
+
+
+def model_inputs(batch: Mapping[str, Any], modalities: Sequence[str], device: torch.device) -> dict[str, Any]:
+    """Return what a model is called with: its tensors, and ``present`` and ``masks`` where the batch has them.
+
+    Args:
+        batch: As :func:`collate` returns it.
+        modalities: Names of the modalities that the model takes.
+        device: Where to.
+
+    Raises:
+        DataError: If a modality is not there.
+    """
+    missing = [name for name in modalities if name not in batch]
+    if missing:
+        raise DataError(
+            f"items: the model takes {' and '.join(modalities)}, and the items have no {' and no '.join(missing)}. "
+            f'Where a recording is absent give zeros of its shape and present={{"{missing[0]}": False}}; where all '
+            "are, take a model without it."
+        )
+    inputs: dict[str, Any] = {name: batch[name].to(device, non_blocking=True) for name in modalities}
+    for key in ("present", "masks"):
+        own = {name: flag.to(device) for name, flag in batch.get(key, {}).items() if name in modalities}
+        if own:
+            inputs[key] = own
+    return inputs
+
+
+class Mixup:
+    r"""Mix the samples of a batch in random pairs (Zhang et al., 2018), one factor :math:`\lambda` for each batch.
+
+    .. math:: x = \lambda x_i + (1 - \lambda) x_j
+
+    Waves, which swing around zero (EEG, sound), take the square roots of both factors (a choice): two of them are
+    uncorrelated, and so the power, and with it each spectrogram, is mixed by :math:`\lambda` instead of being lowered.
+
+    A sample is mixed with one that has the same modalities, if need be with itself: what is absent stays absent, and
+    nothing fades into it. Of the masks both must be valid.
+
+    Args:
+        spec: The model's inputs.
         alpha: Both parameters of the Beta distribution.
+
+    Example:
+        >>> from evermodels.core.specs import EEGSpec, InputSpec
+        >>> mixup = Mixup(InputSpec(window_seconds=1.0, eeg=EEGSpec(("Cz",), 8.0)), alpha=0.4)
+        >>> partner, factor = mixup.draw(torch.tensor([3, 5]))
+        >>> mixup.mix({"eeg": torch.zeros(2, 1, 8)})["eeg"].shape
+        torch.Size([2, 1, 8])
     """
 
-    def __init__(self, model: nn.Module, alpha: float) -> None:
-        from evermodels.layers import STFTSpectrogram
-
+    def __init__(self, spec: InputSpec, alpha: float) -> None:
         self.alpha = alpha
-        self._order: Tensor | None = None
-        self._factor = 1.0
-        spectrograms = [module for module in model.modules() if isinstance(module, STFTSpectrogram)]
-        self._hooks = [module.register_forward_hook(self._mix_output) for module in spectrograms]
+        self._waves = {name for name in spec.modalities if spec.of(name).kind in _WAVES}
+        self._order, self._factor = torch.zeros(0, dtype=torch.long), 1.0
 
-    def _mix(self, value: Tensor) -> Tensor:
-        assert self._order is not None
-        return torch.lerp(value[self._order.to(value.device)], value, self._factor)
-
-    def _mix_output(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-        return self._mix(output) if module.training and self._order is not None else None
-
-    def __call__(self, inputs: dict[str, Tensor], target: Tensor) -> tuple[dict[str, Tensor], Tensor, float]:
-        """Draw and mix.
+    def draw(self, target: Tensor, present: Mapping[str, Tensor] | None = None) -> tuple[Tensor, float]:
+        """Draw pairs and the factor.
 
         Args:
-            inputs: The batch's inputs by modality.
             target: Class indices.
+            present: Which samples have which modality (default: all have all).
 
         Returns:
-            Mixed inputs, the partners' classes, and the factor of the samples' own classes.
+            The partners' classes, and the factor of the samples' own classes.
         """
         self._factor = float(np.float32(torch.distributions.Beta(self.alpha, self.alpha).sample()))
-        self._order = torch.randperm(len(target))
-        mixed = {k: v if k == "eeg" and self._hooks else self._mix(v) for k, v in inputs.items()}
-        return mixed, target[self._order.to(target.device)], self._factor
+        order = torch.randperm(len(target))
+        if present:
+            flags = torch.stack([flag.cpu() for flag in present.values()], dim=1)
+            self._order = torch.arange(len(target))
+            for kind in flags.unique(dim=0):
+                alike = (flags[order] == kind).all(dim=1)
+                self._order[order[alike].sort().values] = order[alike]
+        else:
+            self._order = order
+        return target[self._order.to(target.device)], self._factor
 
-    def close(self) -> None:
-        """Take the hooks off."""
-        for hook in self._hooks:
-            hook.remove()
-        self._order = None
+    def mix(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Mix inputs by the last draw.
+
+        Args:
+            inputs: As :func:`model_inputs` returns them.
+        """
+        mixed: dict[str, Any] = {}
+        for name, value in inputs.items():
+            if name == "masks":
+                mixed[name] = {key: mask & mask[self._order.to(mask.device)] for key, mask in value.items()}
+            elif name == "present":
+                mixed[name] = value
+            else:
+                order = self._order.to(value.device)
+                factor, power = self._factor, 0.5 if name in self._waves else 1.0
+                both = factor**power * value + (1 - factor) ** power * value[order]
+                itself = order == torch.arange(len(order), device=value.device)
+                mixed[name] = torch.where(itself.view(-1, *[1] * (value.ndim - 1)), value, both)
+        return mixed

@@ -6,7 +6,26 @@ from typing import Any
 
 from evermodels.core import registry
 from evermodels.core.errors import ConfigError
+from evermodels.models.system import System
 from evermodels.training.recipe import Recipe
+
+
+def require_system(model: Any) -> Any:
+    """Return a model if it is a whole system.
+
+    Args:
+        model: Any model.
+
+    Raises:
+        ConfigError: If it is an encoder alone, or no model of ours.
+    """
+    if not isinstance(model, System):
+        name = getattr(model, "architecture", None) or type(model).__name__
+        raise ConfigError(
+            f"model: expected a whole system, such as ever_tiny, got {name}. "
+            "An encoder becomes a part of one: create_model(..., encoders={modality: {'name': ...}})."
+        )
+    return model
 
 
 def build_model(recipe: Recipe) -> Any:
@@ -17,7 +36,7 @@ def build_model(recipe: Recipe) -> Any:
 
     Raises:
         UnknownNameError: If there is no such architecture.
-        ConfigError: If a value of ``model.config`` does not fit, or the model has no input spec.
+        ConfigError: If a value of ``model.config`` or ``loss`` does not fit, or the model is no system.
 
     Example:
         >>> from evermodels.training import load_recipe
@@ -31,8 +50,6 @@ def build_model(recipe: Recipe) -> Any:
         model: Any = from_pretrained(settings.pretrained)
     else:
         model = registry.build(settings.architecture, **settings.config)
-    if model.input_spec is None:
-        raise ConfigError(
-            f"model: {settings.architecture!r} has no input spec. Recipes train systems, such as ever_tiny."
-        )
+    require_system(model)
+    model.loss_config_class.from_dict(recipe.loss.values, where="loss")
     return model

@@ -18,12 +18,11 @@ from torch.utils.data import DataLoader
 from evermodels.core.errors import CheckpointError, ConfigError, did_you_mean, require
 from evermodels.datasets.parts import Parts, check_disjoint
 from evermodels.datasets.splits import PARTS
-from evermodels.functional import class_balanced_weights
 from evermodels.training import provenance
-from evermodels.training.batches import EpochSampler, Mixup, mix_seeds
+from evermodels.training.batches import EpochSampler, Mixup, collate, mix_seeds, model_inputs
 from evermodels.training.bootstrap import intervals, metric_names
 from evermodels.training.build import build_model
-from evermodels.training.evaluation import inputs_of, modalities_of, predict
+from evermodels.training.evaluation import predict
 from evermodels.training.metrics import summarize
 from evermodels.training.objective import FactorLoss, disagreement
 from evermodels.training.optim import MovingAverage, make_optimizer
@@ -100,8 +99,7 @@ def fit(
         seed: Seed of weights, order, augmentation and dropout.
         data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
         row: The row to train (default: the recipe's full model).
-        init_from: Checkpoint folders to take encoders from, by modality (default: the ``model`` folders of the row's
-            sources at the same seed, beside this run as :func:`run_folder` lays them out).
+        init_from: Checkpoint folders to take encoders from, by modality; a row that starts from others needs theirs.
         resume: Whether an unfinished run goes on; ``False`` begins anew and removes what this run had written, when
             recipe, model and data have been found to be right.
         progress: Whether to show a bar.
@@ -129,12 +127,14 @@ def fit(
     run_dir = Path(run_dir)
     chosen = recipe.row(row)
     settled = recipe.for_row(row)
-    sources: dict[str, Path] = {}
-    if chosen is not None:
-        sources = {
-            m: run_folder(run_dir.parent.parent, source, seed) / "model" for m, source in chosen.init_from.items()
-        }
-    sources.update({m: Path(folder) for m, folder in (init_from or {}).items()})
+    sources = {modality: Path(folder) for modality, folder in (init_from or {}).items()}
+    unknown = [m for m in chosen.init_from if m not in sources] if chosen is not None else []
+    if chosen is not None and unknown:
+        said = ", ".join(f"{m} of {chosen.init_from[m]!r}" for m in unknown)
+        raise ConfigError(
+            f"init_from: row {chosen.name!r} starts from {said}. Give the checkpoint folders by modality, or let "
+            "finetune or run_rows train and find them."
+        )
     described = {
         "recipe": recipe.name,
         "row": chosen.name if chosen else None,
@@ -207,7 +207,6 @@ class _Run:
                 f"{did_you_mean(recipe.selection.metric, metrics)}"
             )
         model.classes, model.factors = self.parts.classes, self.parts.factors
-        self.modalities = modalities_of(model)
         length = len(self.parts.train)  # type: ignore[arg-type]  # torch's Dataset promises no length
         if length < optim.batch_size:
             raise ConfigError(
@@ -215,12 +214,13 @@ class _Run:
             )
         # A checkpoint brings the statistics that its weights were trained with.
         if not model.has_statistics:
-            model.fit_statistics(DataLoader(self.parts.train, batch_size=EVAL_BATCH))
+            model.fit_statistics(DataLoader(self.parts.train, batch_size=EVAL_BATCH, collate_fn=collate))
         loader: DataLoader[dict[str, Any]] = DataLoader(
             self.parts.train,
             batch_size=optim.batch_size,
             sampler=EpochSampler(length, seed, getattr(self.parts.train, "group", 1)),
             drop_last=True,
+            collate_fn=collate,
             num_workers=recipe.data.num_workers,
             # Workers that live on keep what they have decoded.
             persistent_workers=recipe.data.num_workers > 0,
@@ -235,26 +235,18 @@ class _Run:
         self.criterion.to(self.accelerator.device)
         if self.average is not None:
             self.average.to(self.accelerator.device)
-        self.mixup = Mixup(model, optim.mixup_alpha) if optim.mixup_alpha is not None else None
+        self.mixup = Mixup(model.input_spec, optim.mixup_alpha) if optim.mixup_alpha is not None else None
         self.best: dict[str, Any] = {"value": None, "epoch": None}
         self.history: list[dict[str, Any]] = []
 
     def _loss(self, model: Any) -> nn.Module:
-        loss = self.recipe.loss
-        counts = self.parts.class_counts()
-        options: dict[str, Any] = {
-            "w_ce": loss.w_ce,
-            "w_focal": loss.w_focal,
-            "gamma": loss.gamma,
-            "on_small_batch": "zero",  # a batch of one aligns with nothing
-            "label_smoothing": self.recipe.optim.label_smoothing,
-        }
+        loss, counts = self.recipe.loss, self.parts.class_counts()
         if loss.factor is None:
-            criterion: nn.Module = model.make_loss(counts, beta=loss.beta, **options)
+            criterion: nn.Module = model.make_loss(counts, **loss.values)
             return criterion
         of_factor = FactorLoss(None, self.parts.factors, loss.factor)
-        weights = class_balanced_weights(torch.tensor(of_factor.counts(counts)), loss.beta)
-        of_factor.loss = model.make_loss(class_weights=weights, **options)
+        counts = of_factor.counts(counts)
+        of_factor.loss = model.make_loss(counts, num_classes=len(counts), **loss.values)
         return of_factor
 
     @property
@@ -285,8 +277,6 @@ class _Run:
                     self._epoch(epoch, bar)
             return self._finish(title)
         finally:
-            if self.mixup is not None:
-                self.mixup.close()
             self.accelerator.free_memory()
 
     def _epoch(self, epoch: int, bar: Any) -> None:
@@ -333,26 +323,27 @@ class _Run:
 
     def _step(self, batch: dict[str, Any]) -> dict[str, float]:
         optim, device = self.recipe.optim, self.accelerator.device
-        inputs, target = inputs_of(batch, self.modalities, device), batch["label"].to(device)
+        inputs, target = model_inputs(batch, self.plain.modalities, device), batch["label"].to(device)
+        again = self._again(batch, inputs) if self.recipe.loss.consistency else {}
+        present: Mapping[str, Tensor] | None = inputs.get("present")
         partner: Tensor | None = None
         factor = 1.0
         if self.mixup is not None:
-            inputs, partner, factor = self.mixup(inputs, target)
+            partner, factor = self.mixup.draw(target, present)
+            inputs, again = self.mixup.mix(inputs), self.mixup.mix(again)
         terms: dict[str, Tensor] = {}
-        again = self._again(batch, inputs) if self.recipe.loss.consistency else {}
-        weight = self.recipe.loss.consistency if again else 0.0
-        draw = int(torch.randint(2**31, ())) if weight else 0
-        if weight:
+        draw = int(torch.randint(2**31, ())) if again else 0
+        if again:
             torch.manual_seed(draw)
         output = self.model(**inputs)
-        loss = self.criterion(output, target)
+        loss = self.criterion(output, target, present)
         total = loss.total
         if partner is not None:
-            total = factor * total + (1 - factor) * self.criterion(output, partner).total
-        if weight:
+            total = factor * total + (1 - factor) * self.criterion(output, partner, present).total
+        if again:
             torch.manual_seed(draw)  # the same dropout: what differs is the reading
             terms["consistency"] = disagreement(output.logits, self.model(**{**inputs, **again}).logits)
-            total = total + weight * terms["consistency"]
+            total = total + self.recipe.loss.consistency * terms["consistency"]
         self.accelerator.backward(total)
         if optim.grad_clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), optim.grad_clip)

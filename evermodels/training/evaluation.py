@@ -14,37 +14,22 @@ from torch.utils.data import DataLoader, Dataset
 from evermodels.core.errors import ConfigError, DataError, require
 from evermodels.datasets.parts import id_of
 from evermodels.signals.eeg.read import MissingChannelsError
+from evermodels.training.batches import collate, model_inputs
+from evermodels.training.build import require_system
 from evermodels.training.metrics import summarize
 from evermodels.training.predictions import Predictions
 from evermodels.training.recipe import Recipe
 
 
-def modalities_of(model: Any) -> tuple[str, ...]:
-    """Return the names of the modalities that a system takes.
-
-    Args:
-        model: A system with ``config.modalities`` or an input spec.
-
-    Raises:
-        ConfigError: If it has neither.
-    """
-    modalities = getattr(model.config, "modalities", None)
-    if modalities is None and model.input_spec is not None:
-        modalities = model.input_spec.modalities
-    if not modalities:
-        raise ConfigError(f"model: {type(model).__name__} names no modalities. Give a system such as EVER.")
-    return tuple(modalities)
-
-
-def inputs_of(batch: Mapping[str, Any], modalities: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
-    """Return the tensors of a batch that a model takes, on its device.
-
-    Args:
-        batch: A collated batch.
-        modalities: Names of the modalities.
-        device: Where to.
-    """
-    return {name: batch[name].to(device, non_blocking=True) for name in modalities}
+def _alone(model: nn.Module, name: str, inputs: Mapping[str, Any], classes: int) -> Tensor:
+    """Logits of one modality alone; NaN for samples that lack it."""
+    x: Tensor = inputs[name]
+    here = inputs.get("present", {}).get(name, torch.ones(len(x), dtype=torch.bool, device=x.device))
+    logits = torch.full((len(x), classes), torch.nan)
+    if here.any():
+        masks = {key: mask[here] for key, mask in inputs.get("masks", {}).items() if key == name}
+        logits[here.cpu()] = model(**{name: x[here]}, **({"masks": masks} if masks else {})).logits.float().cpu()
+    return logits
 
 
 @torch.no_grad()
@@ -65,7 +50,8 @@ def predict(
     Args:
         model: A system on any device; its mode is restored.
         dataset: The part: anything with a length whose items are dicts with a tensor for each modality, ``label`` and
-            ``person`` (an id), such as a list or :class:`~evermodels.datasets.QuadrantPairs`.
+            ``person`` (an id), such as a list or :class:`~evermodels.datasets.QuadrantPairs`; where a recording is
+            absent zeros and ``present={modality: False}``.
         groups: The keys that hold a person's id (default: what the data set declares, else ``("person",)``).
         levels: The level of each class in each score of the data set's own, as :attr:`Parts.levels
             <evermodels.datasets.Parts.levels>` has them (default: no scores).
@@ -88,8 +74,10 @@ def predict(
     """
     tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
     device = next(model.parameters()).device
-    modalities = modalities_of(model)
-    loader: DataLoader[dict[str, Any]] = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
+    modalities = require_system(model).modalities
+    loader: DataLoader[dict[str, Any]] = DataLoader(
+        dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate
+    )
     groups = tuple(getattr(dataset, "groups", ("person",)) if groups is None else groups)
     logits, label = [], []
     people: dict[str, list[str]] = {group: [] for group in groups}
@@ -98,10 +86,10 @@ def predict(
     model.eval()
     try:
         for batch in tqdm(loader, desc=title, leave=False, disable=not progress):
-            inputs = inputs_of(batch, modalities, device)
+            inputs = model_inputs(batch, modalities, device)
             logits.append(model(**inputs).logits.float().cpu())
             for name, kept in single.items():
-                kept.append(model(**{name: inputs[name]}).logits.float().cpu())
+                kept.append(_alone(model, name, inputs, logits[-1].shape[1]))
             label.append(batch["label"])
             for group, ids in people.items():
                 ids.extend(map(str, id_of(batch, group)))
@@ -182,10 +170,7 @@ def evaluate_checkpoint(
     from evermodels.training.bootstrap import intervals
 
     model: Any = from_pretrained(name_or_dir, ch_names=ch_names, device=device)
-    if model.input_spec is None:
-        raise ConfigError(
-            f"model: {os.fspath(name_or_dir)!r} has no input spec. Give a whole system, such as ever_tiny."
-        )
+    require_system(model)
     try:
         parts = recipe.data.parts(model.input_spec, data_root=data_root)
     except MissingChannelsError as error:

@@ -1,14 +1,14 @@
-"""Parameter groups, the learning rate over the steps, and the moving average of the weights."""
+"""Parameter groups, optimiser and schedule, and the moving average of the weights."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from evermodels.core.errors import ConfigError, did_you_mean
+from evermodels.core.specs import MODALITIES
 from evermodels.training.settings import OptimSettings
 
 _NO_DECAY_NAMES = ("token", "pos_embed", "A_log", "A_b_log")
@@ -24,25 +24,29 @@ def _decays(name: str, parameter: nn.Parameter, listed: set[str]) -> bool:
 def parameter_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str, Any]]:
     """Split a system's trainable parameters by learning rate and by weight decay, each into exactly one group.
 
-    The encoders are the sub-modules ``video_encoder`` and ``eeg_encoder``. Norms, biases and all other vectors and
-    scalars, tokens, position tables and scan states are not decayed, nor is what a module lists in timm's
-    ``no_weight_decay()``.
+    Norms, biases and all other vectors and scalars, tokens, position tables and scan states are not decayed, nor is
+    what a module lists in timm's ``no_weight_decay()``.
 
     Args:
         model: The system.
         settings: Rates and decay.
 
     Returns:
-        Groups for an optimiser: ``name``, ``params``, ``lr``, ``weight_decay``; none is empty.
+        Groups for an optimiser: ``name``, ``params``, ``lr``, ``weight_decay``; none is empty, and what is frozen (a
+        rate of 0) is in none.
+
+    Raises:
+        ConfigError: If the model has no such sub-module. The encoder of a modality that this model does not take is
+            none, and no error: rows of one recipe differ in their modalities.
 
     Example:
         >>> model = nn.ModuleDict({"eeg_encoder": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
-        >>> for g in parameter_groups(model, OptimSettings()):
+        >>> for g in parameter_groups(model, OptimSettings(lr={"eeg_encoder": 1e-4, "rest": 1e-3})):
         ...     print(g["name"], len(g["params"]), g["lr"], g["weight_decay"])
-        eeg_encoder 1 0.0002 0.05
-        eeg_encoder, no decay 1 0.0002 0.0
-        rest 1 0.0002 0.05
-        rest, no decay 1 0.0002 0.0
+        eeg_encoder 1 0.0001 0.05
+        eeg_encoder, no decay 1 0.0001 0.0
+        rest 1 0.001 0.05
+        rest, no decay 1 0.001 0.0
     """
     listed = {
         f"{prefix}.{name}" if prefix else name
@@ -50,66 +54,50 @@ def parameter_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str
         if callable(names := getattr(module, "no_weight_decay", None))
         for name in names()
     }
+    parameters = dict(model.named_parameters())
+    parts = sorted((part for part in settings.lr if part != "rest"), key=len, reverse=True)
+    for part in parts:
+        elsewhere = part in {f"{modality}_encoder" for modality in MODALITIES}
+        if not elsewhere and not any(_under(name, part) for name in parameters):
+            own = list(dict.fromkeys(name.partition(".")[0] for name in parameters))
+            raise ConfigError(
+                f"optim.lr: {type(model).__name__} has no sub-module {part!r}.{did_you_mean(part, own)} It has "
+                f"{', '.join(own)}, what lies in them, and rest."
+            )
     groups: dict[str, dict[str, Any]] = {}
-    for part in ("video_encoder", "eeg_encoder", "rest"):
-        rate = getattr(settings.lr, part)
-        groups[part] = {"name": part, "params": [], "lr": rate, "weight_decay": settings.weight_decay}
-        groups[f"{part}, no decay"] = {"name": f"{part}, no decay", "params": [], "lr": rate, "weight_decay": 0.0}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            first = name.partition(".")[0]
-            part = first if first in ("video_encoder", "eeg_encoder") else "rest"
+    for part in settings.lr:
+        for name, decay in ((part, settings.weight_decay), (f"{part}, no decay", 0.0)):
+            groups[name] = {"name": name, "params": [], "lr": settings.lr[part], "weight_decay": decay}
+    for name, parameter in parameters.items():
+        part = next((part for part in parts if _under(name, part)), "rest")
+        if parameter.requires_grad and settings.lr[part] > 0:
             groups[part if _decays(name, parameter, listed) else f"{part}, no decay"]["params"].append(parameter)
     return [group for group in groups.values() if group["params"]]
 
 
-def learning_rate_factor(settings: OptimSettings, steps_per_epoch: int, peak: float = 1.0) -> Callable[[int], float]:
-    r"""Return the factor on a peak learning rate at each step: linear warm-up, then cosine with warm restarts.
+def _under(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
 
-    EVER, section 4.1 and A.2 (Loshchilov & Hutter, 2017, eq. 5): after the warm-up, at step t of a period of T steps,
+
+def make_optimizer(
+    model: nn.Module, settings: OptimSettings, steps_per_epoch: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LRScheduler]:
+    r"""Return AdamW over the parameter groups, and its schedule, which is stepped after every optimiser step.
+
+    The schedule is a linear warm-up, then the cosine with warm restarts (EVER, section 4.1 and A.2; Loshchilov &
+    Hutter, 2017, eq. 5): at step t of a period of T steps,
 
     .. math:: \eta = \eta_{min} + \tfrac12 (\eta_{max} - \eta_{min}) (1 + \cos(\pi t / T))
 
     and each period is ``restart_mult`` times as long as the one before. Warm-up and period lengths are choices.
 
     Args:
-        settings: ``epochs``, ``warmup_epochs``, ``restart_epochs``, ``restart_mult``, ``min_lr``.
-        steps_per_epoch: Optimiser steps in an epoch.
-        peak: The peak rate, which ``min_lr`` is relative to.
-
-    Returns:
-        A function from the step, counted from 0, to the factor.
-
-    Example:
-        >>> factor = learning_rate_factor(OptimSettings(epochs=3, warmup_epochs=1, restart_epochs=1), 10)
-        >>> [round(factor(step), 3) for step in (0, 5, 10, 15, 20)]
-        [0.01, 0.505, 1.0, 0.5, 1.0]
-    """
-    warmup = round(settings.warmup_epochs * steps_per_epoch)
-    left = max(1, settings.epochs * steps_per_epoch - warmup)
-    first = left if settings.restart_epochs is None else max(1, round(settings.restart_epochs * steps_per_epoch))
-    floor = min(1.0, settings.min_lr / peak) if peak > 0 else 0.0
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return 0.01 + 0.99 * step / warmup
-        place, period = step - warmup, first
-        while place >= period:
-            place, period = place - period, period * settings.restart_mult
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * place / period))
-
-    return factor
-
-
-def make_optimizer(
-    model: nn.Module, settings: OptimSettings, steps_per_epoch: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """Return AdamW over the parameter groups, and its schedule, which is stepped after every optimiser step.
-
-    Args:
         model: The system.
         settings: The recipe's section.
         steps_per_epoch: Optimiser steps in an epoch.
+
+    Raises:
+        ConfigError: If a rate is of a sub-module that the model does not have, or all are 0.
 
     Example:
         >>> optimizer, schedule = make_optimizer(nn.Linear(2, 2), OptimSettings(epochs=2, warmup_epochs=1), 10)
@@ -117,9 +105,16 @@ def make_optimizer(
         [2e-06, 2e-06]
     """
     groups = parameter_groups(model, settings)
+    if not groups:
+        raise ConfigError("optim.lr: nothing is left to train. Give a rate above 0 to a sub-module or to rest.")
     optimizer = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps)
-    factors = [learning_rate_factor(settings, steps_per_epoch, group["lr"]) for group in groups]
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
+    warmup = round(settings.warmup_epochs * steps_per_epoch)
+    left = max(1, settings.epochs * steps_per_epoch - warmup)
+    first = left if settings.restart_epochs is None else max(1, round(settings.restart_epochs * steps_per_epoch))
+    schedules = torch.optim.lr_scheduler
+    linear = schedules.LinearLR(optimizer, 0.01, total_iters=warmup) if warmup else None
+    cosine = schedules.CosineAnnealingWarmRestarts(optimizer, first, settings.restart_mult, settings.min_lr)
+    return optimizer, cosine if linear is None else schedules.SequentialLR(optimizer, [linear, cosine], [warmup])
 
 
 class MovingAverage(torch.optim.swa_utils.AveragedModel):

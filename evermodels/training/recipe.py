@@ -72,9 +72,6 @@ class Row(Config):
         _check_name(self)
         if self.table < 0:
             raise self.refuse("table", "a table's number, or 0 for none")
-        for modality in self.init_from:
-            if modality not in ("eeg", "video"):
-                raise ConfigError(f"Row.init_from: unknown modality {modality!r}. Allowed: eeg, video.")
         for key in self.overrides:
             if key not in _SECTIONS:
                 raise ConfigError(

@@ -36,6 +36,13 @@ def with_sources(recipe: Recipe, names: Sequence[str]) -> list[str]:
     return [row.name for row in recipe.rows if row.name in needed]
 
 
+def _sources(recipe: Recipe, row: str, run_root: str | os.PathLike[str], seed: int) -> dict[str, Path]:
+    """The trained encoders that a row starts from, by modality."""
+    chosen = recipe.row(row)
+    init_from = chosen.init_from if chosen is not None else {}
+    return {modality: run_folder(run_root, source, seed) / "model" for modality, source in init_from.items()}
+
+
 def finetune(
     recipe: Recipe,
     run_root: str | os.PathLike[str],
@@ -78,9 +85,16 @@ def finetune(
     if chosen is None:
         return fit(recipe, run_folder(run_root, recipe.name, seed), resume=resume, **settings)
     *sources, last = with_sources(recipe, [chosen.name])
-    for name in sources:
-        fit(recipe, run_folder(run_root, name, seed), row=name, **settings)
-    return fit(recipe, run_folder(run_root, last, seed), row=last, resume=resume, **settings)
+    for name in (*sources, last):
+        result = fit(
+            recipe,
+            run_folder(run_root, name, seed),
+            row=name,
+            init_from=_sources(recipe, name, run_root, seed),
+            resume=resume or name != last,
+            **settings,
+        )
+    return result
 
 
 def run_rows(
@@ -131,12 +145,22 @@ def run_rows(
         raise ConfigError(f"seeds: expected each once, got {list(seeds)}.")
     wanted = [row.name for row in recipe.rows] if rows is None else list(rows)
     order = with_sources(recipe, wanted)
-    for name in order:
-        build_model(recipe.for_row(name))
     root = Path(run_root)
+    for name in order:
+        model = build_model(recipe.for_row(name))
+        for modality in _sources(recipe, name, root, 0):
+            model.encoder(modality)
     for seed in seeds:
         for name in order:
-            fit(recipe, run_folder(root, name, seed), seed=seed, row=name, data_root=data_root, progress=progress)
+            fit(
+                recipe,
+                run_folder(root, name, seed),
+                seed=seed,
+                row=name,
+                init_from=_sources(recipe, name, root, seed),
+                data_root=data_root,
+                progress=progress,
+            )
     table = make_table(recipe, root, seeds=seeds, rows=order, resamples=resamples)
     with writing(root):
         write_json(root / "table.json", table)

@@ -7,10 +7,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from typing_extensions import Self
+
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError
 
 _MOST_PROCESSES = 1024
+
+
+def check_plain(where: str, value: Any) -> None:
+    """Refuse what is no plain JSON.
+
+    Args:
+        where: A name for the message.
+        value: The value.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: expected numbers, texts, lists and mappings ({error}).") from error
 
 
 @dataclass(frozen=True)
@@ -29,35 +47,9 @@ class ModelSettings(Config):
 
     def check(self) -> None:
         """Refuse a config on top of a checkpoint, which brings its own, and values that are no plain JSON."""
-        try:
-            json.dumps(self.config, allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(
-                f"ModelSettings.config: expected numbers, texts, lists and mappings ({error})."
-            ) from error
+        check_plain("ModelSettings.config", self.config)
         if self.pretrained is not None and self.config:
             raise self.refuse("pretrained", "nothing beside model.config (a checkpoint brings its own config)")
-
-
-@dataclass(frozen=True)
-class LearningRates(Config):
-    """Peak learning rate of each parameter group (EVER, A.2: MAE encoder 1e-4, Mamba 2e-4; the rest is a choice).
-
-    Args:
-        video_encoder: Of the parameters under ``video_encoder.``.
-        eeg_encoder: Of the parameters under ``eeg_encoder.``.
-        rest: Of all others: projections, fusion, heads.
-    """
-
-    video_encoder: float = 1e-4
-    eeg_encoder: float = 2e-4
-    rest: float = 2e-4
-
-    def check(self) -> None:
-        """Refuse negative rates."""
-        for key in ("video_encoder", "eeg_encoder", "rest"):
-            if getattr(self, key) < 0:
-                raise self.refuse(key, "0 (frozen) or more")
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,8 @@ class OptimSettings(Config):
     Args:
         epochs: Passes over the training part.
         batch_size: Samples per step; the last smaller batch of an epoch is left out.
-        lr: Peak learning rates.
+        lr: Peak learning rates by sub-module: any prefix of a parameter's name, such as ``eeg_encoder``, the longest
+            that fits; ``rest`` for all others (default: 2e-4, EVER A.2). 0 freezes.
         weight_decay: Decoupled decay; norms, biases, tokens, position tables and scan states have none (a choice).
         betas: AdamW's β (A.2).
         eps: AdamW's ε (A.2).
@@ -76,7 +69,6 @@ class OptimSettings(Config):
         restart_mult: Factor from one period to the next.
         min_lr: Rate at the end of a period.
         grad_clip: Largest gradient norm, or ``None``.
-        label_smoothing: Of the cross-entropy.
         ema_decay: Decay of an exponential moving average of the weights, which is then what is evaluated and kept.
         mixup_alpha: Both parameters of the Beta distribution of mixup, or ``None`` for no mixup.
         mixed_precision: As accelerate takes it.
@@ -85,7 +77,7 @@ class OptimSettings(Config):
 
     epochs: int = 30
     batch_size: int = 16
-    lr: LearningRates = field(default_factory=LearningRates)
+    lr: Mapping[str, float] = field(default_factory=dict)
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -94,7 +86,6 @@ class OptimSettings(Config):
     restart_mult: int = 1
     min_lr: float = 0.0
     grad_clip: float | None = 1.0
-    label_smoothing: float = 0.0
     ema_decay: float | None = None
     mixup_alpha: float | None = None
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
@@ -102,6 +93,10 @@ class OptimSettings(Config):
 
     def check(self) -> None:
         """Refuse impossible values."""
+        object.__setattr__(self, "lr", {**self.lr, "rest": self.lr.get("rest", 2e-4)})
+        for key, rate in self.lr.items():
+            if rate < 0 or 0 < rate < self.min_lr:
+                raise ConfigError(f"OptimSettings.lr.{key}: expected 0 (frozen), or at least min_lr, got {rate!r}.")
         for key in ("epochs", "batch_size", "restart_mult"):
             if getattr(self, key) < 1:
                 raise self.refuse(key, "at least 1")
@@ -112,8 +107,6 @@ class OptimSettings(Config):
             value = getattr(self, key)
             if value is not None and value <= 0:
                 raise self.refuse(key, "a positive number, or none")
-        if not 0 <= self.label_smoothing < 1:
-            raise self.refuse("label_smoothing", "a number in [0, 1)")
         if self.eps <= 0:
             raise self.refuse("eps", "a positive number")
         if not all(0 <= b < 1 for b in self.betas):
@@ -126,33 +119,51 @@ class OptimSettings(Config):
 
 @dataclass(frozen=True)
 class LossSettings(Config):
-    """EVER's loss, eq. 18 (weights from section 4.1; γ and β are the design's choice).
+    """With which loss: the model's own, by values that the model's ``loss_config_class`` checks.
 
     Args:
-        w_ce: Weight of the class-balanced cross-entropy.
-        w_focal: Weight of the focal loss.
-        gamma: Exponent of the focal loss.
-        beta: β of the effective number of samples (Cui et al., 2019).
         factor: For a modality that can know only one factor of the data set's classes the factor's name: the loss then
             looks at probabilities summed over the others. ``None``: the classes.
         consistency: Weight of the difference between the answers to two readings of a training sample
             (:func:`~evermodels.training.objective.disagreement`), where the data set gives two.
+        values: Values of the model's loss; in a recipe they stand beside the others.
+
+    Example:
+        >>> LossSettings.from_dict({"factor": "state", "gamma": 1.0}).values
+        {'gamma': 1.0}
     """
 
-    w_ce: float = 0.9
-    w_focal: float = 0.1
-    gamma: float = 2.0
-    beta: float = 0.999
     factor: str | None = None
     consistency: float = 0.0
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Refuse negative weights and a β outside [0, 1)."""
-        for key in ("w_ce", "w_focal", "gamma", "consistency"):
-            if getattr(self, key) < 0:
-                raise self.refuse(key, "0 or more")
-        if not 0 <= self.beta < 1:
-            raise self.refuse("beta", "a number in [0, 1)")
+        """Refuse a negative weight, and values that are no plain JSON."""
+        if self.consistency < 0:
+            raise self.refuse("consistency", "0 or more")
+        check_plain("LossSettings.values", self.values)
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any], *, where: str | None = None) -> Self:
+        """Build the settings; what is not known here is the model's.
+
+        Args:
+            mapping: Values by key.
+            where: A name for the messages.
+
+        Raises:
+            ConfigError: For a wrong type or an impossible value.
+        """
+        if not isinstance(mapping, Mapping) or not isinstance(mapping.get("values", {}), Mapping):
+            return super().from_dict(mapping, where=where)
+        own = {key: mapping[key] for key in ("factor", "consistency") if key in mapping}
+        rest = {key: value for key, value in mapping.items() if key not in (*own, "values")}
+        return super().from_dict({**own, "values": {**mapping.get("values", {}), **rest}}, where=where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types, as they stand in a recipe."""
+        plain = super().to_dict()
+        return {**plain.pop("values"), **plain}
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,59 @@ def test_four_classes_without_scores_have_none(fake, tmp_path):
     assert not {"arousal", "valence", "mean_of_scores"} & set(result["test"])
 
 
+class Gaps(torch.utils.data.Dataset):
+    """A part of the easy set in which every third sample has no video and every fifth no EEG."""
+
+    def __init__(self, part):
+        self.part, self.people, self.labels = part, part.people, part.labels
+
+    def __len__(self):
+        return len(self.part)
+
+    def __getitem__(self, i):
+        item = self.part[i]
+        lacks = "video" if i % 3 == 0 else "eeg" if i % 5 == 0 else None
+        if lacks is None:
+            return item
+        return {**item, lacks: torch.full_like(item[lacks], 0.0), "present": {lacks: False}}
+
+
+def test_absent_recordings_train_and_evaluate(fake, tmp_path):
+    parts = fake.make_parts()
+    parts = parts._replace(**{name: Gaps(parts.part(name)) for name in ("train", "validation", "test")})
+    recipe = fake.make_recipe(epochs=6, mixup_alpha=0.2)
+    recipe = recipe.replace(model=recipe.model.replace(config={**fake.MODEL, "spectrogram_norm": "channel_frequency"}))
+    result = fit(recipe, tmp_path / "r", row="ever", parts=parts, progress=False)
+    assert result["test"]["uar"] > 0.45  # one modality alone reaches half
+    model = from_pretrained(tmp_path / "r/model")
+    predictions = predict(model, parts.test, groups=parts.groups, alone=True, batch_size=7)
+    silent = {name: np.isnan(of).all(axis=1) for name, of in predictions.alone.items()}
+    i = np.arange(24)
+    np.testing.assert_array_equal(silent["video"], i % 3 == 0)
+    np.testing.assert_array_equal(silent["eeg"], (i % 5 == 0) & (i % 3 != 0))
+    whole = predict(model, fake.make_parts().test, groups=parts.groups)
+    has_all = ~(silent["eeg"] | silent["video"])
+    np.testing.assert_allclose(predictions.logits[has_all], whole.logits[has_all], atol=1e-5)
+    np.testing.assert_allclose(
+        predictions.logits[silent["video"]], predictions.alone["eeg"][silent["video"]], atol=1e-5
+    )
+    # Statistics are of the EEG that is there: zeros would lower the spread and the mean.
+    here = torch.stack([parts.train.part[k]["eeg"] for k in range(48) if k % 3 == 0 or k % 5])
+    spectrogram = model.spectrogram.stft(here)
+    torch.testing.assert_close(
+        model.spectrogram.norm.mean.flatten(), spectrogram.mean((0, 3)).flatten(), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_missing_modality_is_named(fake, tmp_path):
+    item = {"video": torch.zeros(2, 3, 16, 16), "label": 0, "person": "a"}
+    model = build_model(fake.make_recipe().for_row("ever"))
+    with pytest.raises(DataError, match=r"takes eeg and video, and the items have no eeg. .*present=\{\"eeg\": False"):
+        predict(model, [item])
+    with pytest.raises(ConfigError, match="expected a whole system, such as ever_tiny, got Linear"):
+        predict(torch.nn.Linear(2, 2), [item])
+
+
 def test_a_batch_larger_than_the_set_is_refused(fake, tmp_path):
     with pytest.raises(ConfigError, match="at most 16"):
         fit(fake.make_recipe(batch_size=17), tmp_path / "r", parts=fake.make_parts(train=16), progress=False)

@@ -10,7 +10,7 @@ import pytest
 
 from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameError
 from evermodels.models import EVER
-from evermodels.training import list_recipes, load_recipe
+from evermodels.training import build_model, list_recipes, load_recipe
 from evermodels.training.recipe import Recipe, Row, parse_override
 
 MINIMAL = 'name = "x"\n'
@@ -74,19 +74,21 @@ def test_the_rows_without_a_baseline_differ_in_nothing_else(kind, differs):
         ("[optim]\nepochss = 3", r"unknown key 'epochss'. Did you mean 'epochs'"),
         ("[optim]\nepochs = '3'", r"OptimSettings.epochs: expected int, got '3' \(str\)"),
         ("[optim]\nepochs = 0", r"OptimSettings.epochs: expected at least 1, got 0"),
-        ("[optim]\nlr = {eeg_encoder = -1.0}", r"LearningRates.eeg_encoder"),
-        ("[optim]\nlabel_smoothing = 1.0", r"label_smoothing: expected a number in \[0, 1\)"),
+        (
+            "[optim]\nlr = {eeg_encoder = -1.0}",
+            r"OptimSettings.lr.eeg_encoder: expected 0 \(frozen\), or at least min_lr",
+        ),
+        ("[loss]\nconsistency = -1.0", r"LossSettings.consistency: expected 0 or more"),
+        ("[loss]\nday = 2020-01-01", r"LossSettings.values: expected numbers, texts"),
         ("[data]\ndataset = 'quadrant'", r"Recipe.data.dataset: expected one of 'quadrant_pairs', got 'quadrant'"),
         ("[data]\nlength = 12", r"Recipe.data: unknown key 'length'.* Allowed: dataset, num_workers"),
         ("[data]\ndataset = 'quadrant_pairs'\nlength = 10", r"multiple of 4"),
         ("[data]\ndataset = 'quadrant_pairs'\naugment = {blend = 2.0}", r"blend: expected a probability"),
         ("[data]\ndataset = ['quadrant_pairs']", r"DataSettings.dataset: expected str, got"),
-        ("[loss]\nbeta = 1.0", r"LossSettings.beta"),
         ("[model]\npretrained = 'a.b'\nconfig = {dim = 3}", r"a checkpoint brings its own config"),
         ("full = 'x'", r"Recipe.full: expected one of the rows"),
         ("[[rows]]\nname = 'a'\ntable = 3\n[[rows]]\nname = 'a'\ntable = 3", r"'a' occurs twice"),
         ("[[rows]]\nname = 'a'\ntable = 3\ninit_from = {eeg = 'b'}", r"'a' starts from 'b', which is not an earlier"),
-        ("[[rows]]\nname = 'a'\ntable = 3\ninit_from = {ecg = 'b'}", r"unknown modality 'ecg'"),
         ("[[rows]]\nname = '../a'\ntable = 3", r"Row.name: expected 1 to 100 letters"),
         ("[[rows]]\nname = 'a'\ntable = 3\noverrides.optm.epochs = 3", r"no section 'optm'. Did you mean 'optim'"),
         ("[[rows]]\nname = 'a'\ntable = 3\noverrides.optim.epoch = 3", r"unknown key 'epoch'"),
@@ -176,6 +178,19 @@ def test_a_wrong_value_anywhere_is_ours_or_harmless():
             except EvermodelsError:
                 refused += 1
     assert refused > 400
+
+
+def test_the_model_checks_its_own_loss():
+    plain = load_recipe("ever_tiny_quadrant")
+    assert plain.loss.to_dict()["label_smoothing"] == 0.05 == plain.for_row("eeg").loss.values["label_smoothing"]
+    for change, message in (
+        ("loss.beta=1.0", r"EVERLossConfig.beta: expected a number in \[0, 1\)"),
+        ("loss.gama=1.0", r"loss: unknown key 'gama'. Did you mean 'gamma'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            build_model(load_recipe("ever_tiny_quadrant", [change]).for_row("eeg"))
+    with pytest.raises(ConfigError, match="expected a whole system, such as ever_tiny, got videomae_nano"):
+        build_model(Recipe.from_dict({"name": "x", "model": {"architecture": "videomae_nano"}}))
 
 
 def test_unknown_recipes_and_rows_are_named():

@@ -18,6 +18,7 @@ from evermodels.training import (
     engine,
     evaluate_checkpoint,
     finetune,
+    fit,
     interval,
     late_fusion,
     make_table,
@@ -189,6 +190,18 @@ def test_a_wrong_row_shows_before_anything_is_trained(fake, tmp_path):
     row = recipe.rows[-1].replace(overrides={"model": {"config": {"fusion": "graph"}}})
     with pytest.raises(ConfigError, match="'graph'"):
         run_rows(recipe.replace(rows=(*recipe.rows[:-1], row)), tmp_path / "r", seeds=(0,), progress=False)
+    assert not (tmp_path / "r").exists()
+
+
+def test_encoders_are_those_of_the_model_and_their_folders_are_given(fake, tmp_path):
+    recipe = fake.make_recipe()
+    row = recipe.rows[2].replace(init_from={"eye": "eeg"})
+    with pytest.raises(ConfigError, match="eye: this EVER takes eeg and video only"):
+        run_rows(recipe.replace(rows=(*recipe.rows[:2], row, *recipe.rows[3:])), tmp_path / "r", progress=False)
+    with pytest.raises(
+        ConfigError, match=r"row 'naive' starts from eeg of 'eeg', video of 'video'. Give the checkpoint"
+    ):
+        fit(recipe, tmp_path / "r", row="naive", parts=fake.make_parts(), progress=False)
     assert not (tmp_path / "r").exists()
 
 
