@@ -35,12 +35,15 @@ def test_mixup_mixes_pictures_and_the_power_of_waves():
     spec = InputSpec(window_seconds=1.0, eeg=EEGSpec(("Cz", "Pz"), 256.0), video=VideoSpec(2, (4, 4)))
     mixup = Mixup(spec, 0.4)
     eeg, video = torch.randn(64, 2, 256), torch.randn(64, 2, 3, 4, 4)
+    torch.manual_seed(0)
     partner, factor = mixup.draw(torch.arange(64))
     mixed = mixup.mix({"eeg": eeg, "video": video})
     torch.testing.assert_close(mixed["video"], factor * video + (1 - factor) * video[partner])
-    torch.testing.assert_close(mixed["eeg"], factor**0.5 * eeg + (1 - factor) ** 0.5 * eeg[partner])
-    # Of waves that know nothing of each other the powers are mixed.
     others = partner != torch.arange(64)
+    want = factor**0.5 * eeg + (1 - factor) ** 0.5 * eeg[partner]
+    torch.testing.assert_close(mixed["eeg"][others], want[others])
+    assert not others.all() and torch.equal(mixed["eeg"][~others], eeg[~others])  # with itself it is itself
+    # Of waves that know nothing of each other the powers are mixed.
     power = mixed["eeg"].square().mean((1, 2))[others]
     want = factor * eeg.square().mean((1, 2)) + (1 - factor) * eeg[partner].square().mean((1, 2))
     assert (power - want[others]).abs().mean() < 0.05 and power.mean() == pytest.approx(1, abs=0.05)
