@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from evermodels.checkpoints.strict_json import content_digest
 from evermodels.core.errors import EvermodelsError, boundary, require
+from evermodels.core.files import whole_files
 from evermodels.training.optim import MovingAverage
 
 RESTART = "Begin anew with --restart (resume=False), which removes this run and trains it again."
@@ -81,19 +81,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         path: The file.
         content: Its content.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_files(path.parent) as temporary:
+        temporary(path.name).write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -307,7 +296,7 @@ def clear(run_dir: Path, *, everything: bool = False) -> None:
     Raises:
         TrainingError: If something cannot be removed.
     """
-    left = re.compile(rf"^\.({'|'.join(map(re.escape, (*_WRITTEN, 'progress.json')))})\..*\.part$")
+    left = re.compile(rf"^\.({'|'.join(map(re.escape, (*_WRITTEN, 'progress.json')))})\..*\.tmp$")
     with writing(run_dir):
         paths = [path for path in run_dir.iterdir() if _STATE.match(path.name) or left.match(path.name)]
         paths += [run_dir / name for name in ("model", *_WRITTEN)] if everything else []

@@ -35,7 +35,7 @@ def test_mixup_mixes_pictures_and_the_power_of_waves():
     spec = InputSpec(window_seconds=1.0, eeg=EEGSpec(("Cz", "Pz"), 256.0), video=VideoSpec(2, (4, 4)))
     mixup = Mixup(spec, 0.4)
     eeg, video = torch.randn(64, 2, 256), torch.randn(64, 2, 3, 4, 4)
-    torch.manual_seed(0)
+    torch.manual_seed(2)
     partner, factor = mixup.draw(torch.arange(64))
     mixed = mixup.mix({"eeg": eeg, "video": video})
     torch.testing.assert_close(mixed["video"], factor * video + (1 - factor) * video[partner])
