@@ -26,7 +26,7 @@ from PIL import Image
 
 import evermodels as em
 from evermodels.core.specs import InputSpec
-from evermodels.datasets import LondonFaces, face_clip, protocol4_split
+from evermodels.datasets import LondonFaces, face_clip, quadrant_split
 from evermodels.signals import Preprocessor, Video
 
 FPS, FRAMES, READ = 8, 32, 16
@@ -145,7 +145,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # of clips without EEG
     faces = LondonFaces(Path(os.environ.get("EVERMODELS_DATA", "../shared/data")) / "faces", crop=False)
-    people = getattr(protocol4_split(faces.people).faces, options.part)
+    people = quadrant_split(faces.people)["face_id"].part(options.part)
     models = {name: em.from_pretrained(name).eval() for name in options.models}
     spec = next(iter(models.values())).input_spec
     preprocessor = Preprocessor(InputSpec(video=spec.video))  # without a length of windows: each clip is one
