@@ -8,7 +8,7 @@ apart among the three: the share of clips within 0.05, median, 90 %, largest; an
 mean confidence, since a model that is never sure agrees with itself.
 
 The reading path was chosen by looks at the first set (34 clips of one encoder setting). The second (68 clips) has other
-motion, sizes, encoder settings and qualities, and every other of its clips fades from one expression into the other.
+motion, sizes, encoder settings and qualities, and about a quarter of its clips fade from one expression into the other.
 """
 
 from __future__ import annotations
