@@ -362,7 +362,7 @@ def test_bad_flags_show_the_usage(arguments, capsys):
 
 def test_a_bad_flag_shows_the_usage_of_its_command(capsys):
     code, _, err = run(capsys, "predict", "--model", "x", "--egg", "a.edf")
-    assert code == 2 and err.startswith("usage: evermodels predict ") and "Did you mean '--eeg'?" in err
+    assert code == 2 and err.startswith("usage: evermodels predict ") and "Did you mean '--eeg' or '--eye'?" in err
 
 
 def test_an_option_that_is_given_twice_is_refused(capsys, checkpoint):
