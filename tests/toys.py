@@ -1,4 +1,4 @@
-"""A system and backbones that know nothing of EEG or video: they join by their rows of the registry alone."""
+"""Systems and backbones of other modalities than EVER's: they join by their rows of the registry alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evermodels.core.config import Config, check_num_classes
 from evermodels.core.errors import check_axes
 from evermodels.core.kinds import KINDS
 from evermodels.core.outputs import EmotionOutput
-from evermodels.core.specs import AudioSpec, EyeSpec, InputSpec
+from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, EyeSpec, InputSpec
 from evermodels.losses import EmotionLoss
 from evermodels.models.system import System
 from evermodels.models.system_config import EncoderConfig, SystemConfig
@@ -134,7 +134,10 @@ class ToySystem(System):
         return EmotionLoss(class_counts, **ToyLossConfig.from_dict(values).to_dict())
 
     def forward(self, audio=None, eye=None, *, present=None, masks=None):
-        given = self.given({"audio": audio, "eye": eye}, present, masks)
+        return self.fused({"audio": audio, "eye": eye}, present, masks)
+
+    def fused(self, inputs, present, masks):
+        given = self.given(inputs, present, masks)
         embeddings = {m: self.encode(m, x.to(self.dtype), given) for m, x in given.inputs.items()}
         flags, size = self.hide(given), next(iter(embeddings.values())).shape[0]
         tokens = []
@@ -150,13 +153,45 @@ class ToySystem(System):
         return EmotionOutput(logits, embedding, embeddings, {"modalities": weights[..., 0]})
 
 
+FEATURES = EEGSpec(ch_names=("Fz", "Cz", "Pz"), sfreq=100.0, features=EEGFeatures(bands=((1.0, 4.0), (4.0, 8.0))))
+THREE = SPEC.replace(eeg=FEATURES)
+
+
+@dataclass(frozen=True)
+class ToyThreeConfig(ToySystemConfig):
+    input_spec: InputSpec = THREE
+    encoders: Mapping[str, EncoderConfig] = field(
+        default_factory=lambda: {
+            "eeg": EncoderConfig("toy_features"),
+            "audio": EncoderConfig("toy_log_mel"),
+            "eye": EncoderConfig("toy_eye"),
+        }
+    )
+
+
+class ToyThree(ToySystem):
+    """Three modalities, one of them features of EEG, aligned in pairs."""
+
+    config_class = ToyThreeConfig
+    presets: ClassVar = {"toy_three": ToyThreeConfig()}
+
+    def make_loss(self, class_counts=None, **values):
+        return EmotionLoss(class_counts, alignment="correlation", **ToyLossConfig.from_dict(values).to_dict())
+
+    def forward(self, eeg=None, audio=None, eye=None, *, present=None, masks=None):
+        return self.fused({"eeg": eeg, "audio": audio, "eye": eye}, present, masks)
+
+
 ROWS = {
     **{
         name: registry.ModelEntry("backbone", (cls.input,), __name__, cls.__name__, "for tests")
         for name, cls in BACKBONES.items()
     },
     "toy_system": registry.ModelEntry("system", ("audio", "eye"), __name__, "ToySystem", "for tests"),
+    "toy_three": registry.ModelEntry("system", ("eeg", "audio", "eye"), __name__, "ToyThree", "for tests"),
 }
+
+SYSTEMS = [name for name, row in ROWS.items() if row.kind == "system"]
 
 
 def register(monkeypatch) -> None:

@@ -36,6 +36,24 @@ def test_alignment(name, function):
     torch.testing.assert_close(other.total, 0.9 * other.cross_entropy + 0.1 * other.focal)
 
 
+def test_alignment_of_three_is_the_mean_over_pairs_of_what_is_there():
+    z = {name: torch.randn(5, 4) for name in ("eeg", "audio", "eye")}
+    flags = {"eye": torch.tensor([True, False, True, True, False])}
+    both = z["eye"][flags["eye"]]
+    want = [
+        coral(z["eeg"], z["audio"]),
+        coral(z["eeg"][flags["eye"]], both),
+        coral(z["audio"][flags["eye"]], both),
+    ]
+    terms = EmotionLoss(alignment="coral")(output(**z), TARGET, flags)
+    torch.testing.assert_close(terms.alignment, torch.stack(want).mean())
+    few = {"eye": torch.tensor([True, False, False, False, False])}
+    with pytest.raises(ShapeError):
+        EmotionLoss(alignment="coral")(output(**z), TARGET, few)
+    small = EmotionLoss(alignment="coral", on_small_batch="zero")(output(**z), TARGET, few)
+    torch.testing.assert_close(small.alignment, want[0] / 3)
+
+
 def test_alignment_sees_only_samples_with_both():
     out = output()
     present = {

@@ -72,7 +72,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 over_systems = pytest.mark.parametrize("name", SYSTEMS)
 
 
-@pytest.mark.parametrize("name", [n for n, row in registry.MODELS.items() if row.kind == "system"] + ["toy_system"])
+@pytest.mark.parametrize("name", [n for n, row in registry.MODELS.items() if row.kind == "system"] + toys.SYSTEMS)
 def test_forward_takes_what_the_registry_says(name):
     cls, takes = registry.model_class(name), registry.entry(name).takes
     assert cls.presets[name].modalities == takes
@@ -323,3 +323,10 @@ def test_a_bare_backbone_enters_a_system(name, tmp_path):
         other.load_encoder(modality, whole)
         for k, v in other.encoder(modality).state_dict().items():
             assert torch.equal(v, model.encoder(modality).state_dict()[k])
+
+
+def test_features_of_eeg_are_no_channels_to_interpolate():
+    model = build("toy_three")
+    assert model.input_spec.shape("eeg") == (1, 2, 3)
+    with pytest.raises(ConfigError, match="ch_names: this ToyThree takes no EEG signals"):
+        model.adapt_montage(("Fz", "Cz"))
