@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import pickle
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,23 @@ def test_a_stream_gives_what_one_call_gives(name: str) -> None:
     assert whole.tensors[name].dtype == torch.float32 and torch.isfinite(whole.tensors[name]).all()
     assert whole.notes == () and all(isinstance(note, str) for note in RECORDINGS[name]().notes)
     assert {len(values) for values in whole.quality.values()} <= {8}
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_a_stream_holds_no_more_than_a_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared, made = prepare(name), []
+    windows = type(prepared.readers[name]).windows
+
+    def watched(*arguments: Any) -> Iterator[room.Window]:
+        for window in windows(prepared.readers[name], *arguments):
+            made.append(weakref.ref(window))
+            yield window
+
+    monkeypatch.setattr(prepared.readers[name], "windows", watched)
+    most = 0
+    for _ in prepared.stream(**{name: RECORDINGS[name]()}, overlap=0.9, batch_size=2):
+        most = max(most, sum(window() is not None for window in made))
+    assert len(made) > 30 and most <= 5  # a batch that goes out, the next one's first, and what the loops hold
 
 
 @pytest.mark.parametrize("name", MODALITIES)
