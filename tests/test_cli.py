@@ -424,7 +424,7 @@ def test_finetune_passes_its_arguments_on(capsys, monkeypatch, tmp_path):
         *("--set", "optim.epochs=2", "--set", "optim.lr.rest=1e-3", "--restart"),
     )
     assert code == 0 and out.splitlines()[0] == "row eeg"
-    assert seen["recipe"].optim.epochs == 2 and seen["recipe"].optim.lr.rest == 1e-3
+    assert seen["recipe"].optim.epochs == 2 and seen["recipe"].optim.lr["rest"] == 1e-3
     assert seen["run_dir"] == Path("runs/ever_tiny_quadrant") and seen["data_root"] == tmp_path
     assert (seen["seed"], seen["row"], seen["resume"]) == (3, "eeg", False)
     assert out.splitlines()[1] == f"model: {Path('runs/ever_tiny_quadrant/eeg/seed-3/model')}"
