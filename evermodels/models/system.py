@@ -340,16 +340,17 @@ class System(PretrainedModel):
         Args:
             given: The batch.
         """
-        rate, names = self.config.modality_drop_rate, self.modalities
-        if not (self.training and rate > 0 and len(given.inputs) == len(names) > 1):
+        rate, names = self.config.modality_drop_rate, tuple(given.inputs)
+        if not (self.training and rate > 0 and len(names) > 1):
             return given.present
-        some = next(iter(given.inputs.values()))
+        some = given.inputs[names[0]]
         draw = torch.rand(some.shape[0], device=some.device)
         every = torch.ones_like(draw, dtype=torch.bool)
-        now = {m: every if given.present is None else given.present[m] for m in names}
+        now = {m: every if given.present is None else given.present[m] for m in self.modalities}
         enough = torch.stack(list(now.values())).sum(dim=0) > 1  # nothing else may be left of a sample
         part = rate / len(names)
-        return {m: now[m] & ~((draw >= k * part) & (draw < (k + 1) * part) & enough) for k, m in enumerate(names)}
+        hidden = {m: (draw >= k * part) & (draw < (k + 1) * part) & enough for k, m in enumerate(names)}
+        return {m: flag & ~hidden[m] if m in hidden else flag for m, flag in now.items()}
 
     # Montage
 

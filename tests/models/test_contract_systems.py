@@ -280,6 +280,10 @@ def test_modality_dropout_leaves_each_sample_one(name):
     only = {m: torch.full((64,), m == model.modalities[0]) for m in model.modalities}
     kept = model.hide(model.given(draw(model, 64), only, None))
     assert all(torch.equal(kept[m], only[m]) for m in only)
+    some = dict(list(draw(model, 64).items())[:-1])  # without the last modality the others are hidden still
+    fewer = model.hide(model.given({**dict.fromkeys(model.modalities), **some}, None, None))
+    assert all((~fewer[m]).any() == (len(some) > 1) for m in some)
+    assert torch.stack(list(fewer.values())).any(0).all()
     assert model.eval().hide(given) is None
 
 
