@@ -145,29 +145,53 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
-    finetune = command("finetune", _finetune, "Train a recipe; a killed run goes on where it stood")
-    evaluate = command("evaluate", _evaluate, "Test a checkpoint on the people of a recipe's part")
+    finetune = command(
+        "finetune", _finetune, "Train a recipe, or a model on your own data; a killed run goes on where it stood"
+    )
+    evaluate = command("evaluate", _evaluate, "Test a checkpoint on the people of a recipe's part, or of your own data")
     benchmark = command("benchmark", _benchmark, "Train all rows of a recipe over seeds and print their table")
     for sub in (finetune, evaluate, benchmark):
-        sub.add_argument("--recipe", required=True, metavar="R", help="recipe by name, or a .toml file")
-        sub.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the recordings ($EVERMODELS_DATA)")
+        own = sub is not benchmark
+        manifest = ", or the manifest (.toml) of your own" if own else ""
+        sub.add_argument("--recipe", required=not own, metavar="R", help="recipe by name, or a .toml file")
+        sub.add_argument(
+            "--data",
+            type=Path,
+            metavar="FOLDER|MANIFEST" if own else "FOLDER",
+            help=f"folder of the recordings ($EVERMODELS_DATA){manifest}",
+        )
         sub.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, such as optim.epochs=3"
         )
     for sub in (finetune, benchmark):
         sub.add_argument("--run-dir", type=Path, metavar="D", help="folder of the runs (runs/RECIPE)")
+    for sub in (finetune, evaluate):
+        sub.add_argument(
+            "--model",
+            required=sub is evaluate,
+            metavar="NAME",
+            help="checkpoint (arch.tag) or checkpoint folder"
+            + ("" if sub is evaluate else ", or an architecture: what is trained on a manifest"),
+        )
+        sub.add_argument(
+            "--folds", type=int, default=5, metavar="N", help="with a manifest: folds over its people (%(default)s)"
+        )
+    finetune.add_argument(
+        "--fold", default="0", metavar="K|all", help="with a manifest: which fold is tested, or all (%(default)s)"
+    )
+    evaluate.add_argument("--fold", default="0", metavar="K", help="with a manifest: which fold (%(default)s)")
     finetune.add_argument("--row", metavar="NAME", help="row of the recipe's tables (the full model)")
     finetune.add_argument("--seed", type=int, default=0, metavar="S", help="seed (%(default)s)")
     finetune.add_argument("--restart", action="store_true", help="begin anew, and remove what this run had written")
-    evaluate.add_argument("--model", required=True, metavar="NAME", help="checkpoint (arch.tag) or checkpoint folder")
     evaluate.add_argument("--part", choices=("validation", "test"), default="test", help="whose data (%(default)s)")
-    evaluate.add_argument(
-        "--ch-names",
-        type=channels,
-        metavar="A,B,...",
-        help="channels of the recordings to read where the model's are not all there, or a montage such as eegmat: the "
-        "missing ones are interpolated",
-    )
+    for sub in (finetune, evaluate):
+        sub.add_argument(
+            "--ch-names",
+            type=channels,
+            metavar="A,B,...",
+            help="channels of the recordings to read where the model's are not all there, or a montage such as eegmat: "
+            "the missing ones are interpolated",
+        )
     evaluate.add_argument("--device", help="where to run, such as cpu or cuda:0")
     benchmark.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="0,1,2", help="seeds (0,1,2)")
     benchmark.add_argument("--rows", type=names, metavar="A,B", help="rows, and what they start from (all)")
@@ -345,16 +369,61 @@ def _predict(args: argparse.Namespace) -> int:
 # ------------------------------------------------------------------------------ finetune, evaluate, benchmark
 
 
-def _recipe(args: argparse.Namespace) -> tuple[Any, Path]:
+def _is_manifest(args: argparse.Namespace) -> bool:
+    """Whether own data are meant; refuses what goes with a recipe, or with a manifest, alone."""
+    manifest = args.data is not None and args.data.suffix.lower() == ".toml"
+    if manifest and args.recipe is not None:
+        raise ConfigError("--recipe: a manifest brings its own. Leave it out, and change values with --set.")
+    if not manifest and args.recipe is None:
+        raise ConfigError("give --recipe NAME, or --data MANIFEST.toml with --model NAME for data of your own.")
+    if manifest and args.model is None:
+        raise ConfigError("--model: which model is to be trained on the manifest? A checkpoint, or an architecture.")
+    return manifest
+
+
+def _recipe(args: argparse.Namespace, fold: int = 0) -> tuple[Any, Path]:
     from evermodels import training
 
-    recipe = training.load_recipe(args.recipe, args.set)
+    if args.recipe is None:
+        more = {"ch_names": args.ch_names, "folds": args.folds, "fold": fold}
+        recipe = training.manifest_recipe(args.data, args.model, args.set, **more)
+    else:
+        recipe = training.load_recipe(args.recipe, args.set)
     return recipe, getattr(args, "run_dir", None) or Path("runs") / recipe.name
+
+
+def _fold(args: argparse.Namespace) -> int:
+    if not args.fold.isdecimal():
+        raise ConfigError(f"--fold: expected a number from 0, got {args.fold!r}.")
+    return int(args.fold)
+
+
+def _finetune_manifest(args: argparse.Namespace) -> int:
+    from evermodels import training
+    from evermodels.datasets import read_manifest
+
+    every = args.fold == "all"
+    recipe, run_dir = _recipe(args, 0 if every else _fold(args))
+    count = recipe.data.count(read_manifest(args.data))
+    for fold in range(count) if every else (_fold(args),):
+        recipe, _ = _recipe(args, fold)
+        settings = {"seed": args.seed, "resume": not args.restart, "progress": _terminal()}
+        result = training.finetune_manifest(recipe, run_dir, **settings)
+        print(training.format_result(result))
+        print(f"model: {training.run_folder(run_dir, f'fold-{fold}', args.seed) / 'model'}")
+    if every:
+        print(f"all {count} folds, everybody tested once:")
+        _print_scores(training.pool_folds(run_dir, count, seed=args.seed))
+    return OK
 
 
 def _finetune(args: argparse.Namespace) -> int:
     from evermodels import training
 
+    if _is_manifest(args):
+        return _finetune_manifest(args)
+    if args.model is not None:
+        raise ConfigError("--model: it goes with a manifest; a recipe names its model (--set model.architecture=...).")
     recipe, run_dir = _recipe(args)
     result = training.finetune(
         recipe,
@@ -373,26 +442,32 @@ def _finetune(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from evermodels import training
-    from evermodels.training.tables import by_person
 
-    recipe, _ = _recipe(args)
+    manifest = _is_manifest(args)
+    recipe, _ = _recipe(args, _fold(args))
     result = training.evaluate_checkpoint(
         args.model,
         recipe,
-        data_root=args.data,
+        data_root=None if manifest else args.data,
         part=args.part,
         ch_names=args.ch_names,
         device=args.device,
         progress=_terminal(),
     )
     print(f"{args.model} on the {args.part} part of {recipe.name}, {result['samples']} samples")
+    _print_scores(result)
+    return OK
+
+
+def _print_scores(result: dict[str, Any]) -> None:
+    from evermodels.training.tables import by_person
+
     rows = [
         (name, f"{result[name]:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]")
         for name, ends in result["intervals"].items()
     ]
     rows += [(f"uar by {group}", text) for group, text in by_person(result).items()]
     _print_facts(rows)
-    return OK
 
 
 def _benchmark(args: argparse.Namespace) -> int:

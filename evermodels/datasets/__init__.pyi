@@ -3,6 +3,7 @@ from .clips import crossfade_weights as crossfade_weights, face_clip as face_cli
 from .download import data_folder as data_folder, fetch as fetch
 from .eegmat import EEGMAT as EEGMAT
 from .faces import LondonFaces as LondonFaces
+from .manifest import Manifest as Manifest, read_manifest as read_manifest
 from .parts import DataSettings as DataSettings, Parts as Parts, check_disjoint as check_disjoint
 from .quadrant import (
     CLASSES as CLASSES,
@@ -10,6 +11,7 @@ from .quadrant import (
     QuadrantPairs as QuadrantPairs,
     quadrant_split as quadrant_split,
 )
+from .recordings import File as File, Recordings as Recordings, Segment as Segment, Session as Session
 from .splits import (
     SubjectSplit as SubjectSplit,
     leave_one_out as leave_one_out,

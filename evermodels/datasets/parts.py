@@ -18,7 +18,10 @@ from evermodels.core.factors import Factor, factor_levels
 from evermodels.core.specs import InputSpec
 from evermodels.datasets.splits import PARTS, Part
 
-DATASETS = {"quadrant_pairs": ("evermodels.datasets.quadrant_parts", "QuadrantSettings")}
+DATASETS = {
+    "quadrant_pairs": ("evermodels.datasets.quadrant_parts", "QuadrantSettings"),
+    "recordings": ("evermodels.datasets.manifest", "RecordingsSettings"),
+}
 """The closed table of data sets: name in a recipe's ``[data]`` -> module and class of its settings."""
 _MOST_PROCESSES = 1024
 

@@ -193,6 +193,15 @@ class Reader(ABC, Generic[R]):
         return False
 
     @classmethod
+    def annotations(cls, source: Any) -> tuple[tuple[float, float, str], ...]:
+        """Return the named stretches that a recording knows of, ``(start, stop, name)`` in seconds after its begin.
+
+        Args:
+            source: As :meth:`open` takes it.
+        """
+        return ()
+
+    @classmethod
     def describe(cls, source: Any, spec: Any, window_seconds: float | None, **form: Any) -> dict[str, Any]:
         """Say what a recording holds and what a model would do with it.
 

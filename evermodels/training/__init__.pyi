@@ -12,6 +12,11 @@ from .evaluation import evaluate as evaluate, evaluate_checkpoint as evaluate_ch
 from .fusion import late_fusion as late_fusion, own_late_fusion as own_late_fusion
 from .metrics import summarize as summarize
 from .optim import make_optimizer as make_optimizer, parameter_groups as parameter_groups
+from .own_data import (
+    finetune_manifest as finetune_manifest,
+    manifest_recipe as manifest_recipe,
+    pool_folds as pool_folds,
+)
 from .predictions import Predictions as Predictions, pool as pool
 from .recipe import Recipe as Recipe, Row as Row, list_recipes as list_recipes, load_recipe as load_recipe
 from .rows import finetune as finetune, run_rows as run_rows

@@ -47,7 +47,7 @@ def build_model(recipe: Recipe) -> Any:
     if settings.pretrained is not None:
         from evermodels.checkpoints.load import from_pretrained
 
-        model: Any = from_pretrained(settings.pretrained)
+        model: Any = from_pretrained(settings.pretrained, num_classes=settings.num_classes, ch_names=settings.ch_names)
     else:
         model = registry.build(settings.architecture, **settings.config)
     require_system(model)

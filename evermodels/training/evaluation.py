@@ -184,6 +184,11 @@ def evaluate_checkpoint(
             f"model: {os.fspath(name_or_dir)!r} has {model.config.num_classes} classes, the recipe's data "
             f"{len(parts.classes)} ({', '.join(parts.classes)})."
         )
+    if model.classes is not None and tuple(model.classes) != parts.classes:
+        raise ConfigError(
+            f"model: {os.fspath(name_or_dir)!r} knows {', '.join(model.classes)}, in this order, and the data have "
+            f"{', '.join(parts.classes)}. Give the data's classes in the model's order."
+        )
     declared: dict[str, Any] = {"groups": parts.groups, "levels": parts.levels}
     predictions = predict(model, parts.part(part), batch_size=batch_size, progress=progress, title=part, **declared)
     return {

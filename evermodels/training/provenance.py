@@ -68,7 +68,8 @@ def table_command(recipe: Recipe, seeds: Sequence[int], rows: Sequence[str]) -> 
 
 def _line(command: str, recipe: Recipe, *words: str) -> str:
     changes = [word for change in recipe.changes for word in ("--set", change)]
-    return shlex.join(["evermodels", command, "--recipe", recipe.source or recipe.name, *changes, *words])
+    origin = recipe.words or ("--recipe", recipe.source or recipe.name)
+    return shlex.join(["evermodels", command, *origin, *changes, *words])
 
 
 def machine() -> dict[str, Any]:

@@ -97,6 +97,7 @@ class Recipe(Config):
         rows: The rows of its tables.
         changes: The ``key=value`` overrides that it was loaded with; the command that repeats a run names them.
         source: The name or file that it was loaded from, as it was given; the command names it too.
+        words: What the command names instead, for a recipe that was made of a manifest.
 
     Raises:
         ConfigError: For an unknown key, a wrong type or an impossible value, also in a row's overrides.
@@ -119,6 +120,7 @@ class Recipe(Config):
     rows: tuple[Row, ...] = ()
     changes: tuple[str, ...] = ()
     source: str | None = None
+    words: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse bad names, doubled rows, rows that start from later ones, and rows whose overrides do not fit."""
@@ -280,11 +282,20 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
     with boundary(ConfigError, f"recipe {text!r}: not a TOML file", _TOML):
         plain: dict[str, Any] = tomllib.loads(source)
     with boundary(ConfigError, f"recipe {text!r}: it or its overrides cannot be used", _TOML):
-        whole = {**_changed(plain, tuple(overrides)), "source": text}
+        whole = {**with_changes(plain, tuple(overrides)), "source": text}
         return Recipe.from_dict(whole, where=f"recipe {text!r}")
 
 
-def _changed(plain: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+def with_changes(plain: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Return a recipe's values with some changed; they win over its rows' own overrides.
+
+    Args:
+        plain: Values as in a recipe's file.
+        overrides: Changes such as ``"optim.epochs=3"``.
+
+    Raises:
+        ConfigError: If a change is none.
+    """
     for override in overrides:
         keys, change = parse_override(override)
         for key in reversed(keys):

@@ -39,17 +39,24 @@ class ModelSettings(Config):
         architecture: Name in the registry.
         config: Values that differ from the preset's.
         pretrained: A checkpoint (name or folder) to start from instead of random weights; excludes ``config``.
+        num_classes: With a checkpoint: another number of classes, with a fresh head (default: its own).
+        ch_names: With a checkpoint: channels of the recordings, where they are others than the model's.
     """
 
     architecture: str = "ever_tiny"
     config: Mapping[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
+    num_classes: int | None = None
+    ch_names: str | tuple[str, ...] | None = None
 
     def check(self) -> None:
         """Refuse a config on top of a checkpoint, which brings its own, and values that are no plain JSON."""
         check_plain("ModelSettings.config", self.config)
         if self.pretrained is not None and self.config:
             raise self.refuse("pretrained", "nothing beside model.config (a checkpoint brings its own config)")
+        for key in ("num_classes", "ch_names"):
+            if self.pretrained is None and getattr(self, key) is not None:
+                raise self.refuse(key, "None without a checkpoint; give model.config")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.specs import EEGFeatures, EEGSpec
 from evermodels.functional import band_power, differential_entropy
 from evermodels.signals import room
+from evermodels.signals.eeg.annotations import named_stretches
 from evermodels.signals.eeg.checks import check_plausible_rate, note, offset_channels, spread_and_offset
 from evermodels.signals.eeg.describe import describe
 from evermodels.signals.eeg.filters import band_pass, notch, resample, window_events
@@ -66,6 +67,15 @@ class Reader(room.Reader[EEG]):
             path: The path.
         """
         return is_eeg_name(path)
+
+    @classmethod
+    def annotations(cls, source: Any) -> tuple[tuple[float, float, str], ...]:
+        """Return the annotations of a file or MNE object, or the trials of epochs.
+
+        Args:
+            source: As in :func:`~evermodels.signals.read_eeg`, but no array.
+        """
+        return named_stretches(source)
 
     @classmethod
     def describe(cls, source: Any, spec: Any, window_seconds: float | None, **form: Any) -> dict[str, Any]:
