@@ -375,6 +375,7 @@ def _is_manifest(args: argparse.Namespace) -> bool:
     if manifest and args.recipe is not None:
         raise ConfigError("--recipe: a manifest brings its own. Leave it out, and change values with --set.")
     if not manifest and args.recipe is None:
+        args.parser.print_usage(sys.stderr)
         raise ConfigError("give --recipe NAME, or --data MANIFEST.toml with --model NAME for data of your own.")
     if manifest and args.model is None:
         raise ConfigError("--model: which model is to be trained on the manifest? A checkpoint, or an architecture.")
