@@ -161,8 +161,9 @@ def check_card(text: str, where: str) -> None:
 def _metadata(config: CheckpointConfig, info: CardInfo, name: str) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
-    row = registry.MODELS.get(config.architecture)
-    tags = dict.fromkeys(["emotion-recognition", *(row.modalities if row else ()), config.architecture, *info.tags])
+    row, spec = registry.MODELS.get(config.architecture), config.input_spec
+    takes = spec.modalities if spec is not None else row.modalities if row else ()
+    tags = dict.fromkeys(["emotion-recognition", *takes, config.architecture, *info.tags])
     datasets = _ids(info.datasets)
     scores = read_scores(info.scores)
     results = [

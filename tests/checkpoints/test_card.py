@@ -342,3 +342,9 @@ class TestTerminal:
         model.provenance = said
         with pytest.raises(ConfigError, match=r"CardInfo|Score\.value"):
             describe(model)
+
+
+def test_tags_name_what_this_model_takes(tmp_path):
+    model = em.create_model("ever_tiny", modalities=("eeg",))
+    tags = ModelCard.load(model.save_pretrained(tmp_path) / "README.md").data.tags
+    assert tags == ["emotion-recognition", "eeg", "ever_tiny"]
