@@ -229,6 +229,10 @@ class RecordingsSettings(DataSettings):
         if not 0 <= self.fold < self.folds:
             raise self.refuse("fold", f"0 to {self.folds - 1}")
 
+    def told(self) -> dict[str, Any]:
+        """Return which manifest and which fold it is."""
+        return {"manifest_sha256": self.sha256, "folds": self.folds, "fold": self.fold} if self.sha256 else {}
+
     def count(self, manifest: Manifest) -> int:
         """Return how many folds there are: no more than people, and one where the manifest has a split.
 

@@ -197,6 +197,10 @@ class DataSettings(Config):
         settings: Self = getattr(importlib.import_module(module), kind).from_dict(mapping, where=where)
         return settings
 
+    def told(self) -> dict[str, Any]:
+        """Return what a checkpoint says of the data that it was trained on, in plain JSON; nothing by default."""
+        return {}
+
     def parts(self, spec: InputSpec, *, seed: int = 0, data_root: str | os.PathLike[str] | None = None) -> Parts:
         """Build the parts of the data set for what a model takes.
 

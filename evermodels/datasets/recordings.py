@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evermodels.core.errors import ConfigError, DataError, did_you_mean
+from evermodels.core.errors import ConfigError, DataError, boundary, did_you_mean
 from evermodels.core.memory import physical_memory
 from evermodels.core.specs import MODALITIES, InputSpec
 from evermodels.datasets.parts import Parts
@@ -88,6 +88,8 @@ class Session:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or str(self.person))
+        if self.label is not None and (not isinstance(self.label, str) or not self.label):
+            raise DataError(f"{self.name}: label: expected the name of a class, got {self.label!r}.")
         given = [key for key in ("label", "segments", "events") if getattr(self, key)]
         if len(given) != 1:
             said = f"labelled twice, by {' and '.join(given)}. Give one of them" if given else "without a label"
@@ -279,8 +281,10 @@ class Recordings(Dataset[dict[str, Any]]):
         all_count = session.label is None and left_out is None
         if short and (all_count or len(short) == len(plan)):
             more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+            beside = "" if left_out is None else f" beside the baseline, {left_out[0]:g} to {left_out[1]:g} s"
+            where = f"{', '.join(short[:_NAMED])}{more}{beside}"
             raise DataError(
-                f"{session.name}: no whole window of {self.seconds:g} s lies in {', '.join(short[:_NAMED])}{more}. "
+                f"{session.name}: no whole window of {self.seconds:g} s lies in {where}. "
                 "Give longer segments, or a model with a shorter window."
             )
         return plan
@@ -424,7 +428,10 @@ def _segments(session: Session, recording: Any) -> list[Segment]:
             there = ", ".join(sorted({name for _, _, name in named})) or "none"
             raise DataError(f"{session.name}: the recording has no event {', '.join(absent)}; it has {there}.")
     else:
-        segments = [Segment(float(a), float(b), str(label)) for a, b, label in session.segments]
+        with boundary(
+            DataError, f"{session.name}: the segments cannot be read", "Give (start, stop, label), in seconds."
+        ):
+            segments = [Segment(float(a), float(b), str(label)) for a, b, label in session.segments]
     for segment in segments:
         if not (math.isfinite(segment.start) and segment.start < segment.stop):
             raise DataError(

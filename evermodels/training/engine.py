@@ -371,6 +371,7 @@ class _Run:
     def _keep(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         if self.accelerator.is_main_process:
             training = {k: self.described[k] for k in ("recipe", "row", "seed", "recipe_digest")}
+            training |= self.recipe.data.told()
             model = self.evaluated
             # The average is a copy that was made before the classes were known to all.
             model.classes, model.factors = self.parts.classes, self.parts.factors

@@ -84,6 +84,8 @@ def predict(
     single: dict[str, list[Tensor]] = {name: [] for name in modalities} if alone and len(modalities) > 1 else {}
     training = model.training
     model.eval()
+    if not len(loader):
+        raise DataError("dataset: expected at least one sample, got none.")
     try:
         for batch in tqdm(loader, desc=title, leave=False, disable=not progress):
             inputs = model_inputs(batch, modalities, device)
@@ -188,6 +190,17 @@ def evaluate_checkpoint(
         raise ConfigError(
             f"model: {os.fspath(name_or_dir)!r} knows {', '.join(model.classes)}, in this order, and the data have "
             f"{', '.join(parts.classes)}. Give the data's classes in the model's order."
+        )
+    said, told = model.provenance or {}, recipe.data.told()
+    if (
+        told
+        and said.get("manifest_sha256") == told["manifest_sha256"]
+        and any(said.get(k) != v for k, v in told.items())
+    ):
+        raise ConfigError(
+            f"model: {os.fspath(name_or_dir)!r} was trained on fold {said.get('fold')} of {said.get('folds')} of this "
+            f"manifest, so that people of fold {told['fold']} of {told['folds']} may have trained it. Test it on its "
+            "own fold: --folds, --fold."
         )
     declared: dict[str, Any] = {"groups": parts.groups, "levels": parts.levels}
     predictions = predict(model, parts.part(part), batch_size=batch_size, progress=progress, title=part, **declared)

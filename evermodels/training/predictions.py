@@ -64,6 +64,11 @@ class Predictions:
                     f"{name}: expected shape {shape} beside logits of {self.logits.shape}, got {array.shape}."
                 )
 
+        if not 0 <= self.label.min() <= self.label.max() < classes:
+            raise DataError(
+                f"label: expected classes 0 to {classes - 1}, got {self.label.min()} to {self.label.max()}."
+            )
+
     @property
     def predicted(self) -> np.ndarray:
         """Class of the largest logit, ``(samples,)``; the first of equals."""

@@ -115,6 +115,9 @@ def test_a_baseline_is_of_the_person_and_holds_no_window():
     [
         ({}, "a: it is without a label. Give label, segments or events"),
         ({"label": "x", "events": {"x": "x"}}, "a: it is labelled twice, by label and events"),
+        ({"label": 0}, "a: label: expected the name of a class, got 0"),
+        ({"segments": [("a", 5, "x")]}, r"a: the segments cannot be read \(ValueError"),
+        ({"label": "x", "baseline": (0, 19)}, "no whole window of 2 s lies in x 0-20 s beside the baseline, 0 to 19 s"),
         ({"segments": [Segment(15, 25, "x")]}, r"x 15-25 s goes past the eeg, which lasts from 0.000 to 20.000 s"),
         ({"segments": [Segment(5, 4, "x")]}, "x goes from 5 to 4 s. Give a start before the stop"),
         ({"segments": [Segment(0, 1, "x")]}, r"no whole window of 2 s lies in x 0-1 s"),

@@ -255,6 +255,8 @@ def test_a_missing_modality_is_named(fake, tmp_path):
     model = build_model(fake.make_recipe().for_row("ever"))
     with pytest.raises(DataError, match=r"takes eeg and video, and the items have no eeg. .*present=\{\"eeg\": False"):
         predict(model, [item])
+    with pytest.raises(DataError, match="expected at least one sample, got none"):
+        predict(model, [])
     with pytest.raises(ConfigError, match="expected a whole system, such as ever_tiny, got Linear"):
         predict(torch.nn.Linear(2, 2), [item])
 

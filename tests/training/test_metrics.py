@@ -144,5 +144,7 @@ def test_wrong_lengths_are_refused():
         Predictions(np.zeros((2, 4)), np.zeros(2), levels={"arousal": [0, 1]})
     with pytest.raises(DataError, match="groups: expected ids by the group's name"):
         Predictions(np.zeros((2, 4)), np.zeros(2), people)
+    with pytest.raises(DataError, match="label: expected classes 0 to 3, got 0 to 4"):
+        Predictions(np.zeros((2, 4)), np.array([0, 4]))
     with pytest.raises(ShapeError, match="at least one sample"):
         Predictions(np.zeros((0, 4)), np.array([]))

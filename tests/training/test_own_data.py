@@ -73,6 +73,8 @@ def test_the_whole_path(data, tmp_path, capsys):
     # It is evaluated, read and goes on from there.
     code, out, err = run(capsys, "evaluate", "--data", data / "mine.toml", "--model", folder / "model")
     assert code == 0 and re.search(rf"uar +{result['test']['uar']:.3f} ", out) and "uar by person" in out, err
+    code, _, err = run(capsys, "evaluate", "--data", data / "mine.toml", "--model", folder / "model", "--fold", 1)
+    assert code == 2 and "was trained on fold 0 of 5 of this manifest" in err and "people of fold 1 of 5 may" in err
     code, out, err = run(capsys, "predict", "--model", folder / "model", "--eeg", data / "p0_raw.fif")
     assert code == 0 and "calm" in out and "tense" in out, err
     more = ("--model", folder / "model", "--set", "optim.epochs=1", "--set", "optim.num_threads=1")
