@@ -80,7 +80,10 @@ def test_the_rows_without_a_baseline_differ_in_nothing_else(kind, differs):
         ),
         ("[loss]\nconsistency = -1.0", r"LossSettings.consistency: expected 0 or more"),
         ("[loss]\nday = 2020-01-01", r"LossSettings.values: expected numbers, texts"),
-        ("[data]\ndataset = 'quadrant'", r"Recipe.data.dataset: expected one of 'quadrant_pairs', 'recordings', got 'qu"),
+        (
+            "[data]\ndataset = 'quadrant'",
+            r"Recipe.data.dataset: expected one of 'quadrant_pairs', 'recordings', got 'qu",
+        ),
         ("[data]\nlength = 12", r"Recipe.data: unknown key 'length'.* Allowed: dataset, num_workers"),
         ("[data]\ndataset = 'quadrant_pairs'\nlength = 10", r"multiple of 4"),
         ("[data]\ndataset = 'quadrant_pairs'\naugment = {blend = 2.0}", r"blend: expected a probability"),
