@@ -131,7 +131,7 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
-        """Read what :meth:`save` wrote; files of before 0.2 too, whose people are ``eeg_subject`` and ``face_id``.
+        """Read what :meth:`save` wrote; files of earlier runs too, whose people are ``eeg_subject`` and ``face_id``.
 
         Args:
             path: The file.
