@@ -105,7 +105,7 @@ def spread_channels(weight: Tensor, config: Config, facts: Mapping[str, Any], re
         ConfigError: If it is needed and was not asked for.
     """
     del facts
-    have, want = weight.shape[1], config.in_chans  # type: ignore[attr-defined]
+    have, want = weight.shape[1], config.in_chans  # type: ignore[attr-defined]  # of the format's own config class
     if have == want:
         return weight, ""
     if not request.spread_channels:

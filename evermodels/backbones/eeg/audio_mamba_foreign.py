@@ -55,8 +55,8 @@ def _input_size(positions: int, patch: list[int], request: Request) -> tuple[int
 def _resample(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     """Bring the position table to the configuration's grid, bilinear with antialiasing as the reference does."""
     del request
-    old: tuple[int, int] = config.replace(input_size=facts["input_size"]).grid  # type: ignore[attr-defined]
-    new: tuple[int, int] = config.grid  # type: ignore[attr-defined]
+    old: tuple[int, int] = config.replace(input_size=facts["input_size"]).grid  # type: ignore[attr-defined]  # of the format's own config class
+    new: tuple[int, int] = config.grid  # type: ignore[attr-defined]  # of the format's own config class
     if old[0] * old[1] + 1 != table.shape[1]:
         frequency, time = facts["input_size"]
         raise CheckpointError(

@@ -91,8 +91,7 @@ class AudioSpec(ModalitySpec):
         Raises:
             ConfigError: If it cannot be.
         """
-        if window_seconds is None:
-            raise ConfigError("InputSpec.window_seconds: expected a length in seconds, since sound comes in windows.")
+        window_seconds = self.needed(window_seconds)
         least = self.frame_seconds if self.form == "log_mel" else 1 / self.sfreq
         if not least <= window_seconds <= LONGEST / self.sfreq:
             raise ConfigError(
@@ -107,7 +106,7 @@ class AudioSpec(ModalitySpec):
             window_seconds: Length of a window.
         """
         self.check_window(window_seconds)
-        assert window_seconds is not None  # check_window has refused it
+        window_seconds = self.needed(window_seconds)
         samples = self.num_samples(window_seconds)
         if self.form == "waveform":
             return (samples,)

@@ -130,8 +130,7 @@ class EEGSpec(ModalitySpec):
         Raises:
             ConfigError: If it cannot be.
         """
-        if window_seconds is None:
-            raise ConfigError("InputSpec.window_seconds: expected a length in seconds, since EEG comes in windows.")
+        window_seconds = self.needed(window_seconds)
         if not 1 <= window_seconds * self.sfreq <= LONGEST:
             raise ConfigError(
                 f"InputSpec.window_seconds: expected 1 to {LONGEST:,} samples at {self.sfreq:g} Hz, got "
@@ -150,7 +149,7 @@ class EEGSpec(ModalitySpec):
             window_seconds: Length of a window.
         """
         self.check_window(window_seconds)
-        assert window_seconds is not None  # check_window has refused it
+        window_seconds = self.needed(window_seconds)
         if self.features is None:
             return (len(self.ch_names), self.num_samples(window_seconds))
         stretches = self.num_samples(window_seconds) // round(self.features.seconds * self.sfreq)

@@ -75,8 +75,7 @@ class EyeSpec(ModalitySpec):
         Raises:
             ConfigError: If it cannot be.
         """
-        if window_seconds is None:
-            raise ConfigError("InputSpec.window_seconds: expected a length in seconds, since eyes come in windows.")
+        window_seconds = self.needed(window_seconds)
         least = self.seconds if self.form == "features" else 1 / self.sfreq
         if not least <= window_seconds * (1 + 1e-9) or window_seconds * self.sfreq > LONGEST:
             raise ConfigError(
@@ -95,7 +94,7 @@ class EyeSpec(ModalitySpec):
             window_seconds: Length of a window.
         """
         self.check_window(window_seconds)
-        assert window_seconds is not None  # check_window has refused it
+        window_seconds = self.needed(window_seconds)
         if self.form == "series":
             return (round(window_seconds * self.sfreq), len(self.channels))
         return (int(window_seconds / self.seconds + 1e-9), len(self.features))

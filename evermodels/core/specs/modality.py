@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError
 
 LONGEST = 10_000_000
 """Values of a window along time; more is a mistake that would ask for all memory."""
@@ -63,3 +64,18 @@ class ModalitySpec(Config, abc.ABC):
         Raises:
             ConfigError: If it cannot.
         """
+
+    def needed(self, window_seconds: float | None) -> float:
+        """Return the window's length, or refuse a spec that has none.
+
+        Args:
+            window_seconds: Length of a window, as the :class:`InputSpec` says.
+
+        Raises:
+            ConfigError: If it is ``None``.
+        """
+        if window_seconds is None:
+            raise ConfigError(
+                f"InputSpec.window_seconds: expected a length in seconds, since {self.title} comes in windows."
+            )
+        return window_seconds
