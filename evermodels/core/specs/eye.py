@@ -24,6 +24,11 @@ class EyeSpec(ModalitySpec):
         channels: Columns of the recording in the model's order, for ``"series"``; ``"measured"`` says where they were.
         sfreq: Rate of the series in Hz.
         seconds: Length of the stretch that one row of features stands for.
+        pupil_unit: ``"mm"``, or ``"au"`` for the arbitrary units of a tracker, which mean nothing on another one.
+        gaze_unit: ``"deg"``; a series may also be of ``"px"`` or of ``"normalized"`` parts of the screen. Features of
+            gaze are of degrees.
+
+    A recording in another unit is refused: what can be converted (µm to mm, radians to degrees) is, when it is read.
 
     Example:
         >>> EyeSpec(features=("pupil_mean", "blink_frequency"), seconds=2.5).shape(5.0)  # stretches, features
@@ -45,6 +50,8 @@ class EyeSpec(ModalitySpec):
     channels: tuple[str, ...] = ()
     sfreq: float = 60.0
     seconds: float = 1.0
+    pupil_unit: Literal["mm", "au"] = "mm"
+    gaze_unit: Literal["deg", "px", "normalized"] = "deg"
 
     def check(self) -> None:
         """Refuse empty or doubled names and impossible rates."""
@@ -58,6 +65,8 @@ class EyeSpec(ModalitySpec):
             raise self.refuse("sfreq", "a positive rate in Hz")
         if self.seconds <= 0:
             raise self.refuse("seconds", "a positive length in seconds")
+        if self.form == "features" and self.gaze_unit != "deg":
+            raise self.refuse("gaze_unit", "'deg' with form='features', as saccades and fixations are of degrees")
         if self.seconds * self.sfreq < 1:
             raise self.refuse("seconds", f"stretches of at least one sample at {self.sfreq:g} Hz")
 

@@ -23,16 +23,20 @@ COLUMNS: dict[str, str] = {
     "openness_right": "openness",
     "x": "gaze",
     "y": "gaze",
+    "head_x": "head",
+    "head_y": "head",
     "blink": "mark",
     "fixation": "mark",
 }
 """Names of the columns, closed, and what each one measures. ``start`` and ``stop`` make a table of fixations, one a
-row; ``pupil_x`` and ``pupil_y`` are the size of the pupil along both axes, as SMI's glasses give them."""
+row; ``head_x`` and ``head_y`` are where the head points (to the side and up), as headsets give it; ``pupil_x`` and
+``pupil_y`` are the size of the pupil along both axes, as SMI's glasses give them."""
 
 UNITS: dict[str, dict[str, float]] = {
     "time": {"s": 1.0, "ms": 1e-3, "frames": 1.0},
     "pupil": {"mm": 1.0, "um": 1e-3, "au": 1.0},
     "gaze": {"deg": 1.0, "rad": 180.0 / np.pi, "px": 1.0, "normalized": 1.0},
+    "head": {"deg": 1.0, "rad": 180.0 / np.pi},
     "openness": {"ratio": 1.0},
 }
 """Units by what is measured, with the factor to s, mm, degrees and a ratio; ``au``, ``px``, ``normalized`` stay."""
@@ -43,7 +47,7 @@ LEAST_PUPIL, MOST_PUPIL = 0.5, 15.0
 MOST_ARBITRARY = 1e7
 """Arbitrary units, or pixels, beyond which a number is damage."""
 
-_PLAIN = {"time": "s", "pupil": "mm", "gaze": "deg", "openness": "ratio"}
+_PLAIN = {"time": "s", "pupil": "mm", "gaze": "deg", "head": "deg", "openness": "ratio"}
 _LIKELY = {
     "time": ("time", "timestamp", "seconds", "second", "recording_timestamp", "t", "sec", "ms"),
     "pupil_left": ("pupil_left", "pupil_left_mm", "pupil_l", "left_pupil", "pupildiameterleft"),
@@ -126,7 +130,7 @@ def check_units(unit: Any, chosen: Mapping[str, str]) -> dict[str, str]:
     """Return the unit of each thing that the columns measure.
 
     Args:
-        unit: Unit by what is measured: ``time``, ``pupil``, ``gaze``; ``openness`` is always a ratio.
+        unit: Unit by what is measured: ``time``, ``pupil``, ``gaze``, ``head``; ``openness`` is always a ratio.
         chosen: What :func:`resolve` returned.
 
     Raises:
@@ -178,7 +182,7 @@ def convert(name: str, values: np.ndarray, unit: str, notes: list[str]) -> np.nd
     what = COLUMNS[name]
     if what == "mark":
         return _mark(name, values)
-    return {"pupil": _pupil, "gaze": _gaze, "openness": _openness}[what](name, values, unit, notes)
+    return {"pupil": _pupil, "gaze": _gaze, "head": _gaze, "openness": _openness}[what](name, values, unit, notes)
 
 
 def _mark(name: str, values: np.ndarray) -> np.ndarray:
@@ -242,8 +246,8 @@ def _gaze(name: str, values: np.ndarray, unit: str, notes: list[str]) -> np.ndar
     if reach > beyond:
         likely = {"deg": "pixels", "rad": "deg", "normalized": "pixels", "px": "damage"}[unit]
         raise SignalError(
-            f"unit: gaze is said to be in {unit}, and {name} reaches {reach:g}; it looks like {likely}. Give its true "
-            'unit; pixels become degrees by dividing by the screen\'s pixels in a degree, then say "deg".'
+            f"unit: {COLUMNS[name]} is said to be in {unit}, and {name} reaches {reach:g}; it looks like {likely}. "
+            'Give its true unit; pixels become degrees by dividing by the screen\'s pixels in a degree, then say "deg".'
         )
     if unit == "px" and reach <= 2:
         raise SignalError(

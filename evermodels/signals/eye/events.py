@@ -138,8 +138,9 @@ def find_movements(clock: Clock, x: np.ndarray, y: np.ndarray) -> tuple[Events, 
         y: Vertical direction in degrees.
 
     Returns:
-        Fixations with ``dispersion_x`` and ``dispersion_y`` (range in degrees), and saccades with ``amplitude``
-        (degrees from begin to end) and ``latency`` (seconds since the saccade before it; NaN where that is unknown).
+        Fixations with ``dispersion_x`` and ``dispersion_y`` (range in degrees) and their middle ``x``, ``y``; saccades
+        with ``amplitude`` (degrees from begin to end) and ``latency`` (seconds since the saccade before it; NaN where
+        that is unknown).
     """
     seen = np.isfinite(x) & np.isfinite(y)
     broken = clock.holes[:-1] | ~seen[:-1] | ~seen[1:]
@@ -187,7 +188,11 @@ def _fixations(
     first, last = first[keep], last[keep]
     spread = [(_spread(x[a : b + 1], turns=True), _spread(y[a : b + 1])) for a, b in zip(first, last, strict=True)]
     ranges = np.array(spread, dtype=np.float64).reshape(-1, 2)
-    values = {"dispersion_x": ranges[:, 0], "dispersion_y": ranges[:, 1]}
+    spots = np.array(
+        [(_middle(x[a : b + 1], turns=True), _middle(y[a : b + 1])) for a, b in zip(first, last, strict=True)]
+    )
+    spots = spots.reshape(-1, 2)
+    values = {"dispersion_x": ranges[:, 0], "dispersion_y": ranges[:, 1], "x": spots[:, 0], "y": spots[:, 1]}
     return Events(clock.times[first], clock.times[last], values)
 
 
@@ -208,6 +213,11 @@ def _saccades(
 def _spread(values: np.ndarray, turns: bool = False) -> float:
     values = values[np.isfinite(values)]
     return float(np.ptp(np.unwrap(values, period=360.0) if turns else values)) if values.size else np.nan
+
+
+def _middle(values: np.ndarray, turns: bool = False) -> float:
+    values = values[np.isfinite(values)]
+    return float((np.unwrap(values, period=360.0) if turns else values).mean()) if values.size else np.nan
 
 
 def _wrapped(steps: np.ndarray) -> np.ndarray:

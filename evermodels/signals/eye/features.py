@@ -31,6 +31,9 @@ pixels and dispersion X and Y, one of each a fixation. The list is the authors';
 
 Beside these stand the same statistics of ``pupil``, ``pupil_left`` and ``pupil_right``, which most trackers give
 instead, and mean and standard deviation of ``openness``.
+
+For headsets, which give where the head points, and for lists of fixations with their places: the spread of gaze and
+head, the head's speed, and the distance from one fixation to the next.
 """
 
 from __future__ import annotations
@@ -186,6 +189,52 @@ def frequency(stretch: Stretch, kind: str) -> float:
     return len(getattr(stretch, kind)) / stretch.recorded if stretch.recorded > 0 else np.nan
 
 
+def spread(stretch: Stretch, column: str) -> float:
+    """Return the standard deviation of a direction in degrees, a turn past the back followed.
+
+    Args:
+        stretch: The stretch.
+        column: Its column.
+
+    Example:
+        >>> spread(Stretch(1.0, np.arange(2.0), np.ones(2), {"x": np.array([179.0, -179.0])}), "x")
+        1.0
+    """
+    values = _measured(stretch.columns[column])
+    return float(np.unwrap(values, period=360.0).std()) if values.size else np.nan
+
+
+def speed(stretch: Stretch, columns: tuple[str, str], statistic: Callable[[np.ndarray], np.floating]) -> float:
+    """Return a statistic of the speed in degrees a second, over neighbouring samples that were measured.
+
+    Args:
+        stretch: The stretch.
+        columns: The direction to the right and up.
+        statistic: Makes one number of them.
+
+    Example:
+        >>> columns = {"head_x": np.array([0.0, 3.0, 6.0]), "head_y": np.array([0.0, 4.0, 8.0])}
+        >>> speed(Stretch(1.0, np.array([0.0, 0.5, 1.0]), np.full(3, 0.5), columns), ("head_x", "head_y"), np.mean)
+        10.0
+    """
+    right, up = (np.diff(stretch.columns[name]) for name in columns)
+    values = _measured(np.hypot((right + 180.0) % 360.0 - 180.0, up) / np.diff(stretch.times))
+    return float(statistic(values)) if values.size else np.nan
+
+
+def shift(stretch: Stretch, statistic: Callable[[np.ndarray], np.floating]) -> float:
+    """Return a statistic of the distance in degrees from the middle of one fixation to that of the next.
+
+    Args:
+        stretch: The stretch.
+        statistic: Makes one number of them.
+    """
+    places = stretch.fixations.values if stretch.fixations is not None else {}
+    right, up = (np.diff(places[name]) for name in _GAZE)
+    values = _measured(np.hypot((right + 180.0) % 360.0 - 180.0, up))
+    return float(statistic(values)) if values.size else np.nan
+
+
 def _measured(values: np.ndarray) -> np.ndarray:
     return values[np.isfinite(values)]
 
@@ -253,6 +302,31 @@ def _statistics() -> dict[str, Feature]:
     }
 
 
+def _of_places() -> dict[str, Feature]:
+    head = ("head_x", "head_y")
+    spreads = {"x": "gaze to the side", "y": "gaze up", "head_x": "the head to the side", "head_y": "the head up"}
+    return {
+        **{
+            f"{c}_std": Feature(f"spread of {what}", "deg", (c,), partial(spread, column=c))
+            for c, what in spreads.items()
+        },
+        "y_mean": Feature("mean of gaze up", "deg", ("y",), partial(mean, column="y")),
+        "head_y_mean": Feature("mean of the head up", "deg", ("head_y",), partial(mean, column="head_y")),
+        "head_speed_mean": Feature(
+            "mean speed of the head", "deg/s", head, partial(speed, columns=head, statistic=np.mean)
+        ),
+        "head_speed_std": Feature(
+            "standard deviation of the head's speed", "deg/s", head, partial(speed, columns=head, statistic=np.std)
+        ),
+        "fixation_shift_mean": Feature(
+            "mean distance to the next fixation", "deg", _GAZE, partial(shift, statistic=np.mean)
+        ),
+        "fixation_shift_max": Feature(
+            "largest distance to the next fixation", "deg", _GAZE, partial(shift, statistic=np.max)
+        ),
+    }
+
+
 _SEED = {
     **_both(_of_pupil("pupil_x", "the pupil's size X"), _of_pupil("pupil_y", "the pupil's size Y")),
     **_both(
@@ -277,5 +351,6 @@ FEATURES: dict[str, Feature] = {
     **_of_column("openness", "the eyes' openness", "ratio"),
     **_of_column("openness_left", "the left eye's openness", "ratio"),
     **_of_column("openness_right", "the right eye's openness", "ratio"),
+    **_of_places(),
 }
 """Every feature by name, closed."""

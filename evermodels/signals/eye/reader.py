@@ -25,6 +25,14 @@ SLOW = 30.0
 MEASURED = "measured"
 """Channel of a series that is 1 where all its other channels were measured and 0 where they are filled with 0."""
 
+_CONVERTED = {"um": "mm", "rad": "deg"}
+_SPELLED = {"deg": "degrees", "au": "arbitrary units (au)", "normalized": "parts of the screen (normalized)"}
+_TO_DEGREES = (
+    "Divide x and y by the screen's pixels (or parts) in a degree, which is about 1 cm at 57 cm, and say "
+    'unit={"gaze": "deg"}.'
+)
+_WAY_OUT = {("px", "deg"): _TO_DEGREES, ("normalized", "deg"): _TO_DEGREES}
+
 
 def _pairs(text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split(",")]
@@ -153,13 +161,7 @@ class Reader(room.Reader[Eye]):
         if not recording.times.size:
             held = {"fixation": None}  # listed fixations; their places are no samples of gaze
         self._check_columns(held, "recording")
-        gaze = recording.unit.get("gaze")
-        for name, needs in self._needs.items():
-            if gaze in ("px", "normalized") and not self._series and {"x", "y"} & set(_watched(needs, held)):
-                raise SignalError(
-                    f"unit: {name} needs gaze in degrees, and it is in {gaze}. Divide x and y by the screen's pixels "
-                    '(or parts) in a degree, which is about 1 cm at 57 cm, and say unit={"gaze": "deg"}.'
-                )
+        self._check_units(recording.unit, held)
         slow = [name for name, needs in self._needs.items() if recording.sfreq < SLOW and _found(needs, held)]
         if slow:
             recording = recording.noted(
@@ -216,6 +218,18 @@ class Reader(room.Reader[Eye]):
                         f"eye: the {kind} {name} needs the column {wanted.replace(' | ', ' or ')}, and the {what} "
                         f"{'name' if what == 'columns' else 'has'} {', '.join(held) or 'none'}. Name it in columns, or "
                         "take a model without it."
+                    )
+
+    def _check_units(self, unit: Mapping[str, str], held: Mapping[str, Any]) -> None:
+        """Refuse what the model was not trained on; what can be converted was converted when it was read."""
+        wanted = {"pupil": self.spec.pupil_unit, "gaze": self.spec.gaze_unit}
+        for name, needs in self._needs.items():
+            for what in sorted({COLUMNS[word] for word in _watched(needs, held)} & wanted.keys()):
+                found = _CONVERTED.get(unit[what], unit[what])
+                if found != wanted[what]:
+                    raise SignalError(
+                        f"unit: {name} needs {what} in {_SPELLED.get(wanted[what], wanted[what])}, and it is in "
+                        f"{found}. {_WAY_OUT.get((found, wanted[what]), 'Take a model that was trained on it.')}"
                     )
 
     def _window(self, recording: Eye, start: float, seconds: float) -> room.Window:

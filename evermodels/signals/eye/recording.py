@@ -39,7 +39,8 @@ class Eye:
         columns: The table's name by ours, such as ``{"time": "seconds", "pupil": "diameter"}``; what it leaves out is
             not read. ``None`` where the table uses our names: :data:`~evermodels.signals.eye.COLUMNS`.
         unit: Unit by what is measured: ``time`` in ``"s"``, ``"ms"`` or (fixations) ``"frames"``; ``pupil`` in
-            ``"mm"``, ``"um"`` or ``"au"``; ``gaze`` in ``"deg"``, ``"rad"``, ``"px"`` or ``"normalized"``.
+            ``"mm"``, ``"um"`` or ``"au"``; ``gaze`` in ``"deg"``, ``"rad"``, ``"px"`` or ``"normalized"``; ``head``
+            in ``"deg"`` or ``"rad"``.
         sfreq: Samples a second of a table without ``time``; frames a second of one in ``"frames"``. Beside time stamps
             it is compared with them.
         where: Which rows are read, a value by column of the table, such as ``{"video": "V1"}``.

@@ -13,28 +13,31 @@ RATE = 100.0
 CLOSED = np.r_[251:271, 300:310]
 LEFT, RIGHT = np.where(np.arange(400) < 200, 3.0, 4.0), np.where(np.arange(400) < 200, 5.0, 4.5)
 SIZE_X, SIZE_Y = 4 + 0.3 * np.sin(np.arange(400) / 70), 4 + 0.2 * np.cos(np.arange(400) / 50)
+HEAD_X, HEAD_Y = 175 + np.arange(400) * 0.1, np.arange(400) * 0.2  # 10 and 20 degrees a second, past the back
 OPEN_LEFT, OPEN_RIGHT = np.full(400, 0.8), np.full(400, 1.0)
+GAZE_X, GAZE_Y = np.zeros(400), np.zeros(400)
+GAZE_X[1:98:2] = 0.1  # up to 0.99 s
+GAZE_X[100], GAZE_X[101:360], GAZE_X[360:] = 4.0, 10.0, 13.0
+GAZE_Y[102:251:2] = 0.2  # 1.01 to 2.50 s, then 2.71 to 2.99 and 3.10 to 3.30
+GAZE_Y[331], GAZE_Y[332:360], GAZE_Y[360:] = 2.5, 5.0, 9.0
 
 
 def recording() -> Eye:
     """Four seconds: six fixations, three saccades of 10, 5 and 5 degrees, blinks of 200 and 100 ms."""
-    x, y = np.zeros(400), np.zeros(400)
-    x[1:98:2] = 0.1  # up to 0.99 s
-    x[100], x[101:360], x[360:] = 4.0, 10.0, 13.0
-    y[102:251:2] = 0.2  # 1.01 to 2.50 s, then 2.71 to 2.99 and 3.10 to 3.30
-    y[331], y[332:360], y[360:] = 2.5, 5.0, 9.0
     columns = {
-        **{"x": x, "y": y, "pupil_left": LEFT, "pupil_right": RIGHT, "pupil_x": SIZE_X, "pupil_y": SIZE_Y},
+        **{"x": GAZE_X, "y": GAZE_Y, "pupil_left": LEFT, "pupil_right": RIGHT, "pupil_x": SIZE_X, "pupil_y": SIZE_Y},
         **{"openness_left": OPEN_LEFT, "openness_right": OPEN_RIGHT},
+        **{"head_x": (HEAD_X + 180) % 360 - 180, "head_y": HEAD_Y},
     }
     for name, values in columns.items():
         columns[name] = values.copy()
         columns[name][CLOSED] = 0.1 if name.startswith("openness") else np.nan
-    return Eye(columns, unit={"gaze": "deg", "pupil": "mm"}, sfreq=RATE, start=20.0)
+    return Eye(columns, unit={"gaze": "deg", "head": "deg", "pupil": "mm"}, sfreq=RATE, start=20.0)
 
 
 FIXATIONS = [990, 1490, 280, 200, 270, 390]
 WIDE, TALL = [0.1, 0, 0, 0, 0, 0], [0, 0.2, 0, 0, 0, 0]
+SHIFTS = [np.hypot(9.951, 0.1), 0.1, 0, 5, 5]  # from (0.049, 0) to (10, 0.1), (10, 0) twice, (10, 5), (13, 9)
 SACCADES, AMPLITUDES = [20, 20, 10], [10, 5, 5]
 SEEN = np.setdiff1d(np.arange(400), CLOSED)  # 200 samples before the second second's end, 170 after it
 
@@ -88,6 +91,16 @@ EXPECTED = {
     "saccade_amplitude_average": 20 / 3,
     "saccade_frequency": 3 / 4,
     "saccade_latency_average": 270,  # from the first to the second there are blinks
+    "fixation_shift_mean": np.mean(SHIFTS),
+    "fixation_shift_max": SHIFTS[0],
+    "x_std": GAZE_X[SEEN].std(),
+    "y_std": GAZE_Y[SEEN].std(),
+    "y_mean": GAZE_Y[SEEN].mean(),
+    "head_x_std": HEAD_X[SEEN].std(),
+    "head_y_std": HEAD_Y[SEEN].std(),
+    "head_y_mean": HEAD_Y[SEEN].mean(),
+    "head_speed_mean": np.hypot(10, 20),
+    "head_speed_std": 0,
     **of_column("pupil_x", SIZE_X),
     **of_column("pupil_y", SIZE_Y),
     **of_column("pupil_left", LEFT),
@@ -122,7 +135,7 @@ def test_a_stretch_without_anything_has_no_number_but_frequencies(name):
     found = FEATURES[name].function(stretch)
     if name.endswith("_frequency"):
         assert found == 0.0
-    elif name.startswith(("pupil", "openness")):
+    elif name.startswith(("pupil", "openness", "x_", "y_", "head_")):
         assert np.isfinite(found)
     else:
         assert np.isnan(found)

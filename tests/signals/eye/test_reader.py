@@ -184,7 +184,10 @@ def test_movements_need_degrees():
     eye = Eye({"x": np.full(200, 600.0), "y": np.full(200, 300.0)}, unit={"gaze": "px"}, sfreq=RATE)
     with pytest.raises(SignalError, match="fixation_frequency needs gaze in degrees, and it is in px"):
         features("fixation_frequency").prepare(eye)
-    assert window_of(series("x", "y"), eye).tensor[0].tolist() == [600, 300]
+    with pytest.raises(SignalError, match=r"x needs gaze in degrees, and it is in px\. Divide"):
+        series("x", "y").prepare(eye)
+    in_pixels = Reader(EyeSpec(form="series", channels=("x", "y"), sfreq=10.0, gaze_unit="px"), 2.0)
+    assert window_of(in_pixels, eye).tensor[0].tolist() == [600, 300]
     marked = Eye(
         {"x": np.full(200, 600.0), "y": np.full(200, 300.0), "fixation": np.ones(200)}, unit={"gaze": "px"}, sfreq=RATE
     )
@@ -194,6 +197,36 @@ def test_movements_need_degrees():
     ]
     with pytest.raises(SignalError, match="dispersion_x_mean needs gaze in degrees"):
         features("dispersion_x_mean").prepare(marked)
+
+
+@pytest.mark.parametrize(
+    ("trained", "table", "unit", "way_out"),
+    [
+        ("mm", 30.0, "au", "pupil_mean needs pupil in mm, and it is in au. Take a model"),
+        ("au", 3000.0, "um", "pupil_mean needs pupil in arbitrary units .au., and it is in mm"),
+    ],
+)
+def test_a_model_reads_the_unit_that_it_was_trained_on(trained, table, unit, way_out):
+    eye = Eye({"pupil": np.full(200, table)}, unit={"pupil": unit}, sfreq=RATE)
+    reader = Reader(EyeSpec(features=("pupil_mean",), pupil_unit=trained), 2.0)
+    with pytest.raises(SignalError, match=way_out):
+        reader.prepare(eye)
+    # blinks are the same in every unit
+    Reader(EyeSpec(features=("blink_frequency",), pupil_unit=trained), 2.0).prepare(eye)
+
+
+def test_what_can_be_converted_is_no_other_unit():
+    eye = Eye(
+        {"x": np.full(200, np.pi / 2), "y": np.zeros(200), "pupil": np.full(200, 3500.0)},
+        unit={"gaze": "rad", "pupil": "um"},
+        sfreq=RATE,
+    )
+    assert window_of(series("x", "pupil"), eye).tensor[0].tolist() == [90.0, 3.5]
+
+
+def test_features_of_gaze_are_of_degrees():
+    with pytest.raises(ConfigError, match=r"gaze_unit.*'deg' with form='features'"):
+        EyeSpec(features=("x_std",), gaze_unit="px")
 
 
 def test_what_comes_too_slowly_to_show_events_is_said():
