@@ -83,6 +83,20 @@ MODELS: dict[str, ModelEntry] = {
             "ever_paper": "EVER with the 9-layer video encoder that the paper's parameter count implies, 30 channels",
         },
     ),
+    **{
+        f"single_{modality}": ModelEntry(
+            "system",
+            (modality,),
+            "evermodels.models.single_encoder",
+            cls,
+            f"{what} through any one registered encoder and a linear layer",
+        )
+        for modality, cls, what in (
+            ("eeg", "SingleEEG", "EEG"),
+            ("video", "SingleVideo", "face video"),
+            ("audio", "SingleAudio", "sound"),
+        )
+    },
 }
 
 

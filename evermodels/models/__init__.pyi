@@ -1,3 +1,11 @@
 from .ever import EVER as EVER, EVERConfig as EVERConfig, EVERLossConfig as EVERLossConfig
+from .single_encoder import (
+    SingleAudio as SingleAudio,
+    SingleEEG as SingleEEG,
+    SingleEncoder as SingleEncoder,
+    SingleEncoderConfig as SingleEncoderConfig,
+    SingleEncoderLossConfig as SingleEncoderLossConfig,
+    SingleVideo as SingleVideo,
+)
 from .system import System as System
 from .system_config import EncoderConfig as EncoderConfig, SystemConfig as SystemConfig

@@ -54,7 +54,7 @@ def subsets(model) -> list[tuple[str, ...]]:
 
 def mixed(model) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """A batch in which each subset of modalities has a sample, and who has what."""
-    rows = subsets(model)
+    rows = subsets(model) if len(model.modalities) > 1 else subsets(model) * 2  # a batch of 1 exports as the number 1
     return draw(model, len(rows)), {m: torch.tensor([m in row for row in rows]) for m in model.modalities}
 
 
@@ -174,7 +174,7 @@ def test_the_order_in_a_batch_is_free_and_inputs_stay_as_they_are(name):
     model = build(name)
     inputs, flags = mixed(model)
     before = {m: x.clone() for m, x in inputs.items()}, {m: x.clone() for m, x in flags.items()}
-    order = torch.arange(len(subsets(model))).flip(0)
+    order = torch.arange(len(flags[model.modalities[0]])).flip(0)
     with torch.no_grad():
         output = model(**inputs, present=flags)
         turned = model(**{m: x[order] for m, x in inputs.items()}, present={m: x[order] for m, x in flags.items()})
@@ -275,6 +275,9 @@ def test_modality_dropout_leaves_each_sample_one(name):
     model = em.create_model(name, **toys.shallow(name, modality_drop_rate=0.9)).train()
     given = model.given(draw(model, 64), None, None)
     hidden = model.hide(given)
+    if len(model.modalities) == 1:
+        assert hidden is None  # there is nothing else to answer by
+        return
     there = torch.stack(list(hidden.values()))
     assert there.any(0).all() and (~there).any(1).all()
     only = {m: torch.full((64,), m == model.modalities[0]) for m in model.modalities}

@@ -1,0 +1,359 @@
+"""One modality, one encoder, one linear layer: any backbone as a classifier that trains, loads and reads recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from evermodels import montage
+from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError, ShapeError, quoted
+from evermodels.core.outputs import EmotionOutput
+from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, InputSpec, VideoSpec
+from evermodels.functional import class_balanced_weights
+from evermodels.layers import DifferentialEntropy, SpectrogramFrontEnd
+from evermodels.losses import EmotionLoss
+from evermodels.models.system import System
+from evermodels.models.system_config import EncoderConfig, SystemConfig
+
+
+@dataclass(frozen=True)
+class SingleEncoderConfig(SystemConfig):
+    """Configuration of a :class:`SingleEncoder`.
+
+    Args:
+        num_classes: Classes; 0 for the embedding.
+        input_spec: The one modality, and how its recordings must look.
+        encoders: The encoder of that modality, any registered backbone that takes its recordings or what is made of
+            them here.
+        source_ch_names: EEG channels of the recordings, where they are others than the model's (default: its own).
+        drop_rate: Dropout on the embedding before the linear layer.
+        modality_drop_rate: Without effect, as there is no other modality to answer in its place.
+        n_fft: STFT window in samples, where the encoder takes spectrograms of EEG (default: about one second).
+        hop_length: STFT hop in samples (default: ``n_fft // 4``).
+        spectrogram_size: Frequency × time to which those spectrograms are resized.
+        spectrogram_norm: ``"scalar"`` (as they are) or ``"channel_frequency"``: standardised by the statistics of the
+            training people (:meth:`System.fit_statistics`).
+        made_features: Features that are computed of raw EEG, where the encoder takes features.
+
+    Raises:
+        ConfigError: For an unknown key, a wrong type or an impossible value.
+        UnknownNameError: If a channel name is unknown or stands twice.
+
+    Example:
+        >>> SingleEncoderConfig(2, InputSpec(), {}).modalities
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ConfigError: ...input_spec...expected exactly one modality...
+    """
+
+    n_fft: int | None = None
+    hop_length: int | None = None
+    spectrogram_size: tuple[int, int] = (64, 64)
+    spectrogram_norm: Literal["scalar", "channel_frequency"] = "scalar"
+    made_features: EEGFeatures = field(default_factory=EEGFeatures)
+
+    def check(self) -> None:
+        """Refuse several modalities and impossible sizes."""
+        if len(self.modalities) != 1:
+            raise ConfigError(
+                f"{type(self).__name__}.input_spec: expected exactly one modality, got "
+                f"{quoted(', '.join(self.modalities) or 'none')}."
+            )
+        super().check()
+        if min(self.spectrogram_size) < 1:
+            raise self.refuse("spectrogram_size", "a positive frequency and time size")
+        if self.n_fft is not None and self.n_fft < 2:
+            raise self.refuse("n_fft", "at least 2 samples, or None")
+
+    @property
+    def modality(self) -> str:
+        """The one modality."""
+        return self.modalities[0]
+
+
+@dataclass(frozen=True)
+class SingleEncoderLossConfig(Config):
+    """Loss of a :class:`SingleEncoder`: class-balanced cross-entropy.
+
+    Args:
+        beta: β of the effective number of samples (Cui et al., 2019) that the classes are weighed by.
+        label_smoothing: Part of the target that is spread over all classes.
+    """
+
+    beta: float = 0.999
+    label_smoothing: float = 0.0
+
+    def check(self) -> None:
+        """Refuse what lies outside [0, 1)."""
+        for key in ("beta", "label_smoothing"):
+            if not 0 <= getattr(self, key) < 1:
+                raise self.refuse(key, "a number in [0, 1)")
+
+
+class SingleEncoder(System):
+    r"""One encoder and a linear layer.
+
+    .. math:: z = f(x), \quad \text{logits} = W \, \mathrm{dropout}(z) + b
+
+    Any registered backbone becomes a classifier that trains by a recipe, takes recordings, is carried to another
+    headset, is saved and loaded. The encoder gets the recordings as the input spec says, or what is made of them here:
+    of raw EEG spectrograms (EVER, eq. 2-3) or features by band (:class:`~evermodels.layers.DifferentialEntropy`), of a
+    log-mel its picture with one channel. There is a subclass for each modality, :class:`SingleEEG` and so on.
+
+    Args:
+        config: A :class:`SingleEncoderConfig`.
+
+    Raises:
+        ConfigError: If the encoder does not fit the modality.
+
+    Example:
+        >>> import torch
+        >>> import evermodels as em
+        >>> model = em.create_model("single_video", num_classes=3).eval()
+        >>> model(video=torch.zeros(2, 16, 3, 64, 64)).logits.shape
+        torch.Size([2, 3])
+    """
+
+    config_class = SingleEncoderConfig
+    loss_config_class: ClassVar[type[Config]] = SingleEncoderLossConfig
+    modality: ClassVar[str]
+
+    def __init__(self, config: SingleEncoderConfig) -> None:
+        if config.modality != self.modality:
+            raise ConfigError(
+                f"{type(config).__name__}.input_spec: {type(self).__name__} takes {self.modality}, got "
+                f"{config.modality!r}."
+            )
+        super().__init__(config)
+        self.build_encoders(None)
+        self.front_end = self._front_end(config, self.encoder(self.modality).input)
+        self.drop = nn.Dropout(config.drop_rate)
+        self.head = self._make_head(config.num_classes)
+
+    def _front_end(self, config: SingleEncoderConfig, kind: str) -> nn.Module | None:
+        """What makes the encoder's kind of tensor of the recordings, where they are another."""
+        spec = config.input_spec
+        if self.modality != "eeg" or kind == spec.of("eeg").kind:
+            return None
+        assert spec.eeg is not None
+        if kind == "features":
+            made = config.made_features
+            return DifferentialEntropy(spec.eeg.sfreq, made.bands, made.seconds, method=made.method, kind=made.kind)
+        return SpectrogramFrontEnd(
+            len(config.ch_names),
+            self._window_length(spec.eeg),
+            config.hop_length,
+            config.spectrogram_size,
+            norm=config.spectrogram_norm,
+        )
+
+    def _window_length(self, spec: EEGSpec) -> int:
+        n_fft: int | None = self.config.n_fft
+        return round(spec.sfreq) if n_fft is None else n_fft
+
+    def encoder_shape(self, modality: str, kind: str) -> tuple[int, ...] | None:
+        """Return the shape of one sample as the encoder gets it, also of what is made here.
+
+        Args:
+            modality: Its name.
+            kind: What the encoder takes.
+        """
+        config: SingleEncoderConfig = self.config
+        spec = config.input_spec
+        own = spec.of(modality).kind
+        if own == "eeg" and kind == "spectrogram":
+            return (len(config.ch_names), *config.spectrogram_size)
+        if own == "eeg" and kind == "features":
+            assert spec.eeg is not None
+            return spec.eeg.replace(features=config.made_features).shape(spec.window_seconds)
+        if own == "log_mel" and kind == "spectrogram":
+            frames, mels = spec.shape(modality)
+            return (1, mels, frames)
+        return super().encoder_shape(modality, kind)
+
+    def front_ends(self) -> dict[str, Any]:
+        """Return the spectrogram, where it has statistics."""
+        front_end = self.front_end
+        needs = isinstance(front_end, SpectrogramFrontEnd) and front_end.needs_statistics
+        return {self.modality: front_end} if needs else {}
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the embedding."""
+        return self.encoder(self.modality).embed_dim
+
+    def _make_head(self, num_classes: int) -> nn.Module | None:
+        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else None
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Renew the linear layer.
+
+        Args:
+            num_classes: Number of classes; 0 for the embedding alone.
+
+        Raises:
+            ConfigError: If ``num_classes`` is negative.
+        """
+        self.config = self.config.replace(num_classes=num_classes)
+        self.classes, self.factors = None, ()
+        anchor, head = next(self.parameters()), self._make_head(num_classes)
+        self.head = None if head is None else head.to(device=anchor.device, dtype=anchor.dtype)
+
+    def make_loss(
+        self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
+    ) -> EmotionLoss:
+        """Return the class-balanced cross-entropy.
+
+        Args:
+            class_counts: Training samples per class, ``(num_classes,)``, for the classes' weights (default: none).
+            num_classes: Classes of the logits that the loss will see (default: the model's).
+            **values: Values of :class:`SingleEncoderLossConfig`, or ``class_weights``.
+
+        Raises:
+            ShapeError: If ``class_counts`` has another length than ``num_classes``.
+            ConfigError: If there is no such value, or it is impossible.
+        """
+        weights = values.pop("class_weights", None)
+        loss = SingleEncoderLossConfig.from_dict(values)
+        if class_counts is not None and weights is None:
+            counts = torch.as_tensor(class_counts)
+            expected = self.config.num_classes if num_classes is None else num_classes
+            if counts.shape != (expected,):
+                raise ShapeError(f"class_counts: expected ({expected},), got {tuple(counts.shape)}.")
+            weights = class_balanced_weights(counts, loss.beta)
+        return EmotionLoss(weights, w_ce=1.0, w_focal=0.0, label_smoothing=loss.label_smoothing)
+
+    def classify(
+        self, x: Tensor | None, present: Mapping[str, Tensor] | None, masks: Mapping[str, Tensor] | None
+    ) -> EmotionOutput:
+        """Classify a batch; each subclass's ``forward`` calls it with its modality.
+
+        Args:
+            x: The batch, as ``input_spec`` says.
+            present: Which samples have it, ``(batch,)`` bool by modality; all must (default: all).
+            masks: None are taken.
+
+        Returns:
+            Logits, ``(batch, num_classes)``; the encoder's embedding, ``(batch, dim)``, fused and by modality alike.
+
+        Raises:
+            ShapeError: If the shape is wrong or a sample has nothing.
+            SignalError: If a value is not finite (checked in eager mode only).
+        """
+        given = self.given({self.modality: x}, present, masks)
+        z = self.encode(self.modality, self._made(given.inputs[self.modality]), given)
+        logits = z.new_zeros(len(z), 0) if self.head is None else self.head(self.drop(z))
+        return EmotionOutput(logits, z, {self.modality: z})
+
+    def _made(self, x: Tensor) -> Tensor:
+        """Return what the encoder takes."""
+        if self.front_end is not None:
+            x = self.front_end(x.double() if self.dtype == torch.float64 else x.float())
+        elif self.config.input_spec.of(self.modality).kind == "log_mel" != self.encoder(self.modality).input:
+            x = x.transpose(1, 2)[:, None]
+        return x.to(self.dtype)
+
+
+def _preset(encoder: str, config: Mapping[str, Any] | None = None, /, **spec: Any) -> SingleEncoderConfig:
+    (modality,) = spec
+    return SingleEncoderConfig(
+        2, InputSpec(window_seconds=5.0, **spec), {modality: EncoderConfig(encoder, config or {})}
+    )
+
+
+class SingleEEG(SingleEncoder):
+    """EEG through one encoder and a linear layer, see :class:`SingleEncoder`.
+
+    Args:
+        config: A :class:`SingleEncoderConfig` whose modality is EEG.
+
+    Example:
+        >>> import torch
+        >>> model = SingleEEG.from_preset("single_eeg", ch_names=("AF7", "AF8"), num_classes=2).eval()
+        >>> model(eeg=torch.zeros(3, 2, 1000)).logits.shape
+        torch.Size([3, 2])
+    """
+
+    modality = "eeg"
+    presets: ClassVar[Mapping[str, SingleEncoderConfig]] = {
+        "single_eeg": _preset("audio_mamba_nano", eeg=EEGSpec(ch_names=montage.MONTAGES["eegmat"], sfreq=200.0))
+    }
+
+    def forward(
+        self,
+        eeg: Tensor | None = None,
+        *,
+        present: Mapping[str, Tensor] | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+    ) -> EmotionOutput:
+        """Classify EEG; see :meth:`SingleEncoder.classify`.
+
+        Args:
+            eeg: EEG in µV, ``(batch, channels, time)``, or features where the input spec says so.
+            present: Which samples have it (default: all, and all must).
+            masks: None are taken.
+        """
+        return self.classify(eeg, present, masks)
+
+
+class SingleVideo(SingleEncoder):
+    """Face video through one encoder and a linear layer, see :class:`SingleEncoder`.
+
+    Args:
+        config: A :class:`SingleEncoderConfig` whose modality is video.
+    """
+
+    modality = "video"
+    presets: ClassVar[Mapping[str, SingleEncoderConfig]] = {
+        "single_video": _preset("videomae_nano", video=VideoSpec(num_frames=16, size=(64, 64)))
+    }
+
+    def forward(
+        self,
+        video: Tensor | None = None,
+        *,
+        present: Mapping[str, Tensor] | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+    ) -> EmotionOutput:
+        """Classify clips; see :meth:`SingleEncoder.classify`.
+
+        Args:
+            video: Normalised frames, ``(batch, frames, 3, height, width)``.
+            present: Which samples have it (default: all, and all must).
+            masks: None are taken.
+        """
+        return self.classify(video, present, masks)
+
+
+class SingleAudio(SingleEncoder):
+    """Sound through one encoder and a linear layer, see :class:`SingleEncoder`.
+
+    Args:
+        config: A :class:`SingleEncoderConfig` whose modality is audio.
+    """
+
+    modality = "audio"
+    presets: ClassVar[Mapping[str, SingleEncoderConfig]] = {
+        "single_audio": _preset("audio_mamba_nano", {"patch_size": (16, 16)}, audio=AudioSpec(n_mels=64))
+    }
+
+    def forward(
+        self,
+        audio: Tensor | None = None,
+        *,
+        present: Mapping[str, Tensor] | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+    ) -> EmotionOutput:
+        """Classify sound; see :meth:`SingleEncoder.classify`.
+
+        Args:
+            audio: What the input spec says, log-mel ``(batch, frames, mels)`` or waveform ``(batch, time)``.
+            present: Which samples have it (default: all, and all must).
+            masks: None are taken.
+        """
+        return self.classify(audio, present, masks)
