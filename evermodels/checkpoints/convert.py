@@ -179,8 +179,8 @@ def load_foreign(
     """
     request = request or Request()
     cls = registry.model_class(architecture)
-    if request.source_size is not None and not hasattr(cls.presets[architecture], "input_size"):
-        raise ConfigError(f"source_size: {architecture} has no input_size that it could be about. Leave it out.")
+    if request.source_size is not None and not any(f.asks_size for f in cls.foreign_formats):
+        raise ConfigError(f"source_size: no layout of {architecture} asks for it. Leave it out.")
     file = read_foreign(os.fspath(source))
     layout = _choose(cls, architecture, file, format)
     what, way_out = f"{file.path}: it does not fit {architecture}", "Choose the architecture that the file holds."

@@ -49,6 +49,7 @@ class ForeignFormat:
         fit: By our name, what makes the tensor fit the configuration; returns the tensor and what was done to it.
         unread: Configuration keys that the file does not tell, by the key that they hang on.
         needs_config: Whether ``config.json`` must stand beside the weights.
+        asks_size: Whether the size of the inputs may have to be said (``source_size``), as positions alone do not tell.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ForeignFormat:
     fit: Mapping[str, Fit] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
     needs_config: bool = False
+    asks_size: bool = False
 
 
 def axes(tensors: Mapping[str, Tensor], name: str, count: int) -> tuple[int, ...]:

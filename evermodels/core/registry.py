@@ -72,6 +72,18 @@ MODELS: dict[str, ModelEntry] = {
         },
     ),
     **_family(
+        "backbone",
+        ("log_mel",),
+        "evermodels.backbones.audio.ast",
+        "AST",
+        {
+            "ast_nano": "AST, 96 wide, 4 deep, 16 by 16 patches apart, 5 s of sound",
+            "ast_tiny": "AST tiny, 192 wide, 12 deep, overlapping patches, 10 s of sound",
+            "ast_small": "AST small, 384 wide, 12 deep, overlapping patches, 10 s of sound",
+            "ast_base": "AST as published, 768 wide, 12 deep, overlapping patches, 10 s of sound",
+        },
+    ),
+    **_family(
         "system",
         ("eeg", "video"),
         "evermodels.models.ever",

@@ -7,3 +7,4 @@ from .spectrogram_front_end import SpectrogramFrontEnd as SpectrogramFrontEnd
 from .spectrogram_norm import SpectrogramNorm as SpectrogramNorm
 from .squared_change import SquaredChange as SquaredChange
 from .stft_spectrogram import STFTSpectrogram as STFTSpectrogram
+from .transformer_block import TransformerBlock as TransformerBlock

@@ -122,7 +122,7 @@ def test_what_the_file_does_not_say_is_asked(file, tmp_path):
         converted(file, tmp_path / "ours", {"direction": "fo_fo"}, source_size=(32, 48))
     with pytest.raises(CheckpointError, match=r"missing.*D_b"):
         converted(file, tmp_path / "ours", {"direction": "bi_bi"}, source_size=(32, 48))
-    with pytest.raises(ConfigError, match="source_size: videomae_base has no input_size"):
+    with pytest.raises(ConfigError, match="source_size: no layout of videomae_base asks for it"):
         convert(file, tmp_path / "ours", architecture="videomae_base", licence="mit", source_size=(1, 1))
 
 

@@ -86,5 +86,6 @@ FORMATS = (
         },
         facts=_facts,
         fit={"patch_embed.proj.weight": spread_channels, "pos_embed.pos_embed": _resample},
+        asks_size=True,
     ),
 )

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import torch
 from einops import rearrange
-from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -18,7 +17,7 @@ from evermodels.backbones.video.videomae_foreign import FORMATS
 from evermodels.core.config import Config, check_num_classes
 from evermodels.core.errors import ShapeError, check_axes
 from evermodels.core.specs import InputSpec, VideoSpec
-from evermodels.layers.self_attention import SelfAttention
+from evermodels.layers.transformer_block import TransformerBlock
 
 
 @dataclass(frozen=True)
@@ -152,36 +151,6 @@ class TubeletEmbed(nn.Module):
         return rearrange(self.proj(video.transpose(1, 2)), "batch dim t h w -> batch (t h w) dim")
 
 
-class Block(nn.Module):
-    """Pre-norm transformer block with optional layer scale and stochastic depth."""
-
-    def __init__(self, config: VideoMAEConfig, drop_path: float) -> None:
-        super().__init__()
-        dim = config.embed_dim
-        self.norm1 = nn.LayerNorm(dim, eps=config.norm_eps)
-        self.attn = SelfAttention(
-            dim,
-            config.num_heads,
-            qkv_bias=config.qkv_bias,
-            key_bias=False,
-            attn_drop=config.attn_drop_rate,
-            proj_drop=config.drop_rate,
-        )
-        self.norm2 = nn.LayerNorm(dim, eps=config.norm_eps)
-        self.mlp = Mlp(dim, int(dim * config.mlp_ratio), drop=(0.0, config.drop_rate))
-        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        scale = config.init_values
-        self.gamma_1 = nn.Parameter(torch.full((dim,), scale)) if scale > 0 else None
-        self.gamma_2 = nn.Parameter(torch.full((dim,), scale)) if scale > 0 else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Update tokens ``(batch, n, dim)``."""
-        y = self.attn(self.norm1(x))
-        x = x + self.drop_path(y if self.gamma_1 is None else self.gamma_1 * y)
-        y = self.mlp(self.norm2(x))
-        return x + self.drop_path(y if self.gamma_2 is None else self.gamma_2 * y)
-
-
 def _vit(dim: int, heads: int, depth: int = 12, frames: int = 16, size: int = 224) -> VideoMAEConfig:
     return VideoMAEConfig(num_frames=frames, img_size=(size, size), embed_dim=dim, depth=depth, num_heads=heads)
 
@@ -228,7 +197,21 @@ class VideoMAE(Backbone):
         self.patch_embed = TubeletEmbed(config)
         self.pos_drop = nn.Dropout(config.drop_rate)
         steps = max(config.depth - 1, 1)
-        self.blocks = nn.ModuleList(Block(config, config.drop_path_rate * i / steps) for i in range(config.depth))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(
+                config.embed_dim,
+                config.num_heads,
+                mlp_ratio=config.mlp_ratio,
+                qkv_bias=config.qkv_bias,
+                key_bias=False,
+                init_values=config.init_values,
+                norm_eps=config.norm_eps,
+                drop=config.drop_rate,
+                attn_drop=config.attn_drop_rate,
+                drop_path=config.drop_path_rate * i / steps,
+            )
+            for i in range(config.depth)
+        )
         self.fc_norm = nn.LayerNorm(config.embed_dim, eps=config.fc_norm_eps or config.norm_eps)
         self.head_drop = nn.Dropout(config.head_drop_rate)
         self.head: nn.Module = self._make_head(config.num_classes)

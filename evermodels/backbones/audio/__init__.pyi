@@ -1,0 +1,1 @@
+from .ast import AST as AST, ASTConfig as ASTConfig
