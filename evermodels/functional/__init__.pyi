@@ -8,4 +8,5 @@ from .graph import (
 )
 from .log_mel import log_mel_spectrogram as log_mel_spectrogram
 from .scan import selective_scan as selective_scan
+from .score_fusion import score_weighted_sum as score_weighted_sum
 from .spectrogram import log_spectrogram as log_spectrogram

@@ -1,7 +1,17 @@
 from .bih_gcn import BIHGCN as BIHGCN, BIHGCNOutput as BIHGCNOutput
 from .differential_entropy import DifferentialEntropy as DifferentialEntropy
+from .interlinked_attention import (
+    InterlinkedOutput as InterlinkedOutput,
+    InterlinkedSpatioTemporalAttention as InterlinkedSpatioTemporalAttention,
+)
 from .mamba import MambaBlock as MambaBlock
 from .montage_adapter import MontageAdapter as MontageAdapter
+from .multi_level_score_fusion import (
+    FlattenProjection as FlattenProjection,
+    MultiLevelScoreFusion as MultiLevelScoreFusion,
+    MultiLevelScoreFusionOutput as MultiLevelScoreFusionOutput,
+)
+from .residual_attention import ResidualAttention as ResidualAttention, WeighingAttention as WeighingAttention
 from .self_attention import SelfAttention as SelfAttention
 from .spectrogram_front_end import SpectrogramFrontEnd as SpectrogramFrontEnd
 from .spectrogram_norm import SpectrogramNorm as SpectrogramNorm
