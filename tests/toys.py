@@ -205,10 +205,11 @@ def shallow(name: str, **changes: Any) -> dict[str, Any]:
     config = registry.model_class(name).presets[name]
     if hasattr(config, "depth"):
         return {"depth": 1, **changes}
-    deep = {m: e for m, e in getattr(config, "encoders", {}).items() if shallow(e.name)}
-    return (
-        {"encoders": {m: {"config": {**e.config, "depth": 1}} for m, e in deep.items()}, **changes} if deep else changes
-    )
+    if hasattr(config, "depths"):
+        return {"depths": (1,) * len(config.depths), **changes}
+    encoders = {m: (e.config, shallow(e.name)) for m, e in getattr(config, "encoders", {}).items()}
+    deep = {m: {"config": {**own, **less}} for m, (own, less) in encoders.items() if less}
+    return {"encoders": deep, **changes} if deep else changes
 
 
 def smallest(kind: str) -> list[str]:

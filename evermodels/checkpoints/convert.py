@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from evermodels.checkpoints.base import PretrainedModel
 
 # An architecture's name promises these: a file of another size is another architecture.
-PROMISED = ("embed_dim", "depth", "num_heads")
+PROMISED = ("family", "embed_dim", "depth", "depths", "num_heads")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from evermodels.core.config import Config
-from evermodels.core.errors import CheckpointError, ConfigError
+from evermodels.core.errors import CheckpointError, ConfigError, quoted
+from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 
 @dataclass(frozen=True)
@@ -117,3 +118,43 @@ def spread_channels(weight: Tensor, config: Config, facts: Mapping[str, Any], re
         )
     spread = weight.sum(1, keepdim=True) / want
     return spread.expand(-1, want, *weight.shape[2:]).contiguous(), f"{have} -> {want} input channels, spread evenly"
+
+
+def transformers_classes(config: Mapping[str, Any], kind: str, num_classes: int) -> dict[str, Any]:
+    """Check whose ``config.json`` of transformers it is, and return its classes' names under ``"classes"``, if any.
+
+    Args:
+        config: What stands in it.
+        kind: The ``model_type`` that is expected.
+        num_classes: Classes of the file's head.
+
+    Raises:
+        CheckpointError: If it is of another model, has another activation than GELU, or a name that is no label.
+
+    Example:
+        >>> config = {"model_type": "vit", "hidden_act": "gelu", "id2label": {"0": "calm", "1": "tense"}}
+        >>> transformers_classes(config, "vit", 2)
+        {'classes': ['calm', 'tense']}
+    """
+    for key, want in (("model_type", kind), ("hidden_act", "gelu")):
+        if key not in config:
+            raise CheckpointError(
+                f"config.json: no {key!r}. Give the folder as transformers' save_pretrained wrote it."
+            )
+        if config[key] != want:
+            raise CheckpointError(
+                f"config.json: {key}: expected {want!r}, got {quoted(config[key])}, which our model has not."
+            )
+    labels = config.get("id2label")
+    if not isinstance(labels, Mapping) or labels.keys() != {str(k) for k in range(num_classes)}:
+        return {}
+    classes = [labels[str(k)] for k in range(num_classes)]
+    if not classes or classes[0] == "LABEL_0":  # which transformers puts for no name
+        return {}
+    wrong = [name for name in classes if not is_label(name)] or doubled(classes)
+    if wrong:
+        raise CheckpointError(
+            f"config.json: id2label: expected {LABEL_RULE}, each once, got {quoted(wrong[0])}. Correct it there, or "
+            "take id2label out."
+        )
+    return {"classes": classes}

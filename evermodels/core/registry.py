@@ -84,6 +84,20 @@ MODELS: dict[str, ModelEntry] = {
         },
     ),
     **_family(
+        "backbone",
+        ("video",),
+        "evermodels.backbones.video.frame_encoder",
+        "FrameEncoder",
+        {
+            "swin_frames_nano": "Swin on each frame, 24 wide, three stages of 2, 10 frames of 64²",
+            "swin_frames_tiny": "Swin-T on each frame, 10 frames of 224²",
+            "vit_frames_nano": "ViT on each frame, 96 wide, 4 deep, 10 frames of 64²",
+            "vit_frames_tiny": "ViT tiny on each frame, 192 wide, 12 deep, 10 frames of 224²",
+            "vit_frames_small": "ViT small on each frame, 384 wide, 12 deep, 10 frames of 224²",
+            "vit_frames_base": "ViT base on each frame, 768 wide, 12 deep, 10 frames of 224²",
+        },
+    ),
+    **_family(
         "system",
         ("eeg", "video"),
         "evermodels.models.ever",

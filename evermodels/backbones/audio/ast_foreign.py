@@ -10,10 +10,9 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes
+from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes, transformers_classes
 from evermodels.core.config import Config
-from evermodels.core.errors import CheckpointError, ConfigError, quoted
-from evermodels.core.text import LABEL_RULE, doubled, is_label
+from evermodels.core.errors import CheckpointError, ConfigError
 
 MEL_BINS = 128  # of every model that the authors publish
 AUTHORS_FRAMES = (1024, 128, 512)  # AudioSet, Speech Commands, ESC-50
@@ -96,14 +95,6 @@ def _original(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request:
 def _transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Request) -> dict[str, Any]:
     del request
     try:
-        if (kind := config["model_type"]) != "audio-spectrogram-transformer":
-            raise CheckpointError(
-                f"config.json: model_type: expected 'audio-spectrogram-transformer', got {quoted(kind)}."
-            )
-        if (act := config["hidden_act"]) != "gelu":
-            raise CheckpointError(
-                f"config.json: hidden_act: expected 'gelu', got {quoted(act)}, which our model has not."
-            )
         facts = {
             **_sizes(tensors),
             "num_heads": config["num_attention_heads"],
@@ -117,23 +108,7 @@ def _transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], requ
         raise CheckpointError(
             f"config.json: no {error}. Give the folder as transformers' save_pretrained wrote it."
         ) from None
-    return {**facts, **_classes(config, facts["num_classes"])}
-
-
-def _classes(config: Mapping[str, Any], count: int) -> dict[str, Any]:
-    labels = config.get("id2label")
-    if not isinstance(labels, Mapping) or labels.keys() != {str(k) for k in range(count)}:
-        return {}
-    classes = [labels[str(k)] for k in range(count)]
-    if not classes or classes[0] == "LABEL_0":  # which transformers puts for no name
-        return {}
-    wrong = [name for name in classes if not is_label(name)] or doubled(classes)
-    if wrong:
-        raise CheckpointError(
-            f"config.json: id2label: expected {LABEL_RULE}, each once, got {quoted(wrong[0])}. Correct it there, or "
-            "take id2label out."
-        )
-    return {"classes": classes}
+    return {**facts, **transformers_classes(config, "audio-spectrogram-transformer", facts["num_classes"])}
 
 
 def _resample(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:

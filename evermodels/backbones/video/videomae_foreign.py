@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes, spread_channels
-from evermodels.core.errors import CheckpointError, quoted
-from evermodels.core.text import LABEL_RULE, doubled, is_label
+from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes, spread_channels, transformers_classes
+from evermodels.core.errors import CheckpointError
 
 _DECODER = "the decoder of the pre-training"
 _NORM = "norm of the pre-training's encoder; the fine-tuning form has one behind the pooling instead"
@@ -43,12 +42,6 @@ def _original(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request:
 def _transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Request) -> dict[str, Any]:
     del request
     try:
-        if (kind := config["model_type"]) != "videomae":
-            raise CheckpointError(f"config.json: model_type: expected 'videomae', got {quoted(kind)}.")
-        if (act := config["hidden_act"]) != "gelu":
-            raise CheckpointError(
-                f"config.json: hidden_act: expected 'gelu', got {quoted(act)}, which our model has not."
-            )
         size = config["image_size"]
         facts = {
             **_sizes(tensors),
@@ -62,18 +55,7 @@ def _transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], requ
         raise CheckpointError(
             f"config.json: no {error}. Give the folder as transformers' save_pretrained wrote it."
         ) from None
-    labels = config.get("id2label")
-    if isinstance(labels, Mapping) and labels.keys() == {str(k) for k in range(facts["num_classes"])}:
-        classes = [labels[str(k)] for k in range(len(labels))]
-        if classes and classes[0] != "LABEL_0":  # which transformers puts for no name
-            wrong = [name for name in classes if not is_label(name)] or doubled(classes)
-            if wrong:
-                raise CheckpointError(
-                    f"config.json: id2label: expected {LABEL_RULE}, each once, got {quoted(wrong[0])}. Correct it "
-                    "there, or take id2label out."
-                )
-            facts["classes"] = classes
-    return facts
+    return {**facts, **transformers_classes(config, "videomae", facts["num_classes"])}
 
 
 def _fresh(names: Collection[str]) -> dict[str, str]:
