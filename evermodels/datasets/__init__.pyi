@@ -1,10 +1,13 @@
 from . import augment as augment, download as download
+from .ceap import CEAP as CEAP
 from .clips import crossfade_weights as crossfade_weights, face_clip as face_clip
 from .download import data_folder as data_folder, fetch as fetch
 from .eegmat import EEGMAT as EEGMAT
+from .emodb import EmoDB as EmoDB
 from .faces import LondonFaces as LondonFaces
 from .manifest import Manifest as Manifest, read_manifest as read_manifest
 from .parts import DataSettings as DataSettings, Parts as Parts, check_disjoint as check_disjoint
+from .pupil import EyeWindows as EyeWindows, Pupil as Pupil
 from .quadrant import (
     CLASSES as CLASSES,
     Pair as Pair,
@@ -12,9 +15,11 @@ from .quadrant import (
     quadrant_split as quadrant_split,
 )
 from .recordings import File as File, Recordings as Recordings, Segment as Segment, Session as Session
+from .speech import RAVDESS as RAVDESS
 from .splits import (
     SubjectSplit as SubjectSplit,
     leave_one_out as leave_one_out,
     random_split as random_split,
     subject_folds as subject_folds,
 )
+from .utterances import UtteranceWindows as UtteranceWindows

@@ -58,6 +58,38 @@ SOURCES: dict[str, Source] = {
             "unpack both into that folder"
         ),
     ),
+    "emodb": Source(
+        title="Berlin Database of Emotional Speech (EmoDB)",
+        licence="CC0 1.0; Burkhardt et al., Interspeech 2005",
+        by_hand=(
+            "download http://emodb.bilderbar.info/download/download.zip and unpack it into that folder, whose folder "
+            "wav then holds 03a01Wa.wav and the others"
+        ),
+    ),
+    "speech": Source(
+        title="Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS), speech",
+        licence="CC BY-NC-SA 4.0, for non-commercial use; Livingstone & Russo, PLoS ONE 13(5), 2018",
+        by_hand=(
+            "download Audio_Speech_Actors_01-24.zip from https://doi.org/10.5281/zenodo.1188976, after you have read "
+            "its licence (non-commercial, share alike), and unpack it into that folder"
+        ),
+    ),
+    "pupil": Source(
+        title="tables of eye openness and pupil by S. Gebraad, Eye-tracking data analysis, 2023",
+        licence="MIT; Gebraad, 2023",
+        by_hand=(
+            "ask its author for the tables, of which we know no lasting address: P1_control.csv, P1_arithmetic.csv, … "
+            "with the columns seconds, openness_left, openness_right, pupil_left_mm, pupil_right_mm"
+        ),
+    ),
+    "ceap": Source(
+        title="CEAP-360VR",
+        licence="CC BY-NC 4.0 by name, linked to BY-NC-SA 4.0, for non-commercial use; Xue et al., IEEE TMM, 2021",
+        by_hand=(
+            "clone https://github.com/cwi-dis/CEAP-360VR-Dataset, after you have read its licence (non-commercial), "
+            "and put its folder CEAP-360VR into that folder"
+        ),
+    ),
 }
 """Every data set that has a reader, by the name of its folder."""
 
@@ -66,7 +98,7 @@ def data_folder(name: str, root: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder of a data set that is on this machine.
 
     Args:
-        name: ``"eegmat"`` or ``"faces"``.
+        name: One of :data:`SOURCES`, such as ``"eegmat"``.
         root: The folder that holds one folder a data set (default: the environment variable ``EVERMODELS_DATA``).
 
     Raises:
@@ -120,7 +152,8 @@ def fetch(
     Where the list contradicts a pinned digest, the download stops.
 
     Args:
-        name: ``"eegmat"``; the faces are behind a page that asks a person to download (the message says how).
+        name: ``"eegmat"``; of the others a person has to download the archive, or to agree to its licence first (the
+            message says how).
         folder: Where to put the files (default: ``eegmat`` under the environment variable ``EVERMODELS_DATA``).
         files: Names of the files to get (default: all).
         base_url: Another address of the same files, such as a mirror.

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import math
 import numbers
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from evermodels.core.errors import ConfigError, SignalError
+from evermodels.core.warning import warn
 
 __all__ = [
     "Compared",
@@ -391,18 +390,6 @@ def which(starts: Sequence[float], chosen: Sequence[bool]) -> str:
         return ""
     more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
     return f" in {len(at)} of {len(chosen)} windows (at {', '.join(at[:_NAMED])} s{more})"
-
-
-def warn(text: str) -> None:
-    """Warn at the line outside the package that led here.
-
-    Args:
-        text: Whole sentences.
-    """
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("evermodels."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, stacklevel=level)
 
 
 def check_length(seconds: Any) -> None:
