@@ -53,4 +53,16 @@ class EmotionOutput:
         return self.logits.softmax(dim=-1)
 
 
+@dataclass
+class AlignableOutput(EmotionOutput):
+    """Output of a system whose loss brings the modalities of a sample together, but not of every sample.
+
+    Args:
+        alignable: Which samples are, ``(batch,)`` bool; ``None`` for all.
+    """
+
+    alignable: Tensor | None = None
+
+
 torch.export.register_dataclass(EmotionOutput, serialized_type_name="evermodels.EmotionOutput")
+torch.export.register_dataclass(AlignableOutput, serialized_type_name="evermodels.AlignableOutput")

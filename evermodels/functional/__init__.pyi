@@ -1,5 +1,10 @@
 from .alignment import coral as coral, correlation_alignment as correlation_alignment, mmd as mmd
 from .classification import class_balanced_weights as class_balanced_weights, focal_loss as focal_loss
+from .contrastive import (
+    inter_modal_contrastive as inter_modal_contrastive,
+    intra_modal_contrastive as intra_modal_contrastive,
+    sample_alignment as sample_alignment,
+)
 from .differential_entropy import band_power as band_power, differential_entropy as differential_entropy
 from .graph import (
     cosine_adjacency as cosine_adjacency,

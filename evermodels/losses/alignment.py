@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from evermodels.core.errors import ConfigError
 from evermodels.functional.alignment import coral, correlation_alignment, mmd
+from evermodels.losses.gathering import gathered
 
 
 class _AlignmentLoss(nn.Module):
-    """What the three losses share: what to do with a batch that has no spread."""
+    """What the three losses share: batches of several processes, and what to do with one that has no spread."""
 
     def __init__(self, on_small_batch: str = "error") -> None:
         super().__init__()
@@ -26,6 +27,9 @@ class _AlignmentLoss(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Compare two batches of embeddings.
 
+        Under several processes they are compared as one batch, on every process alike and with its gradient
+        (:func:`evermodels.losses.gathering.gathered`), while the loss is in training mode.
+
         Args:
             a: Embeddings of one modality, ``(batch, dim)``.
             b: Embeddings of the other, ``(batch, dim)``.
@@ -36,6 +40,8 @@ class _AlignmentLoss(nn.Module):
         Raises:
             ShapeError: If shapes do not fit, or a batch has fewer than two samples and ``on_small_batch="error"``.
         """
+        if self.training:
+            (a,), (b,) = gathered(a), gathered(b)
         if self.on_small_batch == "zero" and min(a.shape[0], b.shape[0]) < 2:
             return (a.sum() + b.sum()) * 0
         return self.distance(a, b)

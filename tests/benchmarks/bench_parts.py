@@ -1,4 +1,4 @@
-"""Rows of the speed table for EVER's parts: run with ``python tests/benchmarks/bench_parts.py``."""
+"""Rows of the speed table for parts: run with ``python tests/benchmarks/bench_parts.py``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _timing import alternating_medians, fair_clock
 
+from evermodels.core.outputs import EmotionOutput
+from evermodels.functional import intra_modal_contrastive
 from evermodels.layers import BIHGCN, STFTSpectrogram
+from evermodels.losses import MERCLLoss
 
 LOBES = {
     "frontal": range(0, 10),
@@ -209,6 +212,45 @@ def layer_rows(repeats: int, dim: int) -> None:
     )
 
 
+def contrastive_rows(repeats: int) -> None:
+    """All three terms of MERCL, and its first, against SupConLoss; forward and backward."""
+    try:
+        from pytorch_metric_learning.losses import SupConLoss
+    except ImportError:
+        print("| MERCL losses: not measured, pytorch-metric-learning is not installed | | | | | |")
+        return
+    batch, dim, names = 256, 128, ("eeg", "video", "audio")
+    z = {name: torch.randn(batch, dim, requires_grad=True) for name in names}
+    labels = torch.randint(0, 4, (batch,))
+    mercl, sup = MERCLLoss(w_ce=0.0), SupConLoss(temperature=0.07)
+    output = EmotionOutput(torch.zeros(batch, 0), embeddings=z)
+
+    def intra(x: Tensor) -> Tensor:
+        return intra_modal_contrastive(x, labels, positives="mean")
+
+    def whole() -> None:
+        mercl(output, labels).total.backward()
+
+    with torch.no_grad():
+        drift = error(intra(z["eeg"]), sup(z["eeg"], labels))
+    calls = {
+        "all": whole,
+        "theirs, all": lambda: sup(torch.cat(list(z.values())), labels.repeat(len(z))).backward(),
+        "one": lambda: intra(z["eeg"]).backward(),
+        "theirs, one": lambda: sup(z["eeg"], labels).backward(),
+    }
+    seconds = alternating_medians(calls, repeats, 3, fair_clock())
+    for what, name, against in (
+        (f"MERCL losses, all three terms, {batch} x 3 x {dim}", "all", f"SupConLoss, {3 * batch} x {dim}, one term"),
+        (f"AMCL of one modality, {batch} x {dim}, error {drift:.0e}", "one", f"SupConLoss, {batch} x {dim}"),
+    ):
+        ours, theirs = seconds[name], seconds[f"theirs, {name}"]
+        print(
+            f"| {what}, forward + backward | {against} | {theirs * 1e3:.1f} ms | {ours * 1e3:.1f} ms "
+            f"| {theirs / ours:.1f} x faster | ahead |"
+        )
+
+
 def import_row(rounds: int) -> None:
     best = {"torch": float("inf"), "evermodels": float("inf")}
     for _ in range(rounds):
@@ -227,7 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", choices=["spectrogram", "graph", "import"])
+    parser.add_argument("--only", choices=["spectrogram", "graph", "contrastive", "import"])
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
@@ -242,6 +284,8 @@ def main() -> None:
             graph_rows(arguments.repeats, dim, local_mask=True)
             graph_rows(arguments.repeats, dim, local_mask=False)
             layer_rows(arguments.repeats, dim)
+    if arguments.only in (None, "contrastive"):
+        contrastive_rows(arguments.repeats)
     if arguments.only in (None, "import"):
         import_row(5)
 
