@@ -27,13 +27,13 @@ class _Gather(torch.autograd.Function):
     """One tensor of each process, stacked; backward adds up what all processes' losses ask of this one's."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]  # torch gives it as *args
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         found = [torch.empty_like(x) for _ in range(num_processes())]
         distributed.all_gather(found, x)
         return torch.stack(found)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]  # torch gives it as *args
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         grad = grad.contiguous()
         distributed.all_reduce(grad)
         return grad[distributed.get_rank()]
