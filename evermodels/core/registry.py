@@ -98,6 +98,17 @@ MODELS: dict[str, ModelEntry] = {
         },
     ),
     **_family(
+        "backbone",
+        ("eye",),
+        "evermodels.backbones.eye.eye_transformer",
+        "EyeTransformer",
+        {
+            "eye_transformer_nano": "temporal attention over eye movement, 32 wide, 1 deep",
+            "eye_transformer_tiny": "temporal attention over eye movement, 64 wide, 2 deep",
+            "eye_transformer_base": "temporal attention over eye movement, 256 wide, 4 deep",
+        },
+    ),
+    **_family(
         "system",
         ("eeg", "video"),
         "evermodels.models.ever",

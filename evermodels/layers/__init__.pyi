@@ -1,5 +1,6 @@
 from .bih_gcn import BIHGCN as BIHGCN, BIHGCNOutput as BIHGCNOutput
 from .differential_entropy import DifferentialEntropy as DifferentialEntropy
+from .feature_norm import FeatureNorm as FeatureNorm
 from .interlinked_attention import (
     InterlinkedOutput as InterlinkedOutput,
     InterlinkedSpatioTemporalAttention as InterlinkedSpatioTemporalAttention,

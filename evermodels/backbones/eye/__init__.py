@@ -1,0 +1,1 @@
+"""Encoders of eye movement and pupil."""
