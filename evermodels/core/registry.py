@@ -73,6 +73,17 @@ MODELS: dict[str, ModelEntry] = {
     ),
     **_family(
         "backbone",
+        ("eeg",),
+        "evermodels.backbones.eeg.eegformer",
+        "EEGformer",
+        {
+            "eegformer_nano": "EEGformer, 8 features of 32, three transformers of 2 blocks, 5 s at 100 Hz",
+            "eegformer_tiny": "EEGformer, 32 features of 120, three transformers of 3 blocks",
+            "eegformer_base": "EEGformer, 120 features as published, 240 wide, three transformers of 4 blocks",
+        },
+    ),
+    **_family(
+        "backbone",
         ("log_mel",),
         "evermodels.backbones.audio.ast",
         "AST",
