@@ -1,4 +1,9 @@
-from .alignment import coral as coral, correlation_alignment as correlation_alignment, mmd as mmd
+from .alignment import (
+    canonical_correlation as canonical_correlation,
+    coral as coral,
+    correlation_alignment as correlation_alignment,
+    mmd as mmd,
+)
 from .classification import class_balanced_weights as class_balanced_weights, focal_loss as focal_loss
 from .contrastive import (
     inter_modal_contrastive as inter_modal_contrastive,
@@ -12,6 +17,7 @@ from .graph import (
     symmetric_normalize as symmetric_normalize,
 )
 from .log_mel import log_mel_spectrogram as log_mel_spectrogram
+from .multiple_instance import attention_mil_weights as attention_mil_weights, top_k_instances as top_k_instances
 from .scan import selective_scan as selective_scan
 from .score_fusion import score_weighted_sum as score_weighted_sum
 from .spectrogram import log_spectrogram as log_spectrogram

@@ -165,3 +165,57 @@ def mmd(a: Tensor, b: Tensor, *, bandwidths: Sequence[float] | None = None) -> T
             kernel = torch.stack([torch.exp(distance / (-2 * sigma**2)) for sigma in bandwidths])
         kernel = kernel.sum(0)
         return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
+
+
+def canonical_correlation(a: Tensor, b: Tensor, *, regularization: float = 1e-3) -> Tensor:
+    r"""Correlations of the directions in which two modalities agree most, in descending order.
+
+    Andrew et al., *Deep Canonical Correlation Analysis* (2013), section 3: the singular values of
+
+    .. math:: T = \Sigma_{11}^{-1/2} \Sigma_{12} \Sigma_{22}^{-1/2}, \qquad \Sigma_{11} =
+        \frac{1}{N - 1} \bar A^\top \bar A + r I
+
+    Their sum is the total correlation that DeepCCA maximises (Milmer, Table 5). The roots are taken by Cholesky's
+    decomposition, which changes no singular value and, other than one by eigenvectors, has a finite gradient where
+    eigenvalues are equal. Computed in float64 and given back in the precision of the input, at least float32. With
+    fewer samples than features every direction can be made to agree: what keeps the numbers below 1 is ``r`` then.
+
+    Args:
+        a: Embeddings of one modality, ``(batch, dim)``, batch at least 2.
+        b: Embeddings of the other of the same samples, ``(batch, dim)``; its dim may differ.
+        regularization: r, added to the variances.
+
+    Returns:
+        ``(min(dim of a, dim of b),)``, each in [0, 1).
+
+    Raises:
+        ShapeError: If shapes do not fit, or the batch has fewer than two samples.
+        ConfigError: If ``regularization`` is not positive.
+
+    Example:
+        >>> import torch
+        >>> from evermodels.functional import canonical_correlation
+        >>> a = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> canonical_correlation(a, a[:, :1] * 5, regularization=1e-6).round(decimals=4)
+        tensor([1.])
+    """
+    for name, tensor in (("a", a), ("b", b)):
+        check_axes(name, tensor, "batch dim")
+        if tensor.shape[0] < 2:
+            raise ShapeError(
+                f"{name}: a batch of {tensor.shape[0]} has no spread to align; 2 samples are the least. {_WAY_OUT}"
+            )
+    if a.shape[0] != b.shape[0]:
+        raise ShapeError(f"b: expected the {a.shape[0]} samples of a, got {b.shape[0]}. Give both of the same samples.")
+    if not (math.isfinite(regularization) and regularization > 0):
+        raise ConfigError(f"regularization: expected a positive number, got {regularization!r}.")
+    with without_autocast(a):
+        x, y = ((z - z.mean(0)) / math.sqrt(z.shape[0] - 1) for z in (a.double(), b.double()))
+        roots = (
+            torch.linalg.cholesky(z.mT @ z + regularization * torch.eye(z.shape[1], dtype=z.dtype, device=z.device))
+            for z in (x, y)
+        )
+        left, right = (
+            torch.linalg.solve_triangular(root, z.mT, upper=False) for root, z in zip(roots, (x, y), strict=True)
+        )
+        return torch.linalg.svdvals(left @ right.mT).to(at_least_float32(a).dtype)

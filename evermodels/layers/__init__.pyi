@@ -18,4 +18,6 @@ from .spectrogram_front_end import SpectrogramFrontEnd as SpectrogramFrontEnd
 from .spectrogram_norm import SpectrogramNorm as SpectrogramNorm
 from .squared_change import SquaredChange as SquaredChange
 from .stft_spectrogram import STFTSpectrogram as STFTSpectrogram
+from .token_compressor import TokenCompressor as TokenCompressor
+from .top_k_mil import TopKAMIL as TopKAMIL, TopKAMILOutput as TopKAMILOutput
 from .transformer_block import TransformerBlock as TransformerBlock

@@ -1,4 +1,9 @@
-from .alignment import CoralLoss as CoralLoss, CorrelationAlignmentLoss as CorrelationAlignmentLoss, MMDLoss as MMDLoss
+from .alignment import (
+    CoralLoss as CoralLoss,
+    CorrelationAlignmentLoss as CorrelationAlignmentLoss,
+    DeepCCALoss as DeepCCALoss,
+    MMDLoss as MMDLoss,
+)
 from .classification import ClassBalancedCrossEntropy as ClassBalancedCrossEntropy, FocalLoss as FocalLoss
 from .emotion import EmotionLoss as EmotionLoss, EmotionLossOutput as EmotionLossOutput
 from .mercl import MERCLLoss as MERCLLoss, MERCLLossOutput as MERCLLossOutput

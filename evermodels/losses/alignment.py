@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from evermodels.core.errors import ConfigError
-from evermodels.functional.alignment import coral, correlation_alignment, mmd
+from evermodels.functional.alignment import canonical_correlation, coral, correlation_alignment, mmd
 from evermodels.losses.gathering import gathered
 
 
 class _AlignmentLoss(nn.Module):
-    """What the three losses share: batches of several processes, and what to do with one that has no spread."""
+    """What these losses share: batches of several processes, and what to do with one that has no spread."""
 
     def __init__(self, on_small_batch: str = "error") -> None:
         super().__init__()
@@ -126,3 +126,33 @@ class MMDLoss(_AlignmentLoss):
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the biased estimate."""
         return mmd(a, b, bandwidths=self.bandwidths)
+
+
+class DeepCCALoss(_AlignmentLoss):
+    """Minus the total canonical correlation of two modalities.
+
+    Andrew et al., 2013, section 3; Milmer, Table 5; see :func:`evermodels.functional.canonical_correlation`. Rows of
+    both batches are the same samples.
+
+    Args:
+        regularization: r, added to the variances.
+        on_small_batch: What fewer than two samples give: ``"error"`` or ``"zero"``.
+
+    Raises:
+        ConfigError: If ``on_small_batch`` is neither.
+
+    Example:
+        >>> import torch
+        >>> from evermodels.losses import DeepCCALoss
+        >>> a = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> DeepCCALoss(regularization=1e-6)(a, a @ torch.tensor([[1.0, 2.0], [3.0, -1.0]])).round(decimals=4)
+        tensor(-2.)
+    """
+
+    def __init__(self, regularization: float = 1e-3, on_small_batch: str = "error") -> None:
+        super().__init__(on_small_batch)
+        self.regularization = regularization
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return minus the sum of the canonical correlations."""
+        return -canonical_correlation(a, b, regularization=self.regularization).sum()

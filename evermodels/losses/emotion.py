@@ -12,10 +12,16 @@ from torch import Tensor, nn
 
 from evermodels.core.errors import ConfigError, check_axes, did_you_mean
 from evermodels.core.outputs import EmotionOutput
-from evermodels.losses.alignment import CoralLoss, CorrelationAlignmentLoss, MMDLoss
+from evermodels.losses.alignment import CoralLoss, CorrelationAlignmentLoss, DeepCCALoss, MMDLoss
 from evermodels.losses.classification import FocalLoss, WeightedCrossEntropy
 
-_ALIGNMENTS = {"none": None, "correlation": CorrelationAlignmentLoss, "coral": CoralLoss, "mmd": MMDLoss}
+_ALIGNMENTS = {
+    "none": None,
+    "correlation": CorrelationAlignmentLoss,
+    "coral": CoralLoss,
+    "mmd": MMDLoss,
+    "deep_cca": DeepCCALoss,
+}
 
 
 class EmotionLossOutput(NamedTuple):
@@ -56,7 +62,8 @@ class EmotionLoss(nn.Module):
         w_ce: Factor of the cross-entropy.
         w_focal: Factor of the focal loss.
         gamma: Focus of the focal loss.
-        alignment: ``"none"``, ``"correlation"`` (eq. 17), ``"coral"`` or ``"mmd"`` (Table 5).
+        alignment: ``"none"``, ``"correlation"`` (eq. 17), ``"coral"`` or ``"mmd"`` (Table 5), or ``"deep_cca"``
+            (Milmer, Table 5).
         align_weight: Factor of the alignment.
         on_small_batch: What fewer than two samples with both modalities give: ``"error"`` or ``"zero"``.
         label_smoothing: Part of the cross-entropy's target that is spread over all classes.
