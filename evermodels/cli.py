@@ -127,6 +127,8 @@ def build_parser() -> argparse.ArgumentParser:
         "name", metavar="NAME", help="architecture, checkpoint (arch.tag), checkpoint folder, or a recording's file"
     )
     sub.add_argument("--model", metavar="NAME", help="with a recording: what this model would do with it")
+    sub.add_argument("--ch-names", type=channels, metavar="A,B,...", help=f"with --model: {cli_predict.CHANNELS}")
+    cli_predict.add_model_options(sub)
     sub.add_argument(
         "--modality", metavar="M", help="with a recording: what it is of, where its ending does not say it"
     )
@@ -189,12 +191,15 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
             "--ch-names",
             type=channels,
             metavar="A,B,...",
-            help="channels of the recordings to read where the model's are not all there, or a montage such as eegmat: "
-            "the missing ones are interpolated",
+            help=cli_predict.CHANNELS,
         )
     evaluate.add_argument("--device", help="where to run, such as cpu or cuda:0")
+    evaluate.add_argument("--batch-size", type=int, default=64, help="samples per forward pass (%(default)s)")
     benchmark.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="0,1,2", help="seeds (0,1,2)")
     benchmark.add_argument("--rows", type=names, metavar="A,B", help="rows, and what they start from (all)")
+    benchmark.add_argument(
+        "--resamples", type=int, default=2000, metavar="N", help="bootstrap resamples of the intervals (%(default)s)"
+    )
 
 
 def _add_convert(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -248,12 +253,17 @@ def _is_recording(name: str) -> bool:
 def _info_on_recording(args: argparse.Namespace) -> int:
     from evermodels.signals.describe import describe_recording, modality_of
 
-    spec = None
-    if args.model is not None:
-        spec = evermodels.from_pretrained(args.model).input_spec
     name = args.modality or modality_of(args.name)
-    facts = describe_recording(args.name, spec, modality=name, **cli_predict.said_of(args).get(name, {}))
+    form, model, spec = cli_predict.said_of(args).get(name, {}), None, None
+    if args.model is not None:
+        model = cli_predict.model_for(args, args.model, {name: Path(args.name)}, {name: form})
+        spec = model.input_spec
+    facts = describe_recording(args.name, spec, modality=name, **form)
     notes = [one_line(text) for text in facts.pop("notes", ())]
+    from evermodels.facts import describe
+
+    if "interpolated" in (carried := {} if model is None else describe(model)):
+        facts["interpolated"] = carried["interpolated"]
     _print_facts([(key, _lines(value)) for key, value in facts.items()])
     for text in notes:
         if not any(text in said for said in args.warned):
@@ -312,9 +322,10 @@ def _info(args: argparse.Namespace) -> int:
     name = args.name
     if name not in registry.MODELS and _is_recording(name):
         return _info_on_recording(args)
-    if args.model is not None or args.modality is not None or cli_predict.said_of(args):
+    if any(value is not None for value in (args.model, args.modality, args.ch_names)) or cli_predict.said_of(args):
         raise ConfigError(
-            f"--model, --modality, --unit and the like go with a recording, and {name!r} is none. Give the file of one."
+            f"--model, --modality, --ch-names, --unit and the like go with a recording, and {name!r} is none. Give the "
+            "file of one."
         )
     if name in registry.MODELS:
         import torch
@@ -326,7 +337,7 @@ def _info(args: argparse.Namespace) -> int:
         names = ", ".join(evermodels.list_models(name, pretrained=True)) or "none"
         tail = [("pretrained", names)]
     else:
-        model = evermodels.from_pretrained(name)
+        model = cli_predict.load_model(args, name)
         head, tail = [("name", name), ("kind", "checkpoint")], []
     from evermodels.facts import describe
 
@@ -451,8 +462,9 @@ def _evaluate(args: argparse.Namespace) -> int:
         recipe,
         data_root=None if manifest else args.data,
         part=args.part,
-        ch_names=args.ch_names,
+        ch_names=recipe.model.ch_names if manifest else args.ch_names,
         device=args.device,
+        batch_size=args.batch_size,
         progress=_terminal(),
     )
     print(f"{args.model} on the {args.part} part of {recipe.name}, {result['samples']} samples")
@@ -476,7 +488,13 @@ def _benchmark(args: argparse.Namespace) -> int:
 
     recipe, run_dir = _recipe(args)
     table = training.run_rows(
-        recipe, run_dir, seeds=args.seeds, rows=args.rows, data_root=args.data, progress=_terminal()
+        recipe,
+        run_dir,
+        seeds=args.seeds,
+        rows=args.rows,
+        data_root=args.data,
+        progress=_terminal(),
+        resamples=args.resamples,
     )
     print(table["markdown"])
     return OK

@@ -15,7 +15,19 @@ from evermodels.core.specs import MODALITIES, InputSpec
 from evermodels.core.text import one_line
 from evermodels.signals.room import Option, Reader, reader_class
 
-__all__ = ["add_arguments", "add_options", "channels", "names", "option_flags", "predict", "said_of"]
+__all__ = [
+    "CHANNELS",
+    "add_arguments",
+    "add_model_options",
+    "add_options",
+    "channels",
+    "load_model",
+    "model_for",
+    "names",
+    "option_flags",
+    "predict",
+    "said_of",
+]
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -74,6 +86,35 @@ def option_flags() -> Iterator[tuple[str, str, Option]]:
             yield flag, name, option
 
 
+CHANNELS = (
+    "channels of the recordings to read where the model's are not all there, a montage such as epoc, or auto for those "
+    "that the recordings have: the missing ones are interpolated"
+)
+
+
+def add_model_options(sub: argparse.ArgumentParser) -> None:
+    """Add what a checkpoint of the Hub may need said.
+
+    Args:
+        sub: A command's parser.
+    """
+    sub.add_argument("--revision", metavar="R", help="branch, tag or commit of a repository on the Hub")
+    sub.add_argument("--cache-dir", type=Path, metavar="D", help="folder for downloads (the Hub's own cache)")
+    sub.add_argument("--local-files-only", action="store_true", help="never download")
+
+
+def load_model(args: argparse.Namespace, name: str, **more: Any) -> Any:
+    """Return a checkpoint as the flags say.
+
+    Args:
+        args: The parsed arguments, with those of :func:`add_model_options`.
+        name: The checkpoint.
+        **more: Further arguments of :func:`evermodels.from_pretrained`.
+    """
+    given = {key: getattr(args, key) for key in ("revision", "cache_dir", "local_files_only")}
+    return evermodels.from_pretrained(name, **{key: value for key, value in given.items() if value}, **more)
+
+
 def add_options(sub: argparse.ArgumentParser) -> None:
     """Add a flag for all that recordings may need said.
 
@@ -81,7 +122,7 @@ def add_options(sub: argparse.ArgumentParser) -> None:
         sub: A command's parser.
     """
     for flag, _, option in option_flags():
-        sub.add_argument(f"--{flag.replace('_', '-')}", type=option.type, metavar=option.metavar, help=option.help)
+        sub.add_argument(f"--{flag.replace('_', '-')}", **option.shown)
 
 
 def said_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -103,7 +144,10 @@ def add_arguments(sub: argparse.ArgumentParser) -> None:
     Args:
         sub: Its parser.
     """
-    sub.add_argument("--model", required=True, metavar="NAME", help="checkpoint (arch.tag) or checkpoint folder")
+    sub.add_argument(
+        "--model", required=True, metavar="NAME", help="checkpoint (arch.tag), its folder or its repository on the Hub"
+    )
+    add_model_options(sub)
     for name, reader in _rooms():
         sub.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"{name}: {reader.files}")
     add_options(sub)
@@ -115,13 +159,7 @@ def add_arguments(sub: argparse.ArgumentParser) -> None:
         metavar="MODALITY=S",
         help="when a recording began, in seconds on the clock that all share, such as video=1.2 (0)",
     )
-    sub.add_argument(
-        "--ch-names",
-        type=channels,
-        metavar="A,B,...",
-        help="channels of the recording where the model's are not all there, a montage such as epoc, or auto for those "
-        "that the recording has: the missing ones are interpolated",
-    )
+    sub.add_argument("--ch-names", type=channels, metavar="A,B,...", help=CHANNELS)
     sub.add_argument(
         "--baseline",
         type=_baseline,
@@ -140,6 +178,8 @@ def add_arguments(sub: argparse.ArgumentParser) -> None:
     for _, reader in _rooms():
         for switch in reader.switches:
             sub.add_argument(f"--{switch.name}", action="store_true", help=switch.help)
+        for option in reader.settings:
+            sub.add_argument(f"--{option.name.replace('_', '-')}", **option.shown)
     sub.add_argument(
         "--overlap", type=float, default=0.0, help="part of a window that the next one repeats (%(default)s)"
     )
@@ -170,10 +210,8 @@ def predict(args: argparse.Namespace) -> None:
         if target is not None:
             check_target(target, flag)
     forms = _forms(args, files)
-    model = _model_for(args, files, forms)
-    switches = [switch for _, reader in _rooms() for switch in reader.switches]
-    options = {key: v for s in switches if getattr(args, s.name.replace("-", "_")) for key, v in s.options.items()}
-    recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size, **options)
+    model = model_for(args, args.model, files, forms)
+    recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size, **_reader_options(args))
     for name in files:
         recognizer.input_spec.of(name)  # refuses what the model does not take
     readers = recognizer.preprocessor.readers
@@ -199,6 +237,16 @@ def predict(args: argparse.Namespace) -> None:
         print(f"page: {page}")
 
 
+def _reader_options(args: argparse.Namespace) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for _, reader in _rooms():
+        for switch in reader.switches:
+            options.update(switch.options if getattr(args, switch.name.replace("-", "_")) else {})
+        said = {option.name: getattr(args, option.name) for option in reader.settings}
+        options.update({name: value for name, value in said.items() if value is not None})
+    return options
+
+
 def _forms(args: argparse.Namespace, files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """Return what is said of each recording, as arguments of its constructor."""
     forms: dict[str, dict[str, Any]] = {name: {} for name in files}
@@ -217,22 +265,31 @@ def _forms(args: argparse.Namespace, files: Mapping[str, Path]) -> dict[str, dic
     return forms
 
 
-def _model_for(args: argparse.Namespace, files: Mapping[str, Path], forms: Mapping[str, dict[str, Any]]) -> Any:
-    """Return the model, carried to the channels that are named or that the recording has."""
+def model_for(
+    args: argparse.Namespace, name: str, files: Mapping[str, Path], forms: Mapping[str, Mapping[str, Any]]
+) -> Any:
+    """Return a checkpoint, carried to the channels that are named or that the recording has.
+
+    Args:
+        args: The parsed arguments.
+        name: The checkpoint.
+        files: The recordings by modality.
+        forms: What is said of each.
+
+    Raises:
+        ConfigError: If the channels of a recording are asked for that is not there.
+    """
     if args.ch_names != "auto":
-        return evermodels.from_pretrained(args.model, ch_names=args.ch_names)
-    model = evermodels.from_pretrained(args.model)
+        return load_model(args, name, ch_names=args.ch_names)
+    model = load_model(args, name)
     spec = model.input_spec or InputSpec()
-    by_channel = {name: names for name in spec.modalities if (names := getattr(spec.of(name), "ch_names", None))}
-    for name, wanted in by_channel.items():
-        if name in files:
-            own = reader_class(name).recording(files[name], **forms[name]).ch_names
-            return model if set(wanted) <= set(own) else evermodels.from_pretrained(args.model, ch_names=own)
-    if not by_channel:
+    if not spec.ch_names:
         return model
-    raise ConfigError(
-        f"--ch-names auto: it takes the channels of --{next(iter(by_channel))}, and there is none. Leave it out."
-    )
+    for modality, file in files.items():
+        if own := reader_class(modality).channels(file, **forms[modality]):
+            return model if set(spec.ch_names) <= set(own) else load_model(args, name, ch_names=own)
+    by_channel = next(one for one in spec.modalities if hasattr(spec.of(one), "ch_names"))
+    raise ConfigError(f"--ch-names auto: it takes the channels of --{by_channel}, and there is none. Leave it out.")
 
 
 def _opened_baseline(given: list[Any] | None, readers: Mapping[str, Any], forms: Mapping[str, dict[str, Any]]) -> Any:

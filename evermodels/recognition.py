@@ -101,8 +101,7 @@ class Recognition:
     def __post_init__(self) -> None:
         """Check lengths and values; take the channels of the input spec where none are given."""
         if not self.ch_names:
-            specs = [self.input_spec.of(name) for name in self.input_spec.modalities]
-            object.__setattr__(self, "ch_names", next((s.ch_names for s in specs if hasattr(s, "ch_names")), ()))
+            object.__setattr__(self, "ch_names", self.input_spec.ch_names)
         windows, shape = len(self.starts), np.shape(self.probabilities)
         if not windows or shape != (windows, len(self.classes)):
             raise ShapeError(

@@ -485,6 +485,36 @@ def test_evaluate_a_model_of_another_montage(capsys, monkeypatch, checkpoint):
     code, _, err = run(capsys, *evaluate, "--ch-names", "epoc")
     assert code == 2 and "no AF3" in err and "ch_names=['Fz', 'Cz']" in err and "--ch-names" in err
     assert seen == [em.montage.preset("epoc")]
+    own = list(em.montage.preset("eegmat")[:12])
+
+    def some(settings, spec, **_):
+        seen.append(spec.eeg.ch_names)
+        if len(spec.eeg.ch_names) > len(own):
+            raise MissingChannelsError("ch_names: the recording has no Pz.", own)
+        raise SignalError("far enough")
+
+    monkeypatch.setattr(QuadrantSettings, "parts", some)
+    code, _, err = run(capsys, *evaluate, "--ch-names", "auto")
+    assert code == 2 and "far enough" in err and seen[1:] == [em.montage.preset("eegmat"), tuple(own)]
+
+
+def test_info_on_what_a_model_would_do_with_other_channels(capsys, checkpoint):
+    info, some = ("info", REST, "--model", checkpoint), "F7,F3,T3,P7,O1,O2,P8,T8,F4,F8"
+    code, out, _ = run(capsys, *info, "--ch-names", some)
+    assert (
+        code == 0
+        and "interpolated 9 of the model's 19 channels: Fp1" in " ".join(out.split())
+        and "10 of its 10" in out
+    )
+    code, out, _ = run(capsys, *info, "--ch-names", "auto")
+    assert code == 0 and "interpolated" not in out and "19 of its 19" in out
+    code, _, err = run(capsys, "info", "ever_tiny", "--ch-names", "auto")
+    assert code == 2 and "go with a recording" in err
+
+
+def test_a_wrong_pair_says_what_is_expected(capsys):
+    code, _, err = run(capsys, "info", "eye.csv", "--modality", "eye", "--columns", "pupil")
+    assert code == 2 and "expected NAME=VALUE, separated by commas, got 'pupil'" in err
 
 
 def test_entry_point():

@@ -60,6 +60,11 @@ class TableEntry(Config):
     repo_id: str | None = None
     revision: str | None = None
 
+    def __repr__(self) -> str:
+        size = sum(file.size for file in self.files.values()) / 1e6
+        where = "bundled" if self.bundled else f"{self.repo_id} on the Hub"
+        return f"<{type(self).__name__}: {size:.1f} MB, {where}, {self.score}>"
+
     def check(self) -> None:
         """Refuse an entry without a file, a text or a place to find it."""
         if set(self.files) != {CONFIG_NAME, WEIGHTS_NAME, CARD_NAME}:

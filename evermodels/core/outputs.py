@@ -47,6 +47,11 @@ class EmotionOutput:
     embeddings: dict[str, Tensor] = field(default_factory=dict)
     attention: dict[str, Tensor] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        held = [*self.embeddings, *(f"attention {kind!r}" for kind in self.attention)]
+        more = f" of {', '.join(held)}" if held else ""
+        return f"<{type(self).__name__}: logits {tuple(self.logits.shape)}{more}>"
+
     @property
     def probabilities(self) -> Tensor:
         """Softmax of the logits, ``(batch, num_classes)``."""

@@ -17,6 +17,7 @@ from evermodels.core.specs import MODALITIES, InputSpec
 from evermodels.datasets.parts import DataSettings, Parts
 from evermodels.datasets.recordings import File, Recordings, Segment, Session, check_files
 from evermodels.datasets.splits import PARTS, SubjectSplit, subject_folds
+from evermodels.signals.room import reader_class
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -70,6 +71,29 @@ class Manifest(NamedTuple):
     def labels(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.classes or tuple(sorted({label for s in self.sessions for label in _labels(s)}))
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels that all recordings have, of the first modality whose channels have names; reads them.
+
+        Raises:
+            DataError: If there are such recordings, and no channel is in all of them.
+            SignalError: If a recording cannot be read.
+        """
+        for modality in MODALITIES:
+            reader = reader_class(modality)
+            files = [(s.name, s.recordings[modality]) for s in self.sessions if modality in s.recordings]
+            every = [reader.channels(file.path, **file.form) for _, file in files]
+            if not any(every):
+                continue
+            common = tuple(name for name in every[0] if all(name in names for names in every))
+            if not common:
+                raise DataError(
+                    f"ch_names: no channel of {files[0][0]} ({', '.join(every[0])}) is in all {len(files)} recordings "
+                    f"of {modality}. Name the channels to read."
+                )
+            return common
+        return ()
 
     @property
     def people(self) -> list[str]:

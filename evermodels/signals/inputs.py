@@ -29,8 +29,8 @@ class Inputs:
 
     Example:
         >>> inputs = Inputs({"eeg": torch.zeros(3, 2, 200)}, torch.tensor([0.0, 1.0, 2.0]), 2.0)
-        >>> len(inputs)
-        3
+        >>> inputs, len(inputs)
+        (<Inputs: 3 windows of 2 s, eeg (3, 2, 200)>, 3)
     """
 
     tensors: dict[str, Tensor]
@@ -45,6 +45,14 @@ class Inputs:
 
     def __len__(self) -> int:
         return int(self.starts.numel())
+
+    def __repr__(self) -> str:
+        tensors = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in self.tensors.items())
+        lacking = "".join(
+            f", without {name} in {int((~there).sum())}" for name, there in self.present.items() if not there.all()
+        )
+        notes = f", notes: {len(self.notes)}" if self.notes else ""
+        return f"<Inputs: {len(self)} windows of {self.window_seconds:g} s, {tensors}{lacking}{notes}>"
 
 
 def join(parts: Sequence[Inputs]) -> Inputs:

@@ -51,6 +51,11 @@ class Preprocessor:
         self.readers = _readers(input_spec, options)
         """By modality, in the order of the input spec."""
 
+    def __repr__(self) -> str:
+        seconds = self.input_spec.window_seconds
+        length = "any length" if seconds is None else f"{seconds:g} s"
+        return f"<Preprocessor of {', '.join(self.readers) or 'nothing'}: windows of {length}>"
+
     def fit_baseline(self, baseline: Any) -> Any:
         """Take what a person is compared with once, for several recordings of this person.
 
@@ -252,6 +257,10 @@ class Stream:
     def __len__(self) -> int:
         """Return how many windows are to be read."""
         return len(self.starts)
+
+    def __repr__(self) -> str:
+        recordings = ", ".join(map(repr, self.recordings.values()))
+        return f"<Stream of {len(self)} windows of {self.window_seconds:g} s from {recordings}>"
 
     def __iter__(self) -> Iterator[Inputs]:
         """Yield the inputs in order of time.

@@ -111,6 +111,11 @@ class Option(NamedTuple):
     metavar: str
     help: str
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Arguments of argparse's ``add_argument``, without the flag."""
+        return {"type": self.type, "metavar": self.metavar, "help": self.help}
+
 
 class Switch(NamedTuple):
     """An option of a reader, as a switch of the command line.
@@ -163,7 +168,9 @@ class Reader(ABC, Generic[R]):
     options: ClassVar[tuple[Option, ...]] = ()
     """Flags of the command line for the recording."""
     switches: ClassVar[tuple[Switch, ...]] = ()
-    """Flags of the command line for the reader."""
+    """Switches of the command line for the reader."""
+    settings: ClassVar[tuple[Option, ...]] = ()
+    """Options of the reader that are flags of the command line."""
     keeps_all: ClassVar[bool] = True
     """Whether a result keeps each window (else the one that it shows)."""
 
@@ -201,6 +208,16 @@ class Reader(ABC, Generic[R]):
         return ()
 
     @classmethod
+    def channels(cls, source: Any, **form: Any) -> tuple[str, ...]:
+        """Return the names of a recording's channels; none where a modality has no channels with names.
+
+        Args:
+            source: As in :meth:`open`.
+            **form: Arguments of the recording's constructor.
+        """
+        return ()
+
+    @classmethod
     def describe(cls, source: Any, spec: Any, window_seconds: float | None, **form: Any) -> dict[str, Any]:
         """Say what a recording holds and what a model would do with it.
 
@@ -228,6 +245,10 @@ class Reader(ABC, Generic[R]):
         if recording.notes:
             facts["notes"] = list(recording.notes)
         return facts
+
+    def __repr__(self) -> str:
+        length = "any length" if self.window_seconds is None else f"{self.window_seconds:g} s"
+        return f"<Reader of {self.modality}: windows of {length}>"
 
     def open(self, source: Any, **form: Any) -> R:
         """Return a source as a recording.

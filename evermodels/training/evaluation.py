@@ -134,7 +134,7 @@ def evaluate_checkpoint(
     *,
     data_root: str | os.PathLike[str] | None = None,
     part: str = "test",
-    ch_names: Sequence[str] | None = None,
+    ch_names: str | Sequence[str] | None = None,
     device: str | torch.device | None = None,
     batch_size: int = 64,
     progress: bool = False,
@@ -147,7 +147,8 @@ def evaluate_checkpoint(
         data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
         part: ``"validation"`` or ``"test"`` (or ``"train"``: people that it was trained on).
         ch_names: Channels of the recordings to read where they do not have all of the model's: its missing ones are
-            interpolated, as :func:`evermodels.from_pretrained` does it.
+            interpolated, as :func:`evermodels.from_pretrained` does it. ``"auto"``: those that they have, where the
+            model's are not all there.
         device: Where to run it (default: CPU).
         batch_size: Samples at once.
         progress: Whether to show a bar.
@@ -171,11 +172,15 @@ def evaluate_checkpoint(
     from evermodels.checkpoints.load import from_pretrained
     from evermodels.training.bootstrap import intervals
 
-    model: Any = from_pretrained(name_or_dir, ch_names=ch_names, device=device)
+    auto = ch_names == "auto"
+    model: Any = from_pretrained(name_or_dir, ch_names=None if auto else ch_names, device=device)
     require_system(model)
     try:
         parts = recipe.data.parts(model.input_spec, data_root=data_root)
     except MissingChannelsError as error:
+        if auto:
+            own: dict[str, Any] = {"ch_names": error.present, "batch_size": batch_size, "progress": progress}
+            return evaluate_checkpoint(name_or_dir, recipe, data_root=data_root, part=part, device=device, **own)
         raise DataError(
             f"{error} Say which of these channels to read, and the model's missing ones are interpolated: "
             f"ch_names={list(error.present)} or fewer; on the command line --ch-names, with names or a montage such as "

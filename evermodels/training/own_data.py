@@ -39,7 +39,8 @@ def manifest_recipe(
         manifest: The manifest (:func:`~evermodels.datasets.read_manifest`).
         model: A checkpoint (name or folder), or an architecture such as ``"ever_tiny"``.
         overrides: Changes such as ``"optim.epochs=3"``.
-        ch_names: Channels of the recordings, or a montage, where they are others than the model's.
+        ch_names: Channels of the recordings, or a montage, where they are others than the model's; or ``"auto"`` for
+            those that all recordings have (a checkpoint whose channels are among them stays as it is).
         folds: Folds over the people, where the manifest has no split.
         fold: Which of them is tested.
 
@@ -54,7 +55,7 @@ def manifest_recipe(
         evermodels.core.errors.DataError: manifest: there is no file 'nowhere.toml'.
     """
     path, read = Path(manifest), read_manifest(manifest)
-    named = None if ch_names is None else ch_names if isinstance(ch_names, str) else list(ch_names)
+    named = _channels(read, model, ch_names)
     words = ["--data", str(path), "--model", model, *(["--folds", str(folds)] if folds != 5 else [])]
     words += ["--fold", str(fold)] if fold else []
     words += ["--ch-names", named if isinstance(named, str) else ",".join(named)] if named else []
@@ -66,6 +67,22 @@ def manifest_recipe(
         **_model(read, model, named),
     }
     return Recipe.from_dict(with_changes(plain, tuple(overrides)), where="recipe")
+
+
+def _channels(manifest: Manifest, model: str, ch_names: str | Sequence[str] | None) -> str | list[str] | None:
+    if ch_names is None or not isinstance(ch_names, str):
+        return None if ch_names is None else list(ch_names)
+    if ch_names != "auto":
+        return ch_names
+    own = list(manifest.channels)
+    if not own:
+        raise ConfigError("ch_names='auto': it takes the channels of the recordings, and the manifest's have none.")
+    from evermodels.checkpoints.load import from_pretrained
+
+    if model in registry.MODELS:
+        return own
+    spec = from_pretrained(model).input_spec
+    return None if spec is None or set(spec.ch_names) <= set(own) else own
 
 
 def _model(manifest: Manifest, name: str, ch_names: str | list[str] | None) -> dict[str, Any]:

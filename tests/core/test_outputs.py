@@ -22,6 +22,10 @@ def test_probabilities():
     assert torch.allclose(EmotionOutput(logits).probabilities, torch.tensor([[0.25, 0.75]]))
 
 
+def test_what_a_notebook_shows_is_short():
+    assert repr(Net()(torch.randn(2, 3))) == "<EmotionOutput: logits (2, 2) of eeg, attention 'channels'>"
+
+
 def test_pytree():
     output = Net()(torch.randn(2, 3))
     leaves, spec = pytree.tree_flatten(output)

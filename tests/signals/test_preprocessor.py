@@ -235,6 +235,17 @@ def test_a_modality_that_the_model_does_not_take() -> None:
         Preprocessor(BOTH.replace(video=None), face=None)
 
 
+def test_what_a_notebook_shows_is_short() -> None:
+    prepare = Preprocessor(BOTH)
+    assert repr(prepare) == "<Preprocessor of eeg, video: windows of 2 s>"
+    stream = prepare.stream(eeg=eeg(noise()))
+    assert repr(stream).startswith(f"<Stream of {len(stream)} windows of") and "EEG(" in repr(stream)
+    assert "Reader of eeg" in repr(prepare.readers["eeg"])
+    inputs = prepare(eeg=eeg(noise()))
+    for shown in (stream, inputs, prepare.readers["eeg"]):
+        assert len(repr(shown)) < 160 and "tensor" not in repr(shown)
+
+
 def test_nothing_heavy_is_imported() -> None:
     code = (
         "import sys, evermodels.signals as s; s.Preprocessor, s.read_eeg, s.read_video, s.HaarFaceCrop; "

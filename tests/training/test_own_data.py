@@ -8,11 +8,12 @@ import shlex
 
 import numpy as np
 import pytest
+import torch
 
 import evermodels as em
 from evermodels import cli
 from evermodels.checkpoints.load import from_pretrained
-from evermodels.core.errors import ConfigError
+from evermodels.core.errors import ConfigError, DataError
 from evermodels.training import TrainingError, build_model, manifest_recipe, own_data, pool_folds, run_folder
 from tests.hub_server import client_of
 
@@ -151,6 +152,37 @@ def test_a_checkpoint_of_other_classes_gets_a_fresh_head(data):
     assert model.config.num_classes == 2 and model.classes is None
     with pytest.raises(ConfigError, match="compares eeg with rest of the same person, and 'p0' has none"):
         recipe.data.parts(model.input_spec.replace(eeg=model.input_spec.eeg.replace(ch_names=tuple(NAMES))))
+
+
+def test_the_channels_that_all_recordings_have(data, tmp_path, capsys):
+    mne = pytest.importorskip("mne")
+    text = (data / "mine.toml").read_text()
+    raw = mne.io.read_raw_fif(data / "p4_raw.fif", verbose="ERROR").load_data().drop_channels("Pz")
+    raw.save(data / "few_raw.fif", verbose="ERROR")
+    few = data / "few.toml"
+    few.write_text(text.replace("p4_raw", "few_raw"))
+    assert manifest_recipe(data / "mine.toml", "ever_tiny", ch_names="auto").model.config["ch_names"] == NAMES
+    recipe = manifest_recipe(few, "ever_tiny", SMALL, ch_names="auto")
+    assert recipe.model.config["ch_names"] == ["Fz", "Cz", "O1"]  # in their order
+    assert recipe.digest() == manifest_recipe(few, "ever_tiny", SMALL, ch_names=["Fz", "Cz", "O1"]).digest()
+    torch.manual_seed(0)
+    model = build_model(recipe)
+    model.classes = ("calm", "tense")
+    folder = model.save_pretrained(tmp_path / "three")
+    assert manifest_recipe(data / "mine.toml", str(folder), ch_names="auto").model.ch_names is None
+    # a model of more channels is carried to those that there are
+    model = build_model(manifest_recipe(data / "mine.toml", "ever_tiny", SMALL, ch_names=[*NAMES, "O2"]))
+    model.classes = ("calm", "tense")
+    folder = model.save_pretrained(tmp_path / "five")
+    assert manifest_recipe(few, str(folder), ch_names="auto").model.ch_names == ("Fz", "Cz", "O1")
+    code, out, err = run(capsys, "evaluate", "--data", few, "--model", folder)
+    assert code == 2 and "no channel" in err and "--ch-names auto" in err, err
+    code, out, err = run(capsys, "evaluate", "--data", few, "--model", folder, "--ch-names", "auto")
+    assert code == 0 and "uar by person" in out, err
+    few.write_text(text.replace('eeg = "p4_raw.fif"', 'eeg = "alone_raw.fif"'))
+    raw.rename_channels({"Fz": "F3", "Cz": "F4", "O1": "O2"}).save(data / "alone_raw.fif", verbose="ERROR")
+    with pytest.raises(DataError, match=r"no channel of .* \(Fz, Cz, Pz, O1\) is in all 5 recordings of eeg"):
+        manifest_recipe(few, "ever_tiny", ch_names="auto")
 
 
 def test_a_manifest_that_changed_is_another_run(data, tmp_path):

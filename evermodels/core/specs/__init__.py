@@ -84,6 +84,12 @@ class InputSpec(Config):
         found: ModalitySpec = spec
         return found
 
+    @property
+    def ch_names(self) -> tuple[str, ...]:
+        """Names of the channels, of the modality whose channels have names; none where there is none."""
+        specs = [self.of(name) for name in self.modalities]
+        return next((spec.ch_names for spec in specs if hasattr(spec, "ch_names")), ())
+
     def shape(self, modality: str) -> tuple[int, ...]:
         """Return the shape of one sample of a modality, without the batch.
 

@@ -54,12 +54,14 @@ class Reader(room.Reader[Audio]):
 
     recording = Audio
     example = "Audio(array, sfreq=16000)"
-    files = "a sound file, or a video with sound"
     files = "a sound file, or a video whose sound track is read"
     options = (
         room.Option(
             "channel", _channel, "CHANNEL", "which channel of a sound of several: its number from 0, or 'mean'"
         ),
+    )
+    settings = (
+        room.Option("silent_dbfs", float, "DBFS", f"level below which sound counts as silence ({SILENT_DBFS:g})"),
     )
     keeps_all = False
 

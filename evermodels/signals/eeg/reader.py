@@ -78,6 +78,16 @@ class Reader(room.Reader[EEG]):
         return named_stretches(source)
 
     @classmethod
+    def channels(cls, source: Any, **form: Any) -> tuple[str, ...]:
+        """Return the canonical names of a recording's channels.
+
+        Args:
+            source: As in :func:`~evermodels.signals.read_eeg`.
+            **form: As in :func:`~evermodels.signals.read_eeg`.
+        """
+        return EEG(source, **form).ch_names
+
+    @classmethod
     def describe(cls, source: Any, spec: Any, window_seconds: float | None, **form: Any) -> dict[str, Any]:
         """Say what a recording holds: channels, rate, unit, magnitude, pauses, annotations.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,7 +38,7 @@ _WAY_OUT = {("px", "deg"): _TO_DEGREES, ("normalized", "deg"): _TO_DEGREES}
 def _pairs(text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(name.strip() and value.strip() for name, _, value in pairs):
-        raise ValueError(text)
+        raise ArgumentTypeError(f"expected NAME=VALUE, separated by commas, got {text!r}")
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
@@ -90,6 +91,11 @@ class Reader(room.Reader[Eye]):
         room.Option("sfreq", float, "HZ", "samples a second of an eye table without time stamps"),
         room.Option("where", _pairs, "COLUMN=VALUE,…", "rows of the eye table that are read, such as trial=3"),
         room.Option("delimiter", str, "C", "what separates the values of an eye table that is no .csv or .tsv"),
+    )
+    settings: ClassVar[tuple[room.Option, ...]] = (
+        room.Option(
+            "least_share", float, "PART", f"part of a window's time that eye data must cover ({LEAST_SHARE:g})"
+        ),
     )
 
     def __init__(
