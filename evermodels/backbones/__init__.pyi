@@ -2,6 +2,11 @@ from .audio.ast import AST as AST, ASTConfig as ASTConfig
 from .base import Backbone as Backbone
 from .eeg.audio_mamba import AudioMamba as AudioMamba, AudioMambaConfig as AudioMambaConfig
 from .eeg.eegformer import EEGformer as EEGformer, EEGformerConfig as EEGformerConfig
+from .eeg.mbsm import MBSMConfig as MBSMConfig, MBSMEncoder as MBSMEncoder
+from .eeg.mbsm_autoencoder import (
+    MBSMAutoencoder as MBSMAutoencoder,
+    MBSMPretrainingConfig as MBSMPretrainingConfig,
+)
 from .eye.eye_transformer import EyeTransformer as EyeTransformer, EyeTransformerConfig as EyeTransformerConfig
 from .video.frame_encoder import FrameEncoder as FrameEncoder, FrameEncoderConfig as FrameEncoderConfig
 from .video.videomae import VideoMAE as VideoMAE, VideoMAEConfig as VideoMAEConfig

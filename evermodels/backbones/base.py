@@ -19,9 +19,11 @@ class Backbone(PretrainedModel, abc.ABC):
 
     Attributes:
         input: Kind of the tensor that it takes.
+        told: What else of the recordings its configuration must know, of ``ch_names`` and ``sfreq``.
     """
 
     input: ClassVar[str]
+    told: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abc.abstractmethod
@@ -36,6 +38,11 @@ class Backbone(PretrainedModel, abc.ABC):
     @abc.abstractmethod
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample that it takes, without the batch."""
+
+    @property
+    def follows_inputs(self) -> frozenset[str]:
+        """Values of the configuration that may be others where the weights are taken over from another model."""
+        return frozenset(self.sizes_for(self.sample_shape))
 
     @property
     @abc.abstractmethod

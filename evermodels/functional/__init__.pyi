@@ -21,3 +21,4 @@ from .multiple_instance import attention_mil_weights as attention_mil_weights, t
 from .scan import selective_scan as selective_scan
 from .score_fusion import score_weighted_sum as score_weighted_sum
 from .spectrogram import log_spectrogram as log_spectrogram
+from .spherical_harmonics import real_spherical_harmonics as real_spherical_harmonics

@@ -1,4 +1,5 @@
 from .ever import EVER as EVER, EVERConfig as EVERConfig, EVERLossConfig as EVERLossConfig
+from .mbsm import MBSMAutoencoder as MBSMAutoencoder, MBSMEncoder as MBSMEncoder
 from .single_encoder import (
     SingleAudio as SingleAudio,
     SingleEEG as SingleEEG,

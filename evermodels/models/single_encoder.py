@@ -281,7 +281,7 @@ class SingleEEG(SingleEncoder):
 
     modality = "eeg"
     presets: ClassVar[Mapping[str, SingleEncoderConfig]] = {
-        "single_eeg": _preset("audio_mamba_nano", eeg=EEGSpec(ch_names=montage.MONTAGES["eegmat"], sfreq=200.0))
+        "single_eeg": _preset("mbsm_tiny", eeg=EEGSpec(ch_names=montage.MONTAGES["eegmat"], sfreq=200.0))
     }
 
     def forward(

@@ -138,6 +138,8 @@ class System(PretrainedModel):
                 f"({is_other})."
             )
         sizes, overrides = cls.sizes_for(shape), dict(self.config.encoders[modality].config)
+        spec = self.config.input_spec.of(modality)
+        sizes |= {key: getattr(spec, key) for key in cls.told if hasattr(spec, key)}
         for key in (*sizes, "num_classes"):
             if key in overrides:
                 raise ConfigError(
@@ -224,7 +226,7 @@ class System(PretrainedModel):
         if type(found) is not type(encoder):
             raise CheckpointError(f"{where}: expected {type(encoder).__name__}, got {type(found).__name__}.")
         ours, theirs = encoder.config.to_dict(), found.config.to_dict()
-        free = {"num_classes", *encoder.sizes_for(encoder.sample_shape)}
+        free = {"num_classes", *encoder.follows_inputs}
         other = [key for key in ours if ours[key] != theirs[key] and key not in free and not key.endswith("_rate")]
         want = encoder.state_dict()
         have = {key: v for key, v in found.state_dict().items() if not key.startswith(encoder.head_prefixes)}

@@ -1,0 +1,338 @@
+"""Masked brain signal modelling: hide most patches of EEG, and learn to say what was there."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from evermodels.backbones.eeg.mbsm import Block, MBSMConfig, MBSMEncoder, sines_then_cosines
+from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError, DataError, check_axes
+
+_LOWEST = 1e-4  # of the mean power: what a band without anything in it is taken for
+
+
+@dataclass(frozen=True)
+class MBSMPretrainingConfig(Config):
+    """How :class:`MBSMAutoencoder` hides and what it restores; the defaults are the reference's decoder.
+
+    Args:
+        mask_ratio: Part of the patches that is hidden. Mood Reader says 0.75; DreamDiffusion's published configuration
+            has 0.1.
+        mask_span: Patches in a row that are hidden together (the reference: 1); of the number of patches it is a
+            divisor.
+        focus_range: First sample and the one after the last of a stretch that is hidden rather than the rest.
+        focus_rate: With ``focus_range``: weight of its patches in the draw, ``1 - focus_rate`` of the others.
+        class_token: Whether a learned token goes through encoder and decoder with the patches, as in the reference,
+            whose fine-tuned encoder has none.
+        decoder_embed_dim: Width of the decoder, even, a multiple of ``decoder_num_heads``.
+        decoder_depth: Its blocks.
+        decoder_num_heads: Its attention heads.
+        mlp_ratio: Hidden width of its MLPs over its width.
+        signal_weight: Weight of the mean squared error of the hidden samples (the reference: 1).
+        spectrum_weight: Weight of the mean squared error of the log power spectrum of the hidden spans, by channel and
+            band (not in the reference, 0). Needs ``sfreq``.
+        bands: Edges in Hz between the bands of that spectrum.
+
+    Example:
+        >>> MBSMPretrainingConfig(mask_ratio=1.0)
+        Traceback (most recent call last):
+            ...
+        evermodels.core.errors.ConfigError: ...mask_ratio...between 0 and 1...
+    """
+
+    mask_ratio: float = 0.75
+    mask_span: int = 1
+    focus_range: tuple[int, int] | None = None
+    focus_rate: float = 0.8
+    class_token: bool = True
+    decoder_embed_dim: int = 512
+    decoder_depth: int = 8
+    decoder_num_heads: int = 16
+    mlp_ratio: float = 1.0
+    signal_weight: float = 1.0
+    spectrum_weight: float = 0.0
+    bands: tuple[float, ...] = (1, 3, 5, 7, 9, 11, 13, 16, 19, 22, 26, 30, 35, 40, 45)
+
+    def check(self) -> None:
+        """Refuse what hides nothing or all, and sizes that do not divide."""
+        for key in ("mask_ratio", "focus_rate"):
+            if not 0 < getattr(self, key) < 1:
+                raise self.refuse(key, "a number between 0 and 1")
+        for key in ("mask_span", "decoder_embed_dim", "decoder_depth", "decoder_num_heads"):
+            if getattr(self, key) < 1:
+                raise self.refuse(key, "at least 1")
+        if self.decoder_embed_dim % 2 or self.decoder_embed_dim % self.decoder_num_heads:
+            raise self.refuse("decoder_embed_dim", f"an even multiple of decoder_num_heads ({self.decoder_num_heads})")
+        if self.mlp_ratio <= 0:
+            raise self.refuse("mlp_ratio", "a positive number")
+        if min(self.signal_weight, self.spectrum_weight) < 0 or self.signal_weight + self.spectrum_weight <= 0:
+            raise self.refuse("signal_weight", "0 or more, as spectrum_weight, and one of them positive")
+        if self.focus_range is not None and not 0 <= self.focus_range[0] < self.focus_range[1]:
+            raise self.refuse("focus_range", "(first sample, sample after the last), or None")
+        if len(self.bands) < 2 or self.bands[0] < 0 or any(a >= b for a, b in itertools.pairwise(self.bands)):
+            raise self.refuse("bands", "edges in Hz, rising")
+
+    def fit(self, encoder: MBSMConfig) -> None:
+        """Refuse what does not go with an encoder.
+
+        Args:
+            encoder: Its configuration.
+
+        Raises:
+            ConfigError: If spans do not divide its patches, nothing would be hidden or seen, a focus leaves the window,
+                or a band has no frequency of a span.
+        """
+        patches = encoder.num_patches
+        if patches % self.mask_span:
+            raise self.refuse("mask_span", f"a divisor of the {patches} patches of a window")
+        spans = patches // self.mask_span
+        if not 0 < int(spans * (1 - self.mask_ratio)) < spans:
+            raise self.refuse("mask_ratio", f"a part of the window's {spans} spans that leaves one to see, one to hide")
+        if self.focus_range is not None and self.focus_range[1] > encoder.num_samples:
+            raise self.refuse("focus_range", f"samples of the window, up to {encoder.num_samples}")
+        if self.spectrum_weight:
+            if encoder.sfreq is None:
+                raise ConfigError("MBSMConfig.sfreq: expected a rate in Hz, as spectrum_weight is not 0.")
+            bins = _band_bins(self.bands, self.mask_span * encoder.patch_size, encoder.sfreq)
+            if not bool((bins.sum(dim=0) > 0).all()):
+                raise self.refuse(
+                    "bands",
+                    f"each with a frequency of a span, which has one every "
+                    f"{encoder.sfreq / (self.mask_span * encoder.patch_size):g} Hz up to {encoder.sfreq / 2:g} Hz",
+                )
+
+
+def _band_bins(edges: Sequence[float], length: int, sfreq: float) -> Tensor:
+    """Return which frequencies of a span are in which band as parts of 1, ``(frequencies, bands)``."""
+    frequency = torch.arange(length // 2 + 1, device="cpu") * (sfreq / length)
+    low, high = torch.tensor(edges[:-1]), torch.tensor(edges[1:])
+    inside = ((frequency[:, None] >= low) & (frequency[:, None] < high)).float()
+    return inside / inside.sum(dim=0).clamp_min(1)
+
+
+class Restored(NamedTuple):
+    """What :class:`MBSMAutoencoder` returns.
+
+    Args:
+        total: The loss to differentiate.
+        signal: Mean squared error of the hidden samples.
+        spectrum: Mean squared error of the hidden spans' log spectrum; 0 where it is not asked for.
+        prediction: Signals of all patches, ``(batch, patches, patch_size · channels)``, sample by sample.
+        mask: 1 where a patch was hidden, ``(batch, patches)``.
+        latent: Tokens of what was seen after the norm, the class token first.
+    """
+
+    total: Tensor
+    signal: Tensor
+    spectrum: Tensor
+    prediction: Tensor
+    mask: Tensor
+    latent: Tensor
+
+
+class MBSMAutoencoder(nn.Module):
+    r"""Hide most patches from an encoder, and restore them from the rest by a small decoder.
+
+    Source: Mood Reader, section 3.2; DreamDiffusion (Bai et al., ECCV 2024), whose settings are the defaults; He et
+    al., *Masked Autoencoders Are Scalable Vision Learners* (2022). The encoder sees the patches that are left, with
+    their positions; the decoder gets its tokens, and a learned token in the place of each hidden one; the loss is the
+    mean squared error over hidden patches alone:
+
+    .. math:: L = \frac{1}{|M|} \sum_{t \in M} \frac{1}{pC} \lVert \hat x_t - x_t \rVert^2
+
+    Where the encoder's weights are generated from positions, so are those of the last layer
+    (:math:`\hat x_c = \sum_{lm} Y_{lm}(r_c) \hat x_{lm}`), and a batch may mix montages. ``spectrum_weight`` adds a
+    second target (a choice): the log power of each hidden span by channel and band, which phase does not blur.
+
+    Args:
+        encoder: Whose weights are trained.
+        config: An :class:`MBSMPretrainingConfig`.
+
+    Raises:
+        ConfigError: If the configuration does not go with the encoder.
+
+    Example:
+        >>> encoder = MBSMEncoder.from_preset("mbsm_tiny")
+        >>> model = encoder.make_pretraining(decoder_embed_dim=32, decoder_depth=1, decoder_num_heads=2)
+        >>> eeg = torch.randn(2, 8, 1000)
+        >>> names = [("TP9", "AF7", "AF8", "TP10"), ("Oz", "O1", "O2", "PO3", "POz", "PO7", "PO8", "PO4")]
+        >>> terms = model.pretraining_loss({"eeg": eeg, "ch_names": names})
+        >>> sorted(terms)
+        ['signal', 'spectrum', 'total']
+    """
+
+    config: MBSMPretrainingConfig
+    decoder_pos_embed: Tensor
+    bins: Tensor
+    window: Tensor
+
+    def __init__(self, encoder: MBSMEncoder, config: MBSMPretrainingConfig) -> None:
+        super().__init__()
+        config.fit(encoder.config)
+        self.encoder, self.config = encoder, config
+        c, e = config, encoder.config
+        dim = c.decoder_embed_dim
+        self.decoder_embed = nn.Linear(e.embed_dim, dim)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, e.embed_dim)) if c.class_token else None
+        self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
+        self.decoder_blocks = nn.ModuleList(
+            Block(dim, c.decoder_num_heads, c.mlp_ratio, e.norm_eps) for _ in range(c.decoder_depth)
+        )
+        self.decoder_norm = nn.LayerNorm(dim, eps=e.norm_eps)
+        self.decoder_pred = nn.Linear(dim, e.patch_size * e.num_maps) if c.signal_weight else None
+        bands = len(c.bands) - 1
+        self.spectrum_pred = nn.Linear(dim, bands * e.num_maps) if c.spectrum_weight else None
+        self.reset_parameters()
+        self.register_buffer("decoder_pos_embed", sines_then_cosines(e.num_patches, dim), persistent=False)
+        length = c.mask_span * e.patch_size
+        made = _band_bins(c.bands, length, e.sfreq) if c.spectrum_weight else torch.zeros(0)
+        self.register_buffer("bins", made, persistent=False)
+        self.register_buffer("window", torch.hann_window(length) if c.spectrum_weight else made, persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Draw the decoder's linear weights after Glorot, and the tokens."""
+        own = [m for name, m in self.named_modules() if not name.startswith("encoder")]
+        for module in own:
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        for token in (self.mask_token, self.cls_token):
+            if token is not None:
+                nn.init.normal_(token, std=0.02)
+
+    def draw(self, batch: int, device: torch.device | None = None) -> Tensor:
+        """Draw a number for each patch; those with the smallest are seen.
+
+        Args:
+            batch: Samples.
+            device: Where.
+
+        Returns:
+            ``(batch, patches)``: 0 to 1, the same within a span, and 1.1 where the focus has hidden a patch.
+        """
+        c, e = self.config, self.encoder.config
+        patches = e.num_patches
+        chosen = None
+        if c.focus_range is not None:
+            first, last = (sample // e.patch_size for sample in c.focus_range)
+            at = torch.arange(patches, device=device)
+            weight = torch.where((at >= first) & (at < last), c.focus_rate, 1 - c.focus_rate)
+            hidden = patches - self._num_seen()
+            chosen = torch.multinomial(weight.expand(batch, -1), hidden, replacement=False)
+        noise = torch.rand(batch, patches // c.mask_span, device=device).repeat_interleave(c.mask_span, dim=1)
+        return noise if chosen is None else noise.scatter(1, chosen, 1.1)
+
+    def _num_seen(self) -> int:
+        span = self.config.mask_span
+        return int(self.encoder.config.num_patches // span * (1 - self.config.mask_ratio)) * span
+
+    def forward(
+        self,
+        eeg: Tensor,
+        ch_names: Sequence[Sequence[str]] | None = None,
+        channels: Tensor | None = None,
+        *,
+        noise: Tensor | None = None,
+    ) -> Restored:
+        """Hide, restore, compare.
+
+        Args:
+            eeg: EEG, ``(batch, channels, time)``.
+            ch_names: As :meth:`MBSMEncoder.spread` takes it.
+            channels: As :meth:`MBSMEncoder.spread` takes it.
+            noise: A number for each patch, ``(batch, patches)``, as :meth:`draw` makes it (default: drawn).
+
+        Raises:
+            ShapeError: If a shape does not fit.
+        """
+        encoder = self.encoder
+        x, maps = encoder.spread(eeg, ch_names, channels)
+        tokens = encoder.patch_tokens(x, maps)
+        batch, patches, _ = tokens.shape
+        noise = self.draw(batch, tokens.device) if noise is None else noise
+        check_axes("noise", noise, "batch patches", batch=batch, patches=patches)
+        order = noise.argsort(dim=1, stable=True)
+        back = order.argsort(dim=1)
+        seen = order[:, : self._num_seen(), None]
+        mask = (back >= seen.shape[1]).to(x.dtype)
+        tokens = tokens.take_along_dim(seen, dim=1)
+        if self.cls_token is not None:  # its position is zero
+            tokens = torch.cat([self.cls_token.expand(batch, -1, -1), tokens], dim=1)
+        latent = encoder.norm(encoder.encode(tokens))
+        features = self._decoded(latent, back)
+        zero = latent.new_zeros(())
+        prediction, signal, spectrum = zero, zero, zero
+        if self.decoder_pred is not None:
+            prediction = self._by_channel(self.decoder_pred(features), maps)
+            signal = _over(self._patches(x) - prediction, mask, maps)
+            prediction = prediction.flatten(2)
+        if self.spectrum_pred is not None:
+            wanted = self._spectra(x).repeat_interleave(self.config.mask_span, dim=1)
+            spectrum = _over(wanted - self._by_channel(self.spectrum_pred(features), maps), mask, maps)
+        total = self.config.signal_weight * signal + self.config.spectrum_weight * spectrum
+        return Restored(total, signal, spectrum, prediction, mask, latent)
+
+    def pretraining_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the loss of a batch, ``total``, and its terms.
+
+        Args:
+            batch: ``eeg``, ``(batch, channels, time)``, and where montages are mixed ``ch_names``, the names of each
+                sample's channels.
+
+        Raises:
+            DataError: If there is no EEG.
+        """
+        if "eeg" not in batch:
+            raise DataError(f"batch: expected 'eeg', got {', '.join(batch) or 'nothing'}.")
+        out = self(batch["eeg"], batch.get("ch_names"), batch.get("channels"))
+        return {"total": out.total, "signal": out.signal, "spectrum": out.spectrum}
+
+    def _decoded(self, latent: Tensor, back: Tensor) -> Tensor:
+        x = self.decoder_embed(latent)
+        first = 0 if self.cls_token is None else 1
+        hidden = back.shape[1] + first - x.shape[1]
+        every = torch.cat([x[:, first:], self.mask_token.to(x.dtype).expand(len(x), hidden, -1)], dim=1)
+        every = every.take_along_dim(back[..., None], dim=1) + self.decoder_pos_embed.to(x.dtype)
+        x = torch.cat([x[:, :first], every], dim=1)
+        for block in self.decoder_blocks:
+            x = block(x)
+        normed: Tensor = self.decoder_norm(x)
+        return normed[:, first:]
+
+    def _by_channel(self, x: Tensor, maps: Tensor | None) -> Tensor:
+        """Bring ``(batch, patches, n · maps)`` to ``(batch, patches, n, channels)``."""
+        x = x.unflatten(2, (-1, self.encoder.config.num_maps))
+        if maps is None:
+            return x
+        count = (maps[..., 0] != 0).sum(dim=-1)  # the harmonic of degree 0 is 1 at each electrode
+        to = (maps * count[..., None, None]).mT
+        return x @ (to if to.ndim == 2 else to[:, None])
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """Cut ``(batch, channels, time)`` into ``(batch, patches, samples, channels)``."""
+        return x.unfold(2, self.encoder.config.patch_size, self.encoder.config.patch_size).permute(0, 2, 3, 1)
+
+    def _spectra(self, x: Tensor) -> Tensor:
+        """Return the log power of each span, ``(batch, spans, bands, channels)``, in float32."""
+        length = len(self.window)
+        spans = x.float().unfold(2, length, length).permute(0, 2, 1, 3)
+        power = torch.fft.rfft((spans - spans.mean(dim=3, keepdim=True)) * self.window).abs().square()
+        power = power / self.window.square().sum()
+        return (power @ self.bins + _LOWEST).log().transpose(2, 3).to(x.dtype)
+
+
+def _over(difference: Tensor, mask: Tensor, maps: Tensor | None) -> Tensor:
+    """Mean square over hidden patches, ``(batch, patches, n, channels)``; each sample over its own channels."""
+    square = difference.square()
+    if maps is not None and maps.ndim == 3:
+        valid = (maps[..., 0] != 0).to(square.dtype)[:, None, None]
+        by_patch = (square * valid).sum(dim=(2, 3)) / (valid.sum(dim=(2, 3)) * square.shape[2])
+    else:
+        by_patch = square.mean(dim=(2, 3))
+    return (by_patch * mask).sum() / mask.sum()
