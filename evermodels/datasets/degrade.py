@@ -10,6 +10,7 @@ from evermodels.core.errors import ConfigError, ShapeError, require
 _RANGE = 0.1  # of the changed clips whose 16..235 were read as 0..255, or the reverse
 _LEVELS = 4.0  # grey levels
 _TINT = 3.0  # grey levels between colours, as another matrix of the same codec gives
+_LEAST_TINT = 0.6  # of it, at any strength: encoders cut colours off by a level or two, however fine they are
 _SOFTEST = 0.55  # of the resolution
 _SHARPEST = 0.7  # of what a Gaussian of one pixel takes away
 _CODED = 0.7  # of the changed clips
@@ -48,7 +49,8 @@ def recorded(
         clip: ``(frames, height, width, 3)`` uint8, RGB.
         rng: Source of the random numbers; always the same count is drawn.
         probability: How many of the clips are changed; the others are returned as they are.
-        strength: How much of the ranges above, 0..1; below 1 no range of levels is mistaken.
+        strength: How much of the ranges above, 0..1; below 1 no range of levels is mistaken, and colours move apart by
+            six tenths at least, as they do between good encoders too.
 
     Returns:
         A clip of the same shape.
@@ -73,7 +75,7 @@ def recorded(
     # All frames as one tall picture: one call each, and only rows at the frames' edges see a neighbour.
     frames, height, width, _ = clip.shape
     tall = _focus(clip.reshape(frames * height, width, 3), strength * (2 * sharpness - 1), interpolation)
-    offset = strength * (_LEVELS * (2 * level - 1) + tint - tint.mean())
+    offset = strength * _LEVELS * (2 * level - 1) + max(strength, _LEAST_TINT) * (tint - tint.mean())
     tall = _levels(tall, offset, how_ranged if strength == 1 else 1.0)
     if coded < _CODED:
         tall = _jpeg(tall, round(_QUALITY[1] - strength * (1 - quality) * (_QUALITY[1] - _QUALITY[0])), chroma)

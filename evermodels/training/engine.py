@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from evermodels.training import provenance
 from evermodels.training.batches import EpochSampler, Mixup, collate, mix_seeds, model_inputs
 from evermodels.training.bootstrap import intervals, metric_names
 from evermodels.training.build import build_model
+from evermodels.training.distillation import Teachers, imitation, teacher_seeds
 from evermodels.training.evaluation import predict
 from evermodels.training.metrics import summarize
 from evermodels.training.objective import FactorLoss, disagreement
@@ -90,6 +91,9 @@ def fit(
     and the state is saved whole after every epoch: a run that was killed goes on where it stood and ends, on the CPU,
     with the same weights bit for bit. A finished run is not repeated.
 
+    Where the recipe asks for teachers (``distil.teachers``) the same row is first trained so many times without them,
+    each with a seed of its own, into ``teachers/0``, ``teachers/1``, ...; the model then learns their mean answer.
+
     The folder receives ``run.json`` (what is run), ``metrics.jsonl`` (one line an epoch), ``model/`` (the best epoch, a
     checkpoint), ``result.json``, and ``predictions.npz`` (test part) and ``predictions_validation.npz``.
 
@@ -103,7 +107,7 @@ def fit(
         resume: Whether an unfinished run goes on; ``False`` begins anew and removes what this run had written, when
             recipe, model and data have been found to be right.
         progress: Whether to show a bar.
-        parts: The data, made beforehand (default: the recipe's).
+        parts: The data, made beforehand (default: the recipe's); teachers are then trained on the same draws.
 
     Returns:
         The content of ``result.json``.
@@ -147,6 +151,12 @@ def fit(
         return finished
     with writing(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
+    teachers = []
+    for number, own in enumerate(teacher_seeds(seed, settled.distil.teachers)):
+        folder = run_dir / "teachers" / str(number)
+        again: dict[str, Any] = {"resume": resume, "progress": progress, "parts": parts, "init_from": init_from}
+        fit(recipe.teacher(), folder, seed=own, row=row, data_root=data_root, **again)
+        teachers.append(folder / "model")
     with locked(run_dir), _threads(settled.optim.num_threads):
         if not resume:
             check_folder(run_dir)
@@ -158,6 +168,7 @@ def fit(
             seed=seed,
             described=described,
             sources=sources,
+            teachers=teachers,
             data_root=data_root,
             resume=resume,
             progress=progress,
@@ -176,6 +187,7 @@ class _Run:
         seed: int,
         described: dict[str, Any],
         sources: Mapping[str, Path],
+        teachers: Sequence[Path],
         data_root: str | os.PathLike[str] | None,
         resume: bool,
         progress: bool,
@@ -233,6 +245,7 @@ class _Run:
             model, optimizer, loader, schedule
         )
         self.criterion.to(self.accelerator.device)
+        self.teachers = Teachers(teachers, model, self.accelerator.device) if teachers else None
         if self.average is not None:
             self.average.to(self.accelerator.device)
         self.mixup = Mixup(model.input_spec, optim.mixup_alpha) if optim.mixup_alpha is not None else None
@@ -340,6 +353,10 @@ class _Run:
         total = loss.total
         if partner is not None:
             total = factor * total + (1 - factor) * self.criterion(output, partner, present).total
+        if self.teachers is not None:
+            terms["imitation"] = self._imitation(output.logits, inputs)
+            weight = self.recipe.distil.weight
+            total = (1 - weight) * total + weight * terms["imitation"]
         if again:
             torch.manual_seed(draw)  # the same dropout: what differs is the reading
             terms["consistency"] = disagreement(output.logits, self.model(**{**inputs, **again}).logits)
@@ -354,6 +371,12 @@ class _Run:
             self.average.update_parameters(self.plain)
         terms = {**loss._asdict(), **terms, "total": total}
         return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _imitation(self, logits: Tensor, inputs: Mapping[str, Any]) -> Tensor:
+        """How far the answers lie from the teachers', in what the loss looks at."""
+        assert self.teachers is not None
+        factor = self.criterion if isinstance(self.criterion, FactorLoss) else None
+        return imitation(logits if factor is None else factor.logits(logits), self.teachers.answer(inputs, factor))
 
     def _again(self, batch: Mapping[str, Any], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Second readings of what the model takes."""

@@ -14,6 +14,7 @@ from typing import Any
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, UnknownNameError, boundary, did_you_mean
 from evermodels.datasets.parts import DataSettings
+from evermodels.training.distillation import DistilSettings
 from evermodels.training.settings import (
     ComparisonSettings,
     LossSettings,
@@ -28,7 +29,7 @@ else:
     import tomli as tomllib
 
 
-_SECTIONS = ("data", "model", "optim", "loss", "selection")
+_SECTIONS = ("data", "model", "optim", "loss", "distil", "selection")
 _LONGEST_NAME, _LARGEST_FILE = 100, 1_000_000
 _TOML = "Write it in UTF-8, with sections and keys as in the recipes that come with the package."
 
@@ -92,6 +93,7 @@ class Recipe(Config):
         model: Which model is trained.
         optim: How.
         loss: With which loss.
+        distil: Whether several trainings are made first, whose mean answer is learned.
         selection: How the epoch is chosen.
         comparison: What the differences between rows are held against; no part of a run.
         rows: The rows of its tables.
@@ -115,6 +117,7 @@ class Recipe(Config):
     model: ModelSettings = field(default_factory=ModelSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     loss: LossSettings = field(default_factory=LossSettings)
+    distil: DistilSettings = field(default_factory=DistilSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
     rows: tuple[Row, ...] = ()
@@ -176,8 +179,13 @@ class Recipe(Config):
         plain = {k: v for k, v in self.to_dict().items() if k not in ("rows", "full")}
         return Recipe.from_dict(_merge(plain, row.overrides), where=f"Recipe row {row.name!r}")
 
+    def teacher(self) -> Recipe:
+        """Return the recipe of one of the trainings that a model learns from: the same without teachers."""
+        changes = tuple(dict.fromkeys((*self.changes, "distil.teachers=0")))
+        return Recipe.from_dict(with_changes(self.to_dict(), changes), where="Recipe of a teacher")
+
     def digest(self) -> str:
-        """Return the sha256 of all that decides a result: data, model, optimiser, loss, selection."""
+        """Return the sha256 of all that decides a result: data, model, optimiser, loss, teachers, selection."""
         plain = {key: value for key, value in self.to_dict().items() if key in _SECTIONS}
         plain["data"].pop("num_workers")
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
