@@ -156,6 +156,16 @@ MODELS: dict[str, ModelEntry] = {
             ("audio", "SingleAudio", "sound"),
         )
     },
+    **_family(
+        "system",
+        ("eeg", "video", "audio"),
+        "evermodels.models.trimodal",
+        "TrimodalFusion",
+        {
+            "trimodal_tiny": "EEGformer, ViT on frames and AST under one shared attention, at most 1.5 M parameters",
+            "trimodal_base": "The paper's encoders: EEGformer, ViT-B on 25 frames of 224², AST-B",
+        },
+    ),
 }
 
 

@@ -14,6 +14,10 @@ from .multi_level_score_fusion import (
 )
 from .residual_attention import ResidualAttention as ResidualAttention, WeighingAttention as WeighingAttention
 from .self_attention import SelfAttention as SelfAttention
+from .shared_attention_fusion import (
+    SharedAttentionFusion as SharedAttentionFusion,
+    SharedAttentionOutput as SharedAttentionOutput,
+)
 from .spectrogram_front_end import SpectrogramFrontEnd as SpectrogramFrontEnd
 from .spectrogram_norm import SpectrogramNorm as SpectrogramNorm
 from .squared_change import SquaredChange as SquaredChange

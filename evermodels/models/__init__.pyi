@@ -10,3 +10,8 @@ from .single_encoder import (
 )
 from .system import System as System
 from .system_config import EncoderConfig as EncoderConfig, SystemConfig as SystemConfig
+from .trimodal import (
+    TrimodalFusion as TrimodalFusion,
+    TrimodalFusionConfig as TrimodalFusionConfig,
+    TrimodalLossConfig as TrimodalLossConfig,
+)
