@@ -315,7 +315,8 @@ class TrimodalFusion(System):
         encoder = self.encoder("video")
         assert isinstance(encoder, FrameEncoder)  # asked by the caller
         here = given.here("video")
-        frames = self.video_projection(encoder.pool_frames(encoder.forward_frames(video)))
+        project: nn.Module = self.get_submodule("video_projection")
+        frames = project(encoder.pool_frames(encoder.forward_frames(video)))
         valid = (masks or {}).get("video")
         if valid is not None:
             check_axes("masks['video']", valid, "batch frames", batch=video.shape[0], frames=video.shape[1])
