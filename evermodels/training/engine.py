@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def fit(
     init_from: Mapping[str, str | os.PathLike[str]] | None = None,
     resume: bool = True,
     progress: bool = True,
-    parts: Parts | None = None,
+    parts: Parts | Callable[[int], Parts] | None = None,
 ) -> dict[str, Any]:
     """Train one row of a recipe at one seed, keep the epoch that is best on validation people, test it once.
 
@@ -107,7 +107,8 @@ def fit(
         resume: Whether an unfinished run goes on; ``False`` begins anew and removes what this run had written, when
             recipe, model and data have been found to be right.
         progress: Whether to show a bar.
-        parts: The data, made beforehand (default: the recipe's); teachers are then trained on the same draws.
+        parts: The data (default: the recipe's). Made beforehand, teachers see the same draws; or what makes them of a
+            seed, so that each training has its own.
 
     Returns:
         The content of ``result.json``.
@@ -191,7 +192,7 @@ class _Run:
         data_root: str | os.PathLike[str] | None,
         resume: bool,
         progress: bool,
-        parts: Parts | None,
+        parts: Parts | Callable[[int], Parts] | None,
     ) -> None:
         accelerate: Any = require("accelerate", extra="train", purpose="train")
         self.tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
@@ -204,7 +205,8 @@ class _Run:
         model = build_model(recipe)
         for modality, folder in sources.items():
             model.load_encoder(modality, folder)
-        self.parts = parts or recipe.data.parts(model.input_spec, seed=seed, data_root=data_root)
+        made = parts(seed) if callable(parts) else parts
+        self.parts = made or recipe.data.parts(model.input_spec, seed=seed, data_root=data_root)
         if model.config.num_classes != len(self.parts.classes):
             raise ConfigError(
                 f"model.config.num_classes: expected {len(self.parts.classes)} ({', '.join(self.parts.classes)}), "

@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import evermodels as em
-from evermodels.datasets import EEGMAT, LondonFaces, SubjectSplit, quadrant_split, subject_folds
+from evermodels.datasets import EEGMAT, LondonFaces, Parts, SubjectSplit, quadrant_split, subject_folds
 from evermodels.datasets.eegmat import STATES
 from evermodels.signals import EEG, Whitening, read_eeg, resample
 from evermodels.training import Predictions, build_model, fit, interval, load_recipe, paired_difference, pool
@@ -46,6 +46,7 @@ BLOCKS = tuple(PEOPLE[k : k + 6] for k in range(0, 36, 6))
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 
 _FIVE, _TEN = ((f"optim.epochs={n}", f"optim.restart_epochs={n}", f"selection.every={n}") for n in (5, 10))
+_PLAINLY = "distil.teachers=0"  # one training a candidate; the chosen one has the row's teachers
 _CHANGE, _PLAIN = ("model.config.squared_change=true",), ("model.config.squared_change=false",)
 CANDIDATES: dict[str, tuple[str, ...]] = {
     "plain, 5 epochs": (*_PLAIN, *_FIVE, "data.augment.weaken=0.0"),
@@ -127,7 +128,11 @@ def train(folder: Path, row: str, changes: tuple[str, ...], split: SubjectSplit,
     settled = recipe.for_row(row)
     faces = quadrant_split(LondonFaces(root / "faces", crop=False).people)["face_id"]  # the row looks at none
     people = {"eeg_subject": split, "face_id": faces}
-    parts = settled.data.parts(build_model(settled).input_spec, seed=seed, data_root=root, split=people)
+    spec = build_model(settled).input_spec
+
+    def parts(own: int) -> Parts:
+        return settled.data.parts(spec, seed=own, data_root=root, split=people)
+
     fit(recipe, folder, seed=seed, row=row, parts=parts, progress=False)
     return folder / "model"
 
@@ -151,7 +156,7 @@ def choose(run_dir: Path, root: Path, windows: Windows) -> list[str]:
         if not (folder / "scores.json").is_file():
             others = tuple(p for i, block in enumerate(BLOCKS) if i not in (j, k) for p in block)
             model = em.from_pretrained(
-                train(folder, "eeg", changes, SubjectSplit(others, BLOCKS[j], BLOCKS[k]), 0, root)
+                train(folder, "eeg", (*changes, _PLAINLY), SubjectSplit(others, BLOCKS[j], BLOCKS[k]), 0, root)
             )
             way = WAYS["60 s of rest"][1]
             pooled = [balanced(windows.answers(model, BLOCKS[i], way)) for i in (j, k)]

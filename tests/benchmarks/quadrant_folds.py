@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,8 +157,13 @@ def main() -> None:
             settled, run = recipe.for_row(row), run_folder(options.run_dir / f"fold-{k}", row, options.seed)
             spec = build_model(settled).input_spec
             split = {"eeg_subject": subjects[k], "face_id": people[k]}
-            parts = settled.data.parts(spec, seed=options.seed, data_root=root, split=split)
-            fit(recipe, run, seed=options.seed, row=row, parts=parts, progress=False)
+            made = partial(settled.data.parts, spec, data_root=root, split=split)
+            init_from = {
+                m: run.parents[1] / source / run.name / "model" for m, source in recipe.row(row).init_from.items()
+            }
+            own = {"init_from": init_from, "parts": lambda seed, made=made: made(seed=seed)}
+            fit(recipe, run, seed=options.seed, row=row, progress=False, **own)
+            parts = made(seed=options.seed)
             found[row] = Predictions.load(run / "predictions.npz")
         place = options.run_dir / f"fold-{k}" / "baselines"
         if not place.is_dir():

@@ -54,6 +54,17 @@ def test_teachers_are_trained_first_each_with_its_own_seed(run):
     assert lines[0]["loss"]["imitation"] == pytest.approx(lines[0]["loss"]["total"])  # weight 1: nothing else counts
 
 
+def test_each_training_may_have_draws_of_its_own(fake, tmp_path):
+    asked = []
+
+    def parts(seed):
+        asked.append(seed)
+        return fake.make_parts(seed, train=16)
+
+    fit(distilled(fake), tmp_path, seed=5, row="eeg", parts=parts, progress=False)
+    assert asked == [*teacher_seeds(5, 2), 5]
+
+
 def test_a_finished_run_trains_no_teacher_again(run, fake, monkeypatch):
     recipe, folder = run
     monkeypatch.setattr(engine, "_Run", None)
