@@ -203,13 +203,13 @@ def register(monkeypatch) -> None:
 def shallow(name: str, **changes: Any) -> dict[str, Any]:
     """Return the values that make a model of the registry quick to compile: one block where there are several."""
     config = registry.model_class(name).presets[name]
-    if hasattr(config, "depth"):
-        return {"depth": 1, **changes}
     if hasattr(config, "depths"):
         return {"depths": (1,) * len(config.depths), **changes}
+    own: dict[str, Any] = {"depth": 1} if hasattr(config, "depth") else {}
     encoders = {m: (e.config, shallow(e.name)) for m, e in getattr(config, "encoders", {}).items()}
-    deep = {m: {"config": {**own, **less}} for m, (own, less) in encoders.items() if less}
-    return {"encoders": deep, **changes} if deep else changes
+    if deep := {m: {"config": {**values, **less}} for m, (values, less) in encoders.items() if less}:
+        own["encoders"] = deep
+    return {**own, **changes}
 
 
 def smallest(kind: str) -> list[str]:

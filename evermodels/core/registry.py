@@ -142,6 +142,16 @@ MODELS: dict[str, ModelEntry] = {
             "ever_paper": "EVER with the 9-layer video encoder that the paper's parameter count implies, 30 channels",
         },
     ),
+    **_family(
+        "system",
+        ("eeg", "eye"),
+        "evermodels.models.mood_reader",
+        "MoodReader",
+        {
+            "mood_reader_tiny": "Mood Reader at no more than 1.5 M parameters, 5 s of 19 channels with eye movement",
+            "mood_reader_base": "Mood Reader on SEED: 16 s of 62 channels, 33 eye features, MBSM 1024 wide, 24 deep",
+        },
+    ),
     **{
         f"single_{modality}": ModelEntry(
             "system",

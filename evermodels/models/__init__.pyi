@@ -1,5 +1,10 @@
 from .ever import EVER as EVER, EVERConfig as EVERConfig, EVERLossConfig as EVERLossConfig
 from .mbsm import MBSMAutoencoder as MBSMAutoencoder, MBSMEncoder as MBSMEncoder
+from .mood_reader import (
+    MoodReader as MoodReader,
+    MoodReaderConfig as MoodReaderConfig,
+    MoodReaderLossConfig as MoodReaderLossConfig,
+)
 from .single_encoder import (
     SingleAudio as SingleAudio,
     SingleEEG as SingleEEG,

@@ -103,17 +103,17 @@ class SystemConfig(Config):
 
     def _check_encoders(self) -> None:
         where, usual = f"{type(self).__name__}.encoders", self._usual_encoders()
-        if missing := [m for m in self.modalities if m not in self.encoders]:
+        if missing := [m for m in self.encoded if m not in self.encoders]:
             raise ConfigError(
-                f"{where}: expected one for each of {', '.join(self.modalities)}, got none for {missing[0]!r}. "
+                f"{where}: expected one for each of {', '.join(self.encoded)}, got none for {missing[0]!r}. "
                 f"evermodels.list_models(kind='backbone', modality={missing[0]!r}) shows some."
             )
-        if extra := [m for m in self.encoders if m not in self.modalities and self.encoders[m] != usual.get(m)]:
+        if extra := [m for m in self.encoders if m not in self.encoded and self.encoders[m] != usual.get(m)]:
             raise ConfigError(
-                f"{where}: expected one for each of {', '.join(self.modalities)}, got one for {quoted(extra[0])} too. "
-                "Leave it out, or give input_spec that modality."
+                f"{where}: expected one for each of {', '.join(self.encoded) or 'none'}, got one for "
+                f"{quoted(extra[0])} too. Leave it out, or give input_spec that modality."
             )
-        object.__setattr__(self, "encoders", {m: self.encoders[m] for m in self.modalities})
+        object.__setattr__(self, "encoders", {m: self.encoders[m] for m in self.encoded})
 
     @classmethod
     def _usual_encoders(cls) -> Mapping[str, EncoderConfig]:
@@ -187,6 +187,11 @@ class SystemConfig(Config):
     def modalities(self) -> tuple[str, ...]:
         """Modalities that the model takes."""
         return self.input_spec.modalities
+
+    @property
+    def encoded(self) -> tuple[str, ...]:
+        """Modalities that have a registered encoder: all, unless a system reads one without."""
+        return self.modalities
 
     @property
     def ch_names(self) -> tuple[str, ...]:
