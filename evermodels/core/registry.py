@@ -107,6 +107,26 @@ MODELS: dict[str, ModelEntry] = {
     ),
     **_family(
         "backbone",
+        ("log_mel",),
+        "evermodels.backbones.audio.vggish",
+        "VGGish",
+        {
+            "vggish_tiny": "VGGish, 16 to 128 channels, steps 64 wide, 20 mel bands as MERCL, 5 s of sound",
+            "vggish_base": "VGGish as published, steps 128 wide, 64 mel bands, 0.96 s of sound",
+        },
+    ),
+    **_family(
+        "backbone",
+        ("features",),
+        "evermodels.backbones.eeg.band_conformer",
+        "BandConformer",
+        {
+            "band_conformer_tiny": "Conformer block without attention on band power, 64 wide, 19 channels",
+            "band_conformer_base": "Conformer blocks without attention on band power, 144 wide, 2 deep, 62 channels",
+        },
+    ),
+    **_family(
+        "backbone",
         ("video",),
         "evermodels.backbones.video.frame_encoder",
         "FrameEncoder",

@@ -15,6 +15,9 @@ FLOAT32_EPSILON = 2.0**-23
 """Kaldi's floor: what is less before the logarithm counts as this."""
 
 
+_WINDOWS = {"hann": torch.hann_window, "hamming": torch.hamming_window}
+
+
 class _Sizes(NamedTuple):
     frame: int
     hop: int
@@ -87,6 +90,7 @@ def log_mel_spectrogram(
     f_max: float | None = None,
     preemphasis: float = 0.97,
     remove_mean: bool = True,
+    window: str = "hann",
     periodic: bool = False,
     power: float = 2.0,
     floor: float = FLOAT32_EPSILON,
@@ -96,7 +100,7 @@ def log_mel_spectrogram(
 
     Frame :math:`t` holds the samples :math:`t \cdot hop` to :math:`t \cdot hop + frame - 1`; a rest at the end is left
     out, nothing is padded. Of each frame the mean is subtracted, then :math:`x_i \leftarrow x_i - p\,x_{i-1}`
-    (pre-emphasis, the first value taking itself as the one before), a Hann window and zeros up to ``n_fft``:
+    (pre-emphasis, the first value taking itself as the one before), a window and zeros up to ``n_fft``:
 
     .. math:: M_{t,m} = \log \max\Big(\sum_k |X_{t,k}|^{power}\, W_{k,m} + offset,\ floor\Big)
 
@@ -115,7 +119,8 @@ def log_mel_spectrogram(
     of the floor always, there as here.
 
     VGGish (Hershey et al., ICASSP 2017) is ``n_mels=64, f_min=125, f_max=7500, preemphasis=0, remove_mean=False,
-    periodic=True, power=1, offset=0.01`` at 16 kHz.
+    periodic=True, power=1, offset=0.01`` at 16 kHz
+    (:meth:`AudioSpec.vggish <evermodels.core.specs.AudioSpec.vggish>`).
 
     Computed in float32 under autocast and for half-precision input; float64 stays float64.
 
@@ -130,7 +135,8 @@ def log_mel_spectrogram(
         f_max: Upper edge of the last triangle in Hz (default: half of ``sfreq``).
         preemphasis: :math:`p`; 0 for none.
         remove_mean: Whether each frame's mean is subtracted first.
-        periodic: Whether the Hann window is periodic instead of symmetric.
+        window: ``"hann"``, or ``"hamming"``, :math:`0.54 - 0.46 \cos`.
+        periodic: Whether the window is periodic instead of symmetric.
         power: 1 for the magnitude, 2 for the power of the spectrum.
         floor: Least value before the logarithm.
         offset: Added before the logarithm.
@@ -150,6 +156,8 @@ def log_mel_spectrogram(
         torch.Size([2, 98, 128])
     """
     frame, hop, n_fft, f_max = _check(sfreq, n_mels, (frame_length, hop_length, n_fft), (f_min, f_max), power)
+    if window not in _WINDOWS:
+        raise ConfigError(f"window: expected 'hann' or 'hamming', got {window!r}.")
     if not (floor > 0 and offset >= 0):
         raise ConfigError(f"floor, offset: expected floor > 0 and offset >= 0, got {floor!r} and {offset!r}.")
     if not isinstance(signal, Tensor) or signal.ndim == 0 or signal.numel() == 0:
@@ -172,8 +180,8 @@ def log_mel_spectrogram(
         if preemphasis:
             before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
             frames = frames - preemphasis * before
-        window = torch.hann_window(frame, periodic=periodic, dtype=torch.float64, device=x.device).to(x.dtype)
-        spectrum = torch.fft.rfft(frames * window, n=n_fft)
+        taper = _WINDOWS[window](frame, periodic=periodic, dtype=torch.float64, device=x.device).to(x.dtype)
+        spectrum = torch.fft.rfft(frames * taper, n=n_fft)
         power_spectrum = spectrum.real.square() + spectrum.imag.square()
         if power == 1:  # the slope at 0 stays finite
             power_spectrum = (power_spectrum + torch.finfo(x.dtype).tiny).sqrt()

@@ -1,4 +1,5 @@
 from .bih_gcn import BIHGCN as BIHGCN, BIHGCNOutput as BIHGCNOutput
+from .cross_modal_attention import CrossModalAttention as CrossModalAttention
 from .differential_entropy import DifferentialEntropy as DifferentialEntropy
 from .feature_norm import FeatureNorm as FeatureNorm
 from .interlinked_attention import (
@@ -13,6 +14,7 @@ from .multi_level_score_fusion import (
     MultiLevelScoreFusionOutput as MultiLevelScoreFusionOutput,
 )
 from .residual_attention import ResidualAttention as ResidualAttention, WeighingAttention as WeighingAttention
+from .residual_tcn import ResidualTCN as ResidualTCN
 from .self_attention import SelfAttention as SelfAttention
 from .shared_attention_fusion import (
     SharedAttentionFusion as SharedAttentionFusion,

@@ -7,6 +7,7 @@ import torch
 
 from evermodels.core.errors import ConfigError, ShapeError, SignalError
 from evermodels.functional import log_mel_spectrogram
+from evermodels.functional.log_mel import mel_filters
 
 VGGISH = dict(
     n_mels=64, f_min=125.0, f_max=7500.0, preemphasis=0.0, remove_mean=False, periodic=True, power=1.0, offset=0.01
@@ -83,6 +84,20 @@ def test_equals_vggish():
     expected = np.log(np.abs(np.fft.rfft(frames * hann, 512)) @ filters + 0.01)
     ours = log_mel_spectrogram(signal, 16000, **VGGISH)
     torch.testing.assert_close(ours, torch.from_numpy(expected), rtol=0, atol=1e-9)
+
+
+def test_a_hamming_window():
+    signal = sound(0.2)
+    for periodic, count in ((True, 800), (False, 799)):
+        taper = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(800) / count)
+        settings = {"frame_length": 800, "n_fft": 1024, "remove_mean": False, "preemphasis": 0.0}
+        ours = log_mel_spectrogram(signal, 16000, n_mels=20, window="hamming", periodic=periodic, **settings)
+        frames = np.lib.stride_tricks.sliding_window_view(signal.numpy(), 800)[::160]
+        power = torch.from_numpy(np.abs(np.fft.rfft(frames * taper, 1024)) ** 2)
+        want = (power @ mel_filters(20, 1024, 16000.0, 20.0, 8000.0)).clamp(min=2.0**-23).log()
+        torch.testing.assert_close(ours, want, rtol=0, atol=1e-9)
+    with pytest.raises(ConfigError, match="window: expected 'hann' or 'hamming', got 'boxcar'"):
+        log_mel_spectrogram(signal, 16000, window="boxcar")
 
 
 def test_a_tone_is_where_it_belongs():

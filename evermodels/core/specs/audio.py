@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from evermodels.core.errors import ConfigError
 from evermodels.core.specs.modality import LONGEST, ModalitySpec, Reading
@@ -17,7 +17,7 @@ class AudioSpec(ModalitySpec):
     """How sound must look when it enters a model.
 
     The spectrogram is :func:`~evermodels.functional.log_mel_spectrogram`'s, by default the filter bank of AST; its
-    standardisation of AudioSet is ``mean=-4.2677393, std=2 * 4.5689974``.
+    standardisation of AudioSet is ``mean=-4.2677393, std=2 * 4.5689974``. :meth:`vggish` is that of VGGish.
 
     Args:
         sfreq: Sampling rate in Hz.
@@ -27,6 +27,12 @@ class AudioSpec(ModalitySpec):
         hop_seconds: Time from one frame to the next.
         f_min: Lower edge of the lowest mel band in Hz.
         f_max: Upper edge of the highest in Hz; ``None`` for half of ``sfreq``.
+        window: What a frame is multiplied by, ``"hann"`` or ``"hamming"``.
+        periodic: Whether that is periodic instead of symmetric.
+        remove_mean: Whether each frame's mean is subtracted first.
+        preemphasis: Part of the sample before that is subtracted from each; 0 for none.
+        power: 1 for the magnitude of the spectrum, 2 for its power.
+        offset: Added before the logarithm.
         mean: Subtracted from every value of the spectrogram, such as the mean over a data set.
         std: Divided by afterwards.
 
@@ -51,6 +57,12 @@ class AudioSpec(ModalitySpec):
     hop_seconds: float = 0.010
     f_min: float = 20.0
     f_max: float | None = None
+    window: Literal["hann", "hamming"] = "hann"
+    periodic: bool = False
+    remove_mean: bool = True
+    preemphasis: float = 0.97
+    power: Literal[1, 2] = 2
+    offset: float = 0.0
     mean: float = 0.0
     std: float = 1.0
 
@@ -68,6 +80,26 @@ class AudioSpec(ModalitySpec):
             raise self.refuse("f_min", f"0 <= f_min < f_max <= {self.sfreq / 2:g} Hz")
         if self.std <= 0:
             raise self.refuse("std", "a positive number")
+        if not 0 <= self.preemphasis <= 1:
+            raise self.refuse("preemphasis", "a number in [0, 1]")
+        if self.offset < 0:
+            raise self.refuse("offset", "0 or more")
+
+    @classmethod
+    def vggish(cls, **changes: Any) -> AudioSpec:
+        """Return the log-mel spectrogram of VGGish (Hershey et al., ICASSP 2017), on which its weights were trained.
+
+        64 bands from 125 to 7500 Hz, 25 ms every 10 ms, periodic Hann window, magnitudes, 0.01 added, sound of 16 kHz.
+
+        Args:
+            **changes: Values that differ.
+
+        Example:
+            >>> AudioSpec.vggish().n_mels, AudioSpec.vggish(n_mels=20, window="hamming").n_mels
+            (64, 20)
+        """
+        published = {"periodic": True, "remove_mean": False, "preemphasis": 0.0, "power": 1, "offset": 0.01}
+        return cls(**{"n_mels": 64, "f_min": 125.0, "f_max": 7500.0, **published, **changes})
 
     @property
     def kind(self) -> str:

@@ -122,6 +122,12 @@ class Reader(room.Reader[Audio]):
             hop_length=round(spec.hop_seconds * spec.sfreq),
             f_min=spec.f_min,
             f_max=spec.f_max,
+            window=spec.window,
+            periodic=spec.periodic,
+            remove_mean=spec.remove_mean,
+            preemphasis=spec.preemphasis,
+            power=spec.power,
+            offset=spec.offset,
         )
         return (log_mel - spec.mean) / spec.std
 
