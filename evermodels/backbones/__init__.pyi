@@ -9,6 +9,7 @@ from .eeg.mbsm_autoencoder import (
     MBSMPretrainingConfig as MBSMPretrainingConfig,
 )
 from .eeg.band_conformer import BandConformer as BandConformer, BandConformerConfig as BandConformerConfig
+from .eeg.eegformer import EEGformer as EEGformer, EEGformerConfig as EEGformerConfig
 from .eye.eye_transformer import EyeTransformer as EyeTransformer, EyeTransformerConfig as EyeTransformerConfig
 from .video.frame_encoder import FrameEncoder as FrameEncoder, FrameEncoderConfig as FrameEncoderConfig
 from .video.videomae import VideoMAE as VideoMAE, VideoMAEConfig as VideoMAEConfig
