@@ -2,14 +2,13 @@ from .audio.ast import AST as AST, ASTConfig as ASTConfig
 from .audio.vggish import VGGish as VGGish, VGGishConfig as VGGishConfig
 from .base import Backbone as Backbone
 from .eeg.audio_mamba import AudioMamba as AudioMamba, AudioMambaConfig as AudioMambaConfig
+from .eeg.band_conformer import BandConformer as BandConformer, BandConformerConfig as BandConformerConfig
 from .eeg.eegformer import EEGformer as EEGformer, EEGformerConfig as EEGformerConfig
 from .eeg.mbsm import MBSMConfig as MBSMConfig, MBSMEncoder as MBSMEncoder
 from .eeg.mbsm_autoencoder import (
     MBSMAutoencoder as MBSMAutoencoder,
     MBSMPretrainingConfig as MBSMPretrainingConfig,
 )
-from .eeg.band_conformer import BandConformer as BandConformer, BandConformerConfig as BandConformerConfig
-from .eeg.eegformer import EEGformer as EEGformer, EEGformerConfig as EEGformerConfig
 from .eye.eye_transformer import EyeTransformer as EyeTransformer, EyeTransformerConfig as EyeTransformerConfig
 from .video.frame_encoder import FrameEncoder as FrameEncoder, FrameEncoderConfig as FrameEncoderConfig
 from .video.videomae import VideoMAE as VideoMAE, VideoMAEConfig as VideoMAEConfig
