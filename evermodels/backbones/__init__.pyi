@@ -3,6 +3,11 @@ from .audio.vggish import VGGish as VGGish, VGGishConfig as VGGishConfig
 from .base import Backbone as Backbone
 from .eeg.audio_mamba import AudioMamba as AudioMamba, AudioMambaConfig as AudioMambaConfig
 from .eeg.band_conformer import BandConformer as BandConformer, BandConformerConfig as BandConformerConfig
+from .eeg.channel_mlp import (
+    ChannelMLP as ChannelMLP,
+    ChannelMLPConfig as ChannelMLPConfig,
+    SpectrogramChannelMLP as SpectrogramChannelMLP,
+)
 from .eeg.eegformer import EEGformer as EEGformer, EEGformerConfig as EEGformerConfig
 from .eeg.mbsm import MBSMConfig as MBSMConfig, MBSMEncoder as MBSMEncoder
 from .eeg.mbsm_autoencoder import (

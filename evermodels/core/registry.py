@@ -151,6 +151,26 @@ MODELS: dict[str, ModelEntry] = {
         },
     ),
     **_family(
+        "backbone",
+        ("eeg",),
+        "evermodels.backbones.eeg.channel_mlp",
+        "ChannelMLP",
+        {
+            "channel_mlp_tiny": "A token a channel of raw EEG by a perceptron, 96 wide",
+            "channel_mlp_base": "A token a channel of raw EEG by a perceptron, 768 wide, as Milmer on DEAP",
+        },
+    ),
+    **_family(
+        "backbone",
+        ("spectrogram",),
+        "evermodels.backbones.eeg.channel_mlp",
+        "SpectrogramChannelMLP",
+        {
+            "spectrogram_mlp_tiny": "A token a channel of its spectrogram by a perceptron, 96 wide",
+            "spectrogram_mlp_base": "A token a channel of its spectrogram by a perceptron, 768 wide",
+        },
+    ),
+    **_family(
         "system",
         ("eeg", "video"),
         "evermodels.models.ever",
@@ -170,6 +190,16 @@ MODELS: dict[str, ModelEntry] = {
         {
             "mood_reader_tiny": "Mood Reader at no more than 1.5 M parameters, 5 s of 19 channels with eye movement",
             "mood_reader_base": "Mood Reader on SEED: 16 s of 62 channels, 33 eye features, MBSM 1024 wide, 24 deep",
+        },
+    ),
+    **_family(
+        "system",
+        ("eeg", "video"),
+        "evermodels.models.milmer",
+        "Milmer",
+        {
+            "milmer_tiny": "Milmer at no more than 1.5 M parameters, 10 frames of 64², spectrograms of EEG",
+            "milmer_base": "Milmer as published: Swin-T on 10 frames of 224², 32 channels, 3 s",
         },
     ),
     **{

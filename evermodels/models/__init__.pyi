@@ -1,5 +1,11 @@
 from .ever import EVER as EVER, EVERConfig as EVERConfig, EVERLossConfig as EVERLossConfig
 from .mbsm import MBSMAutoencoder as MBSMAutoencoder, MBSMEncoder as MBSMEncoder
+from .milmer import (
+    Milmer as Milmer,
+    MilmerConfig as MilmerConfig,
+    MilmerLossConfig as MilmerLossConfig,
+    SpectrogramConfig as SpectrogramConfig,
+)
 from .mood_reader import (
     MoodReader as MoodReader,
     MoodReaderConfig as MoodReaderConfig,

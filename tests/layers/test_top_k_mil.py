@@ -52,6 +52,24 @@ class TestTopKAMIL:
         torch.testing.assert_close(turned.weights, output.weights[:, order])
         assert torch.equal(order[turned.indices].sort(1).values, output.indices)
 
+    def test_training_finds_the_instance_that_tells(self):
+        """One of six instances carries the class and a mark; nothing but the class's loss says which."""
+        g = torch.Generator().manual_seed(0)
+        layer, head = TopKAMIL(8, 1, hidden=16), torch.nn.Linear(8, 2)
+        optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], 0.02)
+        hits = []
+        for _ in range(150):
+            label, place = (torch.randint(n, (64,), generator=g) for n in (2, 6))
+            x = 0.3 * torch.randn(64, 6, 8, generator=g)
+            x[torch.arange(64), place, 0] += 2.0 * label - 1
+            x[torch.arange(64), place, 1] += 1
+            output = layer(x)
+            hits.append((output.indices[:, 0] == place).float().mean().item())
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(head(output.chosen[:, 0]), label).backward()
+            optimizer.step()
+        assert sum(hits[:5]) / 5 < 0.5 and sum(hits[-5:]) / 5 > 0.9
+
     def test_instances_without_tokens(self):
         layer, x = TopKAMIL(6, 2), torch.randn(2, 5, 6)
         assert torch.equal(layer(x).weights, layer(x[:, :, None]).weights) and layer(x).chosen.shape == (2, 2, 6)
