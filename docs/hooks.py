@@ -174,6 +174,18 @@ def _ever_presets() -> str:
     return _rows(rows)
 
 
+def _mood_reader_presets() -> str:
+    rows: list[tuple[object, ...]] = [
+        ("preset", "EEG encoder", "eye encoder", "item", "entropy N × F × C", "eye features", "D", "parameters")
+    ]
+    for name, c in sorted(_presets("mood_reader_*").items(), key=lambda item: _count(item[0])):
+        spec, shape = c.input_spec, " × ".join(map(str, c.entropy_shape()))
+        encoders = [f"`{encoder.name}`" for encoder in c.encoders.values()]
+        item = f"{spec.window_seconds:g} s at {spec.eeg.sfreq:g} Hz"
+        rows.append((f"`{name}`", *encoders, item, shape, len(spec.eye.features), c.dim, f"{_count(name):,}"))
+    return _rows(rows)
+
+
 def _ever_tiny() -> str:
     c = _presets("ever_tiny")["ever_tiny"]
     spec, size = c.input_spec, " × ".join(map(str, c.spectrogram_size))
@@ -239,6 +251,7 @@ def _table_2() -> str:
 
 _COUNTED = {
     "ever presets": _ever_presets,
+    "mood_reader presets": _mood_reader_presets,
     "ever_tiny": _ever_tiny,
     "audio_mamba presets": _audio_mamba_presets,
     "videomae presets": _videomae_presets,
