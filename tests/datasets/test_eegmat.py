@@ -162,6 +162,13 @@ def test_windows_are_those_that_a_model_reads(real_data, filters):
     assert np.array_equal(eegmat.windows("35", "arithmetic"), read.tensors["eeg"].numpy())
 
 
+def test_made_up_windows_are_those_that_a_model_reads(eegmat_folder):
+    eegmat = EEGMAT(eegmat_folder, sfreq=40.0, window_seconds=2.0, l_freq=1.0, h_freq=18.0)
+    spec = InputSpec(window_seconds=2.0, eeg=EEGSpec(ch_names=eegmat.ch_names, sfreq=40.0, l_freq=1.0, h_freq=18.0))
+    read = Preprocessor(spec)(eeg=eegmat.path("03", "rest"))
+    assert np.array_equal(eegmat.windows("03", "rest"), read.tensors["eeg"].numpy())
+
+
 def test_without_filters_nothing_is_done_but_resampling(eegmat_folder):
     eegmat = EEGMAT(eegmat_folder, sfreq=40.0, window_seconds=2.0)
     alone = resample(read_eeg(eegmat.path("03", "rest"), ch_names=eegmat.ch_names), 40.0)
