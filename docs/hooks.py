@@ -109,6 +109,7 @@ def _pages() -> dict[str, str]:
     pages = {"api/index.md": _page("evermodels", ["evermodels"])}
     for room in _rooms():
         pages[f"api/{room}.md"] = _page(f"evermodels.{room}", [f"evermodels.{room}"])
+    pages["api/signals-room.md"] = _page("evermodels.signals.room", ["evermodels.signals.room"])
     pages["api/core.md"] = _page("evermodels.core and checkpoints", list(CORE))
     return pages
 
@@ -121,7 +122,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         config.plugins["mkdocs-jupyter"].config["execute_ignore"] = ["finetune_on_your_headset.ipynb"]
     for entry in config.nav or []:
         if isinstance(entry, dict) and API in entry:
-            titles = {"api/index.md": "evermodels", "api/core.md": "core and checkpoints"}
+            titles = {
+                "api/index.md": "evermodels",
+                "api/signals-room.md": "signals.room",
+                "api/core.md": "core and checkpoints",
+            }
             entry[API] = [{titles.get(path, Path(path).stem): path} for path in _pages()]
     return config
 

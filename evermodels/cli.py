@@ -473,12 +473,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _print_scores(result: dict[str, Any]) -> None:
+    from evermodels.training.bootstrap import ends_text
     from evermodels.training.tables import by_person
 
-    rows = [
-        (name, f"{result[name]:.3f} [{ends['low']:.3f}, {ends['high']:.3f}]")
-        for name, ends in result["intervals"].items()
-    ]
+    rows = [(name, f"{result[name]:.3f} {ends_text(ends)}") for name, ends in result["intervals"].items()]
     rows += [(f"uar by {group}", text) for group, text in by_person(result).items()]
     _print_facts(rows)
 

@@ -17,8 +17,7 @@ from evermodels.core.factors import JOIN
 from evermodels.core.files import check_target
 from evermodels.core.specs import InputSpec
 from evermodels.datasets import LondonFaces
-from evermodels.datasets.clips import EXPRESSIONS, Expression, face_clip
-from evermodels.datasets.quadrant import VIEW
+from evermodels.datasets.clips import EXPRESSIONS, VIEW, Expression, face_clip
 from evermodels.recognizer import Recognition, Recognizer
 from evermodels.report import write_report
 from evermodels.signals import Video
@@ -230,5 +229,5 @@ def face_frames(
         person = faces.people[window % len(faces.people)]
         neutral, smiling = (faces.photo(person, e, size=size) for e in EXPRESSIONS)
         rng = np.random.default_rng((seed, window))
-        clips.append(face_clip(neutral, smiling, expression, spec.video.num_frames, spec.video.size, rng, view=VIEW))
+        clips.append(face_clip(neutral, smiling, expression, spec.video.num_frames, spec.video.size, rng))
     return np.concatenate(clips), spec.video.num_frames / length

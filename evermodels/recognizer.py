@@ -161,7 +161,7 @@ class Recognizer:
             factors=factors,
             present={name: read.of("present").get(name, np.zeros(read.count, dtype=bool)) for name in named},
             events=tuple(read.events),
-            captions=dict(getattr(self.model, "captions", {})),
+            captions=dict(self.model.captions),
         )
 
     def _measured(self, against: str) -> tuple[str, ...]:

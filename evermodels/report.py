@@ -17,7 +17,7 @@ from evermodels.plots.pictures import attention_picture
 from evermodels.recognition import Recognition
 from evermodels.report_pictures import sections, timelines
 from evermodels.report_result import cautions, legend, table, tile
-from evermodels.samples import Source
+from evermodels.samples import Attribution
 
 __all__ = ["LIMITS", "render_report", "write_report"]
 
@@ -39,7 +39,7 @@ def write_report(
     truth: Mapping[str, str] | None = None,
     notes: Mapping[str, str] | None = None,
     limits: Sequence[str] = (),
-    sources: Sequence[Source] = (),
+    sources: Sequence[Attribution] = (),
 ) -> Path:
     """Write one HTML file that needs nothing else: no network, no other file.
 
@@ -75,7 +75,7 @@ def render_report(
     truth: Mapping[str, str] | None = None,
     notes: Mapping[str, str] | None = None,
     limits: Sequence[str] = (),
-    sources: Sequence[Source] = (),
+    sources: Sequence[Attribution] = (),
 ) -> str:
     """Return the page that :func:`write_report` writes, as text; the arguments are the same.
 

@@ -17,7 +17,7 @@ from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.recognizer import Recognition
 from evermodels.report import LIMITS, render_report, write_report
 from evermodels.report_result import MOST_ROWS
-from evermodels.samples import Source
+from evermodels.samples import Attribution
 
 NAMES = montage.preset("muse")
 SPEC = InputSpec(
@@ -217,7 +217,7 @@ def test_every_string_of_a_result_is_text_and_nothing_else():
     object.__setattr__(evil, "classes", product_classes(evil.factors))
     object.__setattr__(evil, "present", evil.present | {f.modalities[0]: np.ones(2, bool) for f in evil.factors})
     given = {key: hostile(key, said) for key in ("title", "intro")}
-    name, source = hostile("part", said), hostile(Source("data", "citation", "licence", "changes"), said)
+    name, source = hostile("part", said), hostile(Attribution("data", "citation", "licence", "changes"), said)
     lists = {"truth": {name: hostile("", said)}, "notes": {"video": hostile("", said)}, "limits": [hostile("", said)]}
     page = render_report({name: evil}, sources=[source], **given, **lists)
     parsed = Page(page)
@@ -255,7 +255,7 @@ def test_sources_are_named():
     page = Page(
         render_report(
             recognition(eeg=False, video=False, graph=False),
-            sources=[Source("Data", "Who et al., 2019", "ODC-By 1.0", "cut")],
+            sources=[Attribution("Data", "Who et al., 2019", "ODC-By 1.0", "cut")],
         )
     )
     assert page.headings[-1] == "Whose recordings these are" and "Who et al., 2019. Licence: ODC-By 1.0" in page.text

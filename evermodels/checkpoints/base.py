@@ -49,6 +49,8 @@ class PretrainedModel(nn.Module):
     foreign_formats: ClassVar[tuple[ForeignFormat, ...]] = ()
     renamed: ClassVar[Mapping[str, str]] = {}
     """First parts of tensors' names that were others in checkpoint format 1: then and now."""
+    captions: ClassVar[Mapping[str, str]] = {}
+    """What it says on how to read a picture, by kind of attention or modality; see :mod:`evermodels.plots`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -12,20 +12,22 @@ class Kind(NamedTuple):
         modalities: Modalities whose recordings can give it.
         axes: Names of the axes of one sample, without the batch.
         unit: What the values are.
+        wave: Whether they swing around zero, so that the power of two that are added is the sum of theirs.
     """
 
     modalities: tuple[str, ...]
     axes: tuple[str, ...]
     unit: str
+    wave: bool = False
 
 
 KINDS: dict[str, Kind] = {
-    "eeg": Kind(("eeg",), ("channels", "time"), "µV"),
+    "eeg": Kind(("eeg",), ("channels", "time"), "µV", wave=True),
     "features": Kind(("eeg",), ("windows", "bands", "channels"), "nats, or µV²"),
     "spectrogram": Kind(("eeg", "audio"), ("channels", "frequency", "time"), "log(1 + magnitude)"),
     "video": Kind(("video",), ("frames", "colours", "height", "width"), "standardised colours"),
     "log_mel": Kind(("audio",), ("frames", "mels"), "log of mel power"),
-    "waveform": Kind(("audio",), ("time",), "full scale 1"),
+    "waveform": Kind(("audio",), ("time",), "full scale 1", wave=True),
     "eye": Kind(("eye",), ("windows", "features"), "as the feature says"),
 }
 """By name; a backbone declares one of them as its ``input``."""

@@ -11,6 +11,8 @@ from evermodels.core.errors import ConfigError, ShapeError, require
 
 Expression = Literal["neutral", "smiling"]
 EXPRESSIONS: tuple[Expression, ...] = ("neutral", "smiling")
+VIEW = 0.75
+"""Part of a photograph's side that fills a frame; the border around it gives the motion room."""
 
 _KNOTS = 16
 _SCALES = {
@@ -74,7 +76,7 @@ def face_clip(  # noqa: PLR0917 - photographs, label, shape and generator in the
     size: tuple[int, int],
     rng: np.random.Generator,
     *,
-    view: float = 0.75,
+    view: float = VIEW,
     crossfade: float = 0.5,
     flip: bool = False,
     motion: float = 1.0,
@@ -95,7 +97,7 @@ def face_clip(  # noqa: PLR0917 - photographs, label, shape and generator in the
         num_frames: Frames in the clip.
         size: Height and width of the frames in pixels.
         rng: Source of the random numbers; the same state makes the same clip.
-        view: Part of the photograph's side that fills a frame; the border around it gives the motion room.
+        view: Part of the photograph's side that fills a frame (:data:`VIEW`).
         crossfade: How many of the clips begin with the other expression.
         flip: Whether half of the clips are mirrored (for training).
         motion: Factor on the amplitudes of shift, size and rotation.

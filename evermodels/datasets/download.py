@@ -17,7 +17,7 @@ _RETRIES = 2
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedData:
     """Where a data set comes from.
 
     Args:
@@ -37,8 +37,8 @@ class Source:
     by_hand: str = ""
 
 
-SOURCES: dict[str, Source] = {
-    "eegmat": Source(
+SOURCES: dict[str, PublishedData] = {
+    "eegmat": PublishedData(
         title="Electroencephalograms during Mental Arithmetic Task Performance",
         licence="ODC-By 1.0; Zyma et al., Data 4(1):14, 2019; Goldberger et al., PhysioNet, 2000",
         base_url="https://physionet.org/files/eegmat/1.0.0/",
@@ -50,7 +50,7 @@ SOURCES: dict[str, Source] = {
             "Subject35_2.edf": "c18fdaaf9ef0faeb49389326a0a383d428e49efe662b1ca4713c61aee8153dcb",
         },
     ),
-    "faces": Source(
+    "faces": PublishedData(
         title="Face Research Lab London Set",
         licence="CC BY 4.0; DeBruine & Jones, figshare, 2017",
         by_hand=(
@@ -58,7 +58,7 @@ SOURCES: dict[str, Source] = {
             "unpack both into that folder"
         ),
     ),
-    "emodb": Source(
+    "emodb": PublishedData(
         title="Berlin Database of Emotional Speech (EmoDB)",
         licence="CC0 1.0; Burkhardt et al., Interspeech 2005",
         by_hand=(
@@ -66,7 +66,7 @@ SOURCES: dict[str, Source] = {
             "wav then holds 03a01Wa.wav and the others"
         ),
     ),
-    "speech": Source(
+    "speech": PublishedData(
         title="Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS), speech",
         licence="CC BY-NC-SA 4.0, for non-commercial use; Livingstone & Russo, PLoS ONE 13(5), 2018",
         by_hand=(
@@ -74,7 +74,7 @@ SOURCES: dict[str, Source] = {
             "its licence (non-commercial, share alike), and unpack it into that folder"
         ),
     ),
-    "pupil": Source(
+    "pupil": PublishedData(
         title="tables of eye openness and pupil by S. Gebraad, Eye-tracking data analysis, 2023",
         licence="MIT; Gebraad, 2023",
         by_hand=(
@@ -82,7 +82,7 @@ SOURCES: dict[str, Source] = {
             "with the columns seconds, openness_left, openness_right, pupil_left_mm, pupil_right_mm"
         ),
     ),
-    "ceap": Source(
+    "ceap": PublishedData(
         title="CEAP-360VR",
         licence="CC BY-NC 4.0 by name, linked to BY-NC-SA 4.0, for non-commercial use; Xue et al., IEEE TMM, 2021",
         by_hand=(
@@ -192,7 +192,7 @@ def fetch(
     return target
 
 
-def _source(name: str) -> Source:
+def _source(name: str) -> PublishedData:
     if name not in SOURCES:
         raise UnknownNameError(
             f"data set: {name!r} is not known.{did_you_mean(name, SOURCES)} There are: {', '.join(sorted(SOURCES))}."
@@ -209,7 +209,7 @@ def _default_target(name: str) -> Path:
     return Path(root).expanduser() / name
 
 
-def _digests(name: str, source: Source, wanted: tuple[str, ...], target: Path, url: str) -> dict[str, str]:
+def _digests(name: str, source: PublishedData, wanted: tuple[str, ...], target: Path, url: str) -> dict[str, str]:
     """Pinned digests, and the publisher's for the rest; the list is fetched only where it is needed."""
     if all(file in source.digests for file in wanted):
         return dict(source.digests)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -156,7 +157,9 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
             f"recording.{did_you_mean(strangers[0], people)}"
         )
     classes = plain.get("classes")
-    if classes is not None and (not isinstance(classes, list) or not all(isinstance(c, str) and c for c in classes)):
+    if classes is not None and (
+        not isinstance(classes, list) or not classes or not all(isinstance(c, str) and c for c in classes)
+    ):
         raise DataError(f"manifest {file.name}: classes: expected a list of names, got {classes!r}.")
     check_files(sessions)
     return Manifest(sessions, tuple(classes) if classes else None, made, hashlib.sha256(content).hexdigest())
@@ -187,11 +190,12 @@ def _session(entry: Any, number: int, folder: Path, baselines: Mapping[str, Any]
             raise DataError(f"{where}: baseline: expected a file or [start, stop] in seconds, got {baseline!r}.")
         baseline = (float(baseline[0]), float(baseline[1]))
     elif baseline is not None:
-        baseline = _file(baseline, f"{where}: baseline", folder)
-    names = " ".join(file.path.name for file in (_file(f, where, folder) for f in files.values()))
+        baseline = _file(baseline, f"{where}: baseline", folder, files)
+    recordings = {key: _file(value, f"{where}: {key}", folder, (key,)) for key, value in files.items()}
+    names = " ".join(file.path.name for file in recordings.values())
     return Session(
         made.person,
-        {modality: _file(value, f"{where}: {modality}", folder) for modality, value in files.items()},
+        recordings,
         made.label,
         chosen,
         made.events,
@@ -200,11 +204,20 @@ def _session(entry: Any, number: int, folder: Path, baselines: Mapping[str, Any]
     )
 
 
-def _file(value: Any, where: str, folder: Path) -> File:
+def _file(value: Any, where: str, folder: Path, modalities: Iterable[str]) -> File:
     form = dict(value) if isinstance(value, Mapping) else {"file": value}
     name = form.pop("file", None)
     if not isinstance(name, str) or not name:
         raise DataError(f"{where}: expected a file's name, or {{file = ..., start = ...}}, got {value!r}.")
+    if "\0" in name:
+        raise DataError(f"{where}: no file's name holds a NUL, got {name!r}.")
+    known = {key for modality in modalities for key in inspect.signature(reader_class(modality).recording).parameters}
+    for key in form:
+        if key == "source" or key not in known:
+            allowed = sorted(known - {"source"})
+            raise DataError(
+                f"{where}: unknown key {key!r}.{did_you_mean(key, allowed)} Beside file there is {', '.join(allowed)}."
+            )
     return File(folder / name, form)
 
 
@@ -279,7 +292,7 @@ class RecordingsSettings(DataSettings):
         people = manifest.people
         if len(people) < 3:
             raise DataError(
-                f"manifest: {len(people)} people ({', '.join(people)}); at least 3 are needed, to train, to choose the "
+                f"manifest: it has {', '.join(people)}; at least 3 people are needed, to train, to choose the "
                 "epoch and to test."
             )
         folds = self.count(manifest)

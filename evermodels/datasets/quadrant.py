@@ -18,7 +18,7 @@ from evermodels.core.errors import ConfigError, DataError, require
 from evermodels.core.factors import Factor, product_classes
 from evermodels.core.specs import VideoSpec
 from evermodels.datasets.augment import EEGTransform
-from evermodels.datasets.clips import EXPRESSIONS, Expression, face_clip
+from evermodels.datasets.clips import EXPRESSIONS, VIEW, Expression, face_clip
 from evermodels.datasets.degrade import box_walk, recorded
 from evermodels.datasets.eegmat import BASELINE, EEGMAT, STATES, Stretch
 from evermodels.datasets.faces import LondonFaces
@@ -27,7 +27,6 @@ from evermodels.signals.eeg.whitening import SHORTEST
 
 FACTORS = (Factor("state", STATES, ("eeg",)), Factor("expression", EXPRESSIONS, ("video",)))
 CLASSES = product_classes(FACTORS)
-VIEW = 0.75
 _AGAIN = 0.3  # of box noise and codec: what the second reading of a clip adds to the first
 
 
@@ -481,7 +480,6 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             self.num_frames,
             self.size,
             rng,
-            view=VIEW,
             crossfade=self.crossfade,
             flip=self.flip,
             motion=self.strength,

@@ -14,11 +14,12 @@ from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
 from evermodels.datasets import augment
+from evermodels.datasets.clips import VIEW
 from evermodels.datasets.download import data_folder
 from evermodels.datasets.eegmat import EEGMAT
 from evermodels.datasets.faces import LondonFaces
 from evermodels.datasets.parts import DataSettings, Parts
-from evermodels.datasets.quadrant import VIEW, QuadrantPairs
+from evermodels.datasets.quadrant import QuadrantPairs
 from evermodels.datasets.splits import SubjectSplit
 
 _MOST_ITEMS = 100_000_000

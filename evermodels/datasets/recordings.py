@@ -96,6 +96,11 @@ class Session:
             raise DataError(f"{self.name}: it is {said}." + ("" if given else " Give label, segments or events."))
         if not str(self.person) or not self.recordings:
             raise DataError(f"{self.name}: expected a person's id and at least one recording.")
+        if _is_span(self.baseline) and not -math.inf < self.baseline[0] < self.baseline[1] < math.inf:
+            raise DataError(
+                f"{self.name}: baseline: expected (start, stop) in seconds, the start before the stop, got "
+                f"{tuple(self.baseline)!r}."
+            )
         for modality in self.recordings:
             if modality not in MODALITIES:
                 raise DataError(
@@ -138,7 +143,8 @@ class Recordings(Dataset[dict[str, Any]]):
     Everything is checked and read once, in the way of :class:`~evermodels.signals.Preprocessor` (same filters, same
     order): windows begin with each segment (and with each uninterrupted stretch of the first modality that a session
     has, in the order of the input spec) and lie within it. Where another modality does not cover a window, or it cannot
-    be read (no face), the item says ``present: False`` and holds zeros. All windows are kept in memory.
+    be read (no face), the item says ``present: False`` and holds zeros. All windows are kept in memory,
+    since those of video are dear to make; more than a quarter of the machine's is refused before they are read.
 
     Args:
         sessions: The recordings, each with its person and labels.

@@ -124,6 +124,41 @@ def surest_window(result: Result, modality: str) -> np.ndarray:
     return windows[result.shown] if len(windows) == len(result.starts) else windows[0]
 
 
+def window_of(result: Result, modality: str | None) -> tuple[np.ndarray, float, float]:
+    """Return :func:`surest_window` with its length and its start in seconds.
+
+    Args:
+        result: The result.
+        modality: Name of one of its inputs.
+
+    Raises:
+        ConfigError: If it is not given, or the result holds no such input.
+    """
+    if modality is None:
+        raise ConfigError("modality: it is needed beside a result. Give the name of one of its inputs.")
+    return surest_window(result, modality), result.window_seconds, float(result.starts[result.shown])
+
+
+def check_window(seconds: float | None, names: Sequence[str] | None, count: int, what: str) -> float:
+    """Return a window's length, or refuse one that cannot be, or names that do not fit.
+
+    Args:
+        seconds: The length in seconds.
+        names: Names of the rows, or ``None``.
+        count: How many rows there are.
+        what: What a row is.
+
+    Raises:
+        ConfigError: If the length is not positive.
+        ShapeError: If there is another number of names.
+    """
+    if seconds is None or not seconds > 0:
+        raise ConfigError(f"seconds: expected a positive length, got {seconds!r}.")
+    if names is not None and len(names) != count:
+        raise ShapeError(f"names: expected one per {what} ({count}), got {len(names)}.")
+    return seconds
+
+
 def window_title(result: Result) -> str:
     """Return from when to when the window lies that the model was surest of.
 

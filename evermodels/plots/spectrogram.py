@@ -10,8 +10,16 @@ import torch
 
 from evermodels import functional
 from evermodels.core.errors import ConfigError, ShapeError
-from evermodels.plots.results import is_result, kept_input, montage_modality, needed, surest_window, window_title
-from evermodels.plots.style import Theme, canvas, colour_bar, finite_array, ink_of, styled
+from evermodels.plots.results import (
+    check_window,
+    is_result,
+    kept_input,
+    montage_modality,
+    needed,
+    window_of,
+    window_title,
+)
+from evermodels.plots.style import Theme, canvas, colour_field, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,21 +126,13 @@ def plot_spectrogram(
         limits = (float(visible.min()), float(visible.max()))
     with styled(ink):
         figure, axes = canvas(axes, (5.4, 2.8))
-        picture = axes.imshow(
-            power.numpy(),
-            origin="lower",
-            aspect="auto",
-            cmap="viridis",
-            interpolation="bilinear",
-            vmin=limits[0],
-            vmax=limits[1],
-            extent=(start, start + signal.shape[1] / sfreq, 0.0, sfreq / 2),
-        )
+        extent = (start, start + signal.shape[1] / sfreq, 0.0, sfreq / 2)
+        look: dict[str, Any] = {"origin": "lower", "interpolation": "bilinear", "limits": limits, "ink": ink}
+        colour_field(figure, axes, power.numpy(), extent, label="log(1 + magnitude)", **look)
         axes.set_ylim(0.0, min(max_hz, sfreq / 2))
         axes.set_xlabel("time (s)")
         axes.set_ylabel("frequency (Hz)")
         axes.set_title(title)
-        colour_bar(figure, axes, picture, "log(1 + magnitude)", ink)
     return figure
 
 
@@ -178,35 +178,20 @@ def plot_features(
         (16, 50)
     """
     if is_result(features):
-        if modality is None:
-            raise ConfigError("modality: it is needed beside a result. Give the name of one of its inputs.")
-        result, features = features, surest_window(features, modality)
-        seconds, start = result.window_seconds, float(result.starts[result.shown])
-        title = title or window_title(result)
+        title = title or window_title(features)
+        features, seconds, start = window_of(features, modality)
     array = np.asarray(features)
     values = finite_array("features", array.mean(axis=2) if array.ndim == 3 else array, "time features")
-    if seconds is None or not seconds > 0:
-        raise ConfigError(f"seconds: expected a positive length, got {seconds!r}.")
-    if names is not None and len(names) != values.shape[1]:
-        raise ShapeError(f"names: expected one per feature ({values.shape[1]}), got {len(names)}.")
-    low, high = limits or (float(values.min()), float(values.max()))
+    seconds = check_window(seconds, names, values.shape[1], "feature")
+    limits = limits or (float(values.min()), float(values.max()))
     ink = ink_of(theme)
     with styled(ink):
         figure, axes = canvas(axes, (5.4, 2.8))
-        picture = axes.imshow(
-            values.T,
-            origin="lower",
-            aspect="auto",
-            cmap="viridis",
-            interpolation="nearest",
-            vmin=low,
-            vmax=high,
-            extent=(start, start + seconds, 0, values.shape[1]),
-        )
+        extent = (start, start + seconds, 0.0, float(values.shape[1]))
+        colour_field(figure, axes, values.T, extent, label=label, limits=limits, ink=ink, origin="lower")
         if names is not None:
             axes.set_yticks(np.arange(len(names)) + 0.5, labels=list(names))
             axes.tick_params(axis="y", length=0)
         axes.set_xlabel("time (s)")
         axes.set_title(title)
-        colour_bar(figure, axes, picture, label, ink)
     return figure

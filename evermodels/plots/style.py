@@ -149,6 +149,34 @@ def bare(axes: Axes) -> None:
         spine.set_visible(False)
 
 
+def colour_field(
+    figure: Figure,
+    axes: Axes,
+    values: np.ndarray,
+    extent: tuple[float, float, float, float],
+    *,
+    label: str,
+    limits: tuple[float, float],
+    ink: Ink,
+    **more: Any,
+) -> None:
+    """Draw a table of values as colours, with its colour bar.
+
+    Args:
+        figure: The figure.
+        axes: The axes.
+        values: The values, ``(rows, columns)``.
+        extent: Left, right, bottom and top end on the axes.
+        label: What the colours mean.
+        limits: Values at the two ends of the colours.
+        ink: Colours of the theme.
+        **more: As :meth:`matplotlib.axes.Axes.imshow` takes them.
+    """
+    low, high = limits
+    shown = {"aspect": "auto", "cmap": "viridis", "vmin": low, "vmax": high, "interpolation": "nearest", **more}
+    colour_bar(figure, axes, axes.imshow(values, extent=extent, **shown), label, ink)
+
+
 def colour_bar(figure: Figure, axes: Axes, picture: Any, label: str, ink: Ink) -> None:
     """Put a colour bar beside the axes.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.plots.results import is_result, needed
-from evermodels.plots.style import Theme, canvas, colour_bar, finite_array, ink_of, styled
+from evermodels.plots.style import Theme, canvas, colour_field, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,24 +62,16 @@ def plot_time_attention(
     if len(times) != len(weights):
         raise ShapeError(f"starts: expected one per window ({len(weights)}), got {len(times)}.")
     shares = weights * weights.shape[1]
-    low, high = limits or (min(float(shares.min()), 0.9), max(float(shares.max()), 1.1))
+    limits = limits or (min(float(shares.min()), 0.9), max(float(shares.max()), 1.1))
     ink = ink_of(theme)
     with styled(ink):
         figure, axes = canvas(axes, (5.4, min(4.2, 1.3 + 0.22 * len(times))))
-        picture = axes.imshow(
-            shares,
-            aspect="auto",
-            cmap="viridis",
-            vmin=low,
-            vmax=high,
-            interpolation="nearest",
-            extent=(0.0, length, len(times) - 0.5, -0.5),
-        )
+        extent = (0.0, length, len(times) - 0.5, -0.5)
+        colour_field(figure, axes, shares, extent, label="times an equal share", limits=limits, ink=ink)
         rows = np.unique(np.linspace(0, len(times) - 1, min(len(times), 12)).round().astype(int))
         axes.set_yticks(rows, labels=[f"{times[row]:g} s" for row in rows])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("time in the window (s)")
         axes.set_ylabel("window begins at")
         axes.set_title(title)
-        colour_bar(figure, axes, picture, "times an equal share", ink)
     return figure

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evermodels.core.errors import ConfigError, ShapeError
-from evermodels.plots.results import is_result, surest_window, window_title
+from evermodels.plots.results import check_window, is_result, window_of, window_title
 from evermodels.plots.style import Theme, canvas, finite_array, ink_of, styled
 
 if TYPE_CHECKING:
@@ -59,16 +58,10 @@ def plot_traces(
         ['TP9', 'AF7', 'AF8', 'TP10']
     """
     if is_result(signals):
-        if modality is None:
-            raise ConfigError("modality: it is needed beside a result. Give the name of one of its inputs.")
-        result, signals = signals, surest_window(signals, modality)
-        seconds, start = result.window_seconds, float(result.starts[result.shown])
-        title = title or window_title(result)
+        title = title or window_title(signals)
+        signals, seconds, start = window_of(signals, modality)
     lines = finite_array("signals", signals, "channels time")
-    if seconds is None or not seconds > 0:
-        raise ConfigError(f"seconds: expected a positive length, got {seconds!r}.")
-    if names is not None and len(names) != len(lines):
-        raise ShapeError(f"names: expected one per channel ({len(lines)}), got {len(names)}.")
+    seconds = check_window(seconds, names, len(lines), "channel")
     labels = list(names) if names is not None else [f"{k + 1}" for k in range(len(lines))]
     times = start + np.arange(lines.shape[1]) * seconds / lines.shape[1]
     kept = slice(None, None, max(1, lines.shape[1] // _MOST_POINTS))

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from evermodels.core.errors import UnknownNameError, did_you_mean
 
-__all__ = ["ATTRIBUTION", "Source", "folder", "names", "path"]
+__all__ = ["ATTRIBUTION", "Attribution", "folder", "names", "path"]
 
 
-class Source(NamedTuple):
+class Attribution(NamedTuple):
     """Whom a sample file comes from.
 
     Args:
@@ -26,15 +26,15 @@ class Source(NamedTuple):
     changes: str
 
 
-ATTRIBUTION: dict[str, Source] = {
-    "eegmat": Source(
+ATTRIBUTION: dict[str, Attribution] = {
+    "eegmat": Attribution(
         "EEGMAT (PhysioNet eegmat 1.0.0), Subject33",
         "Zyma et al., Electroencephalograms during Mental Arithmetic Task Performance, Data 4(1):14, 2019; "
         "Goldberger et al., PhysioNet, 2000",
         "ODC-By 1.0",
         "resampled to 250 Hz, without the ECG channel; the first 60 s of the rest, the middle 30 s of each recording",
     ),
-    "faces": Source(
+    "faces": Attribution(
         "Face Research Lab London Set, people 129 and 130",
         "DeBruine & Jones, figshare, 2017, doi 10.6084/m9.figshare.5047666",
         "CC BY 4.0",

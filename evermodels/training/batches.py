@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.utils.data import Sampler, default_collate
 
 from evermodels.core.errors import DataError
+from evermodels.core.kinds import KINDS
 from evermodels.core.specs import InputSpec
-
-_WAVES = ("eeg", "waveform")  # kinds of tensors that swing around zero
 
 
 def mix_seeds(*parts: int) -> int:
@@ -154,7 +153,7 @@ class Mixup:
 
     def __init__(self, spec: InputSpec, alpha: float) -> None:
         self.alpha = alpha
-        self._waves = {name for name in spec.modalities if spec.of(name).kind in _WAVES}
+        self._waves = {name for name in spec.modalities if KINDS[spec.of(name).kind].wave}
         self._order, self._factor = torch.zeros(0, dtype=torch.long), 1.0
 
     def draw(self, target: Tensor, present: Mapping[str, Tensor] | None = None) -> tuple[Tensor, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,6 +31,27 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+    def plain(self) -> dict[str, float | None]:
+        """Return it as JSON can hold it: ends that do not exist are ``None``."""
+        ends = {"low": self.low, "high": self.high}
+        return {"value": self.value, **{name: None if math.isnan(end) else end for name, end in ends.items()}}
+
+
+def ends_text(ends: Mapping[str, float | None], sign: str = "") -> str:
+    """Return the ends of an interval for people.
+
+    Args:
+        ends: As :meth:`Interval.plain` returns it.
+        sign: ``"+"`` for differences.
+
+    Example:
+        >>> ends_text(Interval(0.7, 0.6, 0.8).plain()), ends_text(Interval(0.7, math.nan, math.nan).plain())
+        ('[0.600, 0.800]', '[n/a: one person]')
+    """
+    if ends["low"] is None or ends["high"] is None:
+        return "[n/a: one person]"
+    return f"[{ends['low']:{sign}.3f}, {ends['high']:{sign}.3f}]"
 
 
 @dataclass(frozen=True)
@@ -232,7 +254,9 @@ def _averaged(runs: Sequence[Predictions], metric: str, resamples: Resamples | N
     return np.mean([metric_values(run, metric, resamples) for run in runs], axis=0)
 
 
-def _interval(value: float, values: np.ndarray, level: float) -> Interval:
+def _interval(value: float, values: np.ndarray, level: float, draws: Resamples) -> Interval:
+    if all(counts.shape[1] == 1 for counts in draws.counts.values()):
+        return Interval(float(value), math.nan, math.nan)  # every resample is the same person
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(value), float(low), float(high))
 
@@ -255,7 +279,8 @@ def interval(
         level: Coverage of the interval.
 
     Returns:
-        The value on the samples as they are (mean over seeds), and the interval's ends.
+        The value on the samples as they are (mean over seeds), and the interval's ends: NaN where each group has only
+        one person, from whom nothing follows on others.
 
     Raises:
         DataError: If the seeds were evaluated on different samples, or there is none.
@@ -268,16 +293,18 @@ def interval(
     """
     check_same(runs, "runs")
     draws = resamples_for(runs[0], n=n, seed=seed)
-    return _interval(_averaged(runs, metric, None)[0], _averaged(runs, metric, draws), level)
+    return _interval(_averaged(runs, metric, None)[0], _averaged(runs, metric, draws), level, draws)
 
 
-def intervals(predictions: Predictions) -> dict[str, dict[str, float]]:
+def intervals(predictions: Predictions) -> dict[str, dict[str, float | None]]:
     """Return the intervals of accuracy, UAR, weighted F1 and the data set's own scores as plain numbers.
+
+    The ends are ``None`` where only one person was tested: from one, nothing follows on others.
 
     Args:
         predictions: The predictions.
     """
-    return {name: interval([predictions], name)._asdict() for name in (*_PLAIN, *predictions.levels)}
+    return {name: interval([predictions], name).plain() for name in (*_PLAIN, *predictions.levels)}
 
 
 def paired_difference(
@@ -320,4 +347,4 @@ def paired_difference(
     check_same([*runs_a, *runs_b] if runs_a and runs_b else [], "runs")
     draws = resamples_for(runs_a[0], n=n, seed=seed)
     value = _averaged(runs_a, metric, None) - _averaged(runs_b, metric, None)
-    return _interval(value[0], _averaged(runs_a, metric, draws) - _averaged(runs_b, metric, draws), level)
+    return _interval(value[0], _averaged(runs_a, metric, draws) - _averaged(runs_b, metric, draws), level, draws)

@@ -10,7 +10,7 @@ import numpy as np
 
 from evermodels.core.errors import ConfigError, DataError
 from evermodels.core.text import markdown_name, markdown_text
-from evermodels.training.bootstrap import interval, metric_names, metric_values, paired_difference, verdict
+from evermodels.training.bootstrap import ends_text, interval, metric_names, metric_values, paired_difference, verdict
 from evermodels.training.engine import run_folder
 from evermodels.training.fusion import late_fusion, own_late_fusion
 from evermodels.training.metrics import summarize
@@ -72,13 +72,13 @@ def format_result(result: Mapping[str, Any]) -> str:
         f"{result['selection']['epoch']} by {result['selection']['metric']} of the validation people"
     ]
     metrics = ("accuracy", "uar", "weighted_f1", *result.get("scores", ()))
-    lines.append(f"{'':<12}" + "".join(f"{_TITLES.get(metric, metric):>24}" for metric in metrics))
+    lines.append(f"{'':<12}" + "".join(f"{_TITLES.get(metric, metric):>25}" for metric in metrics))
     for part in ("validation", "test"):
         cells = []
         for key in metrics:
             text, ends = f"{result[part][key]:.3f}", result[part].get("intervals", {}).get(key)
-            cells.append(f"{text} [{ends['low']:.3f}, {ends['high']:.3f}]" if ends else text)
-        lines.append(f"{part:<12}" + "".join(f"{cell:>24}" for cell in cells))
+            cells.append(f"{text} {ends_text(ends)}" if ends else text)
+        lines.append(f"{part:<12}" + "".join(f"{cell:>25}" for cell in cells))
     lines += [f"test UAR by {group}: {text}" for group, text in by_person(result["test"]).items()]
     lines.append(f"{result['seconds']:.0f} s; again with: {result['command']}")
     return "\n".join(lines)
@@ -92,6 +92,8 @@ def by_person(summary: Mapping[str, Any]) -> dict[str, str]:
     """
     return {
         group: f"{per['mean']:.3f} ± {per['std']:.3f} ({len(per['uar'])} people)"
+        if len(per["uar"]) > 1
+        else f"{per['mean']:.3f} (1 person)"
         for group, per in summary["per_person"].items()
     }
 
@@ -113,12 +115,12 @@ def _scores(
     for metric in metric_names(runs[0].levels):
         values = [float(metric_values(run, metric)[0]) for run in runs]
         ends = interval(runs, metric, n=resamples)
-        scores[metric] = {**_mean_std(values), "seeds": values, "interval": ends._asdict()}
+        scores[metric] = {**_mean_std(values), "seeds": values, "interval": ends.plain()}
         if metric == "uar_minus_product":
             scores[metric]["verdict"] = verdict(ends, margin)
         if full is not None:
             difference = paired_difference(runs, full, metric, n=resamples)
-            scores[metric]["minus_full"] = {**difference._asdict(), "verdict": verdict(difference, margin)}
+            scores[metric]["minus_full"] = {**difference.plain(), "verdict": verdict(difference, margin)}
     return scores
 
 
@@ -272,7 +274,7 @@ def _spread(cell: Mapping[str, Any] | None) -> str:
 def _difference(cell: Mapping[str, Any] | None) -> str:
     if cell is None:
         return "n/a"
-    return f"{cell['value']:+.3f} [{cell['low']:+.3f}, {cell['high']:+.3f}], {cell['verdict']}"
+    return f"{cell['value']:+.3f} {ends_text(cell, '+')}, {cell['verdict']}"
 
 
 def _gap(cell: Mapping[str, Any]) -> str:
@@ -318,7 +320,7 @@ def _markdown(table: Mapping[str, Any]) -> str:
                 [
                     f"**{markdown_name(row['title'])}**" if name == table["full"] else markdown_name(row["title"]),
                     *(_spread(row[m]) for m in metrics),
-                    f"[{ends['low']:.3f}, {ends['high']:.3f}]",
+                    ends_text(ends),
                     _spread(row["per_person"].get(people)),
                     _difference(row["uar"].get("minus_full")),
                     *([_spread(row[of_scores[0]]), _gap(row[of_scores[1]])] if of_scores else []),

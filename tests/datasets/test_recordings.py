@@ -230,7 +230,15 @@ def test_a_manifest_becomes_parts(folder):
         ("recordings = 3", r"it has no \[\[recordings\]\]"),
         ("person = [", r"manifest m.toml: it cannot be read \(TOMLDecodeError"),
         ("colour = 1\n" + entry(0), "unknown key 'colour'"),
-        (entry(0) + entry(1), r"2 people \(p0, p1\); at least 3 are needed"),
+        (entry(0) + entry(1), "it has p0, p1; at least 3 people are needed"),
+        ("classes = []\n" + entry(0), "classes: expected a list of names"),
+        (
+            entry(0).replace('"p0_raw.fif"', '{file = "p0_raw.fif", strat = 1.0}'),
+            "unknown key 'strat'. Did you mean 'start'",
+        ),
+        (entry(0).replace("p0_raw.fif", "p0\\u0000.fif"), r"recordings\[1\]: eeg: no file's name holds a NUL"),
+        (entry(0, 'label = "x"\nbaseline = [6, 0]'), "baseline: expected .* the start before the stop"),
+        (entry(0, 'label = "x"\nbaseline = [nan, 6]'), "baseline: expected .* the start before the stop"),
     ],
     ids=lambda text: text[-30:] if len(text) > 40 else text,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from sklearn import metrics as sk
 
 from evermodels.core.errors import DataError, ShapeError
-from evermodels.training import Predictions, interval, pool, summarize
+from evermodels.training import Predictions, interval, paired_difference, pool, summarize, verdict
+from evermodels.training.bootstrap import ends_text, intervals
+from evermodels.training.tables import by_person
 
 
 def random_predictions(seed, n=60, classes=4, people=5, levels=None):
@@ -69,6 +72,21 @@ def test_per_subject_is_the_mean_over_people():
     per = both["speaker"]
     assert per["uar"] == {"a": 1.0, "b": 0.5, "c": 0.0}
     assert (per["mean"], per["std"]) == (0.5, pytest.approx(0.5))
+
+
+def test_one_person_gives_no_interval():
+    alone = random_predictions(0, classes=2)
+    alone = replace(alone, groups={"person": np.full(len(alone.label), "anna")})
+    found = interval([alone])
+    assert found.value == pytest.approx(summarize(alone)["uar"]) and np.isnan([found.low, found.high]).all()
+    assert found.plain() == {"value": found.value, "low": None, "high": None}
+    assert verdict(paired_difference([alone], [alone])) == "undecided"
+    assert ends_text(intervals(alone)["uar"]) == "[n/a: one person]"
+    assert json.loads(json.dumps(intervals(alone), allow_nan=False))["uar"]["low"] is None
+    assert by_person(summarize(alone)) == {"person": f"{found.value:.3f} (1 person)"}
+    # Of two groups one person in one is no hindrance: the other group's people are drawn.
+    crossed = replace(alone, groups={**alone.groups, "face_id": np.arange(len(alone.label)).astype(str)})
+    assert interval([crossed]).low < interval([crossed]).high
 
 
 def test_files_come_back_and_broken_ones_are_named(tmp_path):

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from evermodels.core.errors import ConfigError
-from evermodels.core.specs.modality import LONGEST, ModalitySpec, Reading
+from evermodels.core.specs.modality import LONGEST, Reading, SampledSpec
 
 _MOST_MELS = 4096  # more is a mistake that would ask for all memory
 
 
 @dataclass(frozen=True)
-class AudioSpec(ModalitySpec):
+class AudioSpec(SampledSpec):
     """How sound must look when it enters a model.
 
     The spectrogram is :func:`~evermodels.functional.log_mel_spectrogram`'s, by default the filter bank of AST; its
@@ -105,14 +105,6 @@ class AudioSpec(ModalitySpec):
     def kind(self) -> str:
         """``"log_mel"`` or ``"waveform"``."""
         return self.form
-
-    def num_samples(self, window_seconds: float) -> int:
-        """Return the samples in one window.
-
-        Args:
-            window_seconds: Length of a window.
-        """
-        return round(window_seconds * self.sfreq)
 
     def check_window(self, window_seconds: float | None) -> None:
         """Refuse windows without a length, shorter than a frame, or too long to be meant.

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError
-from evermodels.core.specs.modality import LONGEST, ModalitySpec
+from evermodels.core.specs.modality import LONGEST, SampledSpec
 from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 
@@ -41,7 +41,7 @@ class EEGFeatures(Config):
 
 
 @dataclass(frozen=True)
-class EEGSpec(ModalitySpec):
+class EEGSpec(SampledSpec):
     """How EEG must look when it enters a model.
 
     Args:
@@ -112,14 +112,6 @@ class EEGSpec(ModalitySpec):
     def kind(self) -> str:
         """``"eeg"``, or ``"features"`` where features stand for the signals."""
         return "eeg" if self.features is None else "features"
-
-    def num_samples(self, window_seconds: float) -> int:
-        """Return the samples in one window.
-
-        Args:
-            window_seconds: Length of a window.
-        """
-        return round(window_seconds * self.sfreq)
 
     def check_window(self, window_seconds: float | None) -> None:
         """Refuse windows without a length, without a sample, too long to be meant, or shorter than a stretch.

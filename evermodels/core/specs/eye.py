@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from evermodels.core.errors import ConfigError
-from evermodels.core.specs.modality import LONGEST, ModalitySpec, Reading
+from evermodels.core.specs.modality import LONGEST, Reading, SampledSpec
 from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 MOST_STRETCHES = 100_000
@@ -15,7 +15,7 @@ MOST_STRETCHES = 100_000
 
 
 @dataclass(frozen=True)
-class EyeSpec(ModalitySpec):
+class EyeSpec(SampledSpec):
     """How eye movement and pupil must look when they enter a model.
 
     Args:
@@ -105,7 +105,7 @@ class EyeSpec(ModalitySpec):
         self.check_window(window_seconds)
         window_seconds = self.needed(window_seconds)
         if self.form == "series":
-            return (round(window_seconds * self.sfreq), len(self.channels))
+            return (self.num_samples(window_seconds), len(self.channels))
         return (int(window_seconds / self.seconds + 1e-9), len(self.features))
 
     def describe(self) -> tuple[str, ...]:

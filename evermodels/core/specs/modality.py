@@ -79,3 +79,21 @@ class ModalitySpec(Config, abc.ABC):
                 f"InputSpec.window_seconds: expected a length in seconds, since {self.title} comes in windows."
             )
         return window_seconds
+
+
+class SampledSpec(ModalitySpec):
+    """A modality whose recordings are samples at an even rate.
+
+    Attributes:
+        sfreq: Sampling rate in Hz.
+    """
+
+    sfreq: float
+
+    def num_samples(self, window_seconds: float) -> int:
+        """Return the samples in one window.
+
+        Args:
+            window_seconds: Length of a window.
+        """
+        return round(window_seconds * self.sfreq)

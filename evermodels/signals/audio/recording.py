@@ -14,7 +14,7 @@ import torch
 from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.memory import physical_memory
 from evermodels.signals.audio.resampling import Ratio, ratio, resample
-from evermodels.signals.audio.sources import ArraySource, Source, Stretch, not_finite, open_source
+from evermodels.signals.audio.sources import ArraySource, SoundSource, Stretch, not_finite, open_source
 from evermodels.signals.room import check_rate, check_start
 
 Channel = int | Literal["mean"] | None
@@ -69,7 +69,7 @@ class Audio:
     ) -> None:
         shift = 0.0 if start is None else check_start(start)
         if isinstance(source, Audio):
-            self.source: Source = source.source
+            self.source: SoundSource = source.source
             shift = source._shift if start is None else shift
             channel = source.channel if channel is None else channel
         elif isinstance(source, (str, PathLike)):

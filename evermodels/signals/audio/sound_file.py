@@ -12,7 +12,7 @@ import numpy as np
 
 from evermodels.core.errors import SignalError, boundary, require
 from evermodels.signals.audio.mpeg import count_samples
-from evermodels.signals.audio.sources import BLOCK, LONGEST, Source, Stretch
+from evermodels.signals.audio.sources import BLOCK, LONGEST, SoundSource, Stretch
 
 _BEGINS = (
     re.compile(rb"(RIFF|RIFX|RF64)....WAVE", re.DOTALL),
@@ -46,7 +46,7 @@ def is_sound_file(path: Path) -> bool:
     return any(begin.match(head) for begin in _BEGINS)
 
 
-class SoundFileSource(Source):
+class SoundFileSource(SoundSource):
     """A sound file, read through soundfile.
 
     Args:

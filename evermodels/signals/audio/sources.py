@@ -42,7 +42,7 @@ class Stretch(NamedTuple):
     samples: int
 
 
-class Source(ABC):
+class SoundSource(ABC):
     """Sound as it is stored.
 
     Attributes:
@@ -97,7 +97,7 @@ class Source(ABC):
             )
 
 
-class ArraySource(Source):
+class ArraySource(SoundSource):
     """Sound in an array, kept as it was given.
 
     Args:
@@ -202,7 +202,7 @@ def not_finite(name: str, seconds: float) -> SignalError:
     )
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> SoundSource:
     """Open a file with sound: by soundfile where it is a kind that soundfile reads, else by PyAV.
 
     Args:

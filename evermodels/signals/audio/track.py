@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evermodels.core.errors import SignalError, boundary, require
-from evermodels.signals.audio.sources import LONGEST, Source, Stretch, scaled
+from evermodels.signals.audio.sources import LONGEST, SoundSource, Stretch, scaled
 
 _GAP = 0.05  # seconds between two frames from which on they are not one stretch; time stamps are rounded to 1 ms
 _ROUNDED = 2e-3  # seconds; the same after something that could not be decoded
@@ -23,7 +23,7 @@ class _Decoded(NamedTuple):
     broken: bool  # something before it could not be decoded
 
 
-class Track(Source):
+class Track(SoundSource):
     """The first sound track of a file; its own clock begins with the first picture, where there are pictures.
 
     Sound is packed in frames of about 1000 samples, so it rarely begins and ends with the pictures. Up to 0.05 s

@@ -13,8 +13,6 @@ from evermodels.signals.video.pictures import Box, cut, resize
 
 LEAST_SHARE = 0.5
 """Share of a clip's frames that must show the face; below it the clip counts as one without a face."""
-FEW = 0.8
-"""Share of frames below which a result says how few they were."""
 SMALL = 40.0
 """Pixels; of a smaller box a result says so."""
 

@@ -14,7 +14,7 @@ from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.specs import VideoSpec
 from evermodels.signals import room
 from evermodels.signals.room import Window, which
-from evermodels.signals.video.face_track import FEW, LEAST_SHARE, SMALL, no_face
+from evermodels.signals.video.face_track import LEAST_SHARE, SMALL, no_face
 from evermodels.signals.video.faces import FaceFinder, HaarFaceCrop
 from evermodels.signals.video.opened import check_rate
 from evermodels.signals.video.read import read_seen_clips, read_video, video_duration
@@ -179,12 +179,13 @@ def _notes(seen: Sequence[Window], starts: Sequence[float], spec: VideoSpec, oth
         first = unusable.index(True)
         at = f" (at {starts[first]:g} s)" if sum(unusable) > 1 else ""
         notes.append(f"Video:{which(starts, unusable)} it is not read, since {seen[first].why}{at}; {otherwise}.")
-    few = [how.usable and how.quality["face_share"] < FEW for how in seen]
+    enough = VideoSpec.readings["face_share"].least or 0.0
+    few = [how.usable and how.quality["face_share"] < enough for how in seen]
     if any(few):
         least = min(how.quality["face_share"] for how, one in zip(seen, few, strict=True) if one)
         notes.append(
-            f"Video:{which(starts, few)} the face is seen in fewer than {FEW:.0%} of the frames (down to {least:.0%}; "
-            f"below {LEAST_SHARE:.0%} a window is not read)."
+            f"Video:{which(starts, few)} the face is seen in fewer than {enough:.0%} of the frames (down to "
+            f"{least:.0%}; below {LEAST_SHARE:.0%} a window is not read)."
         )
     several = [how.usable and how.quality["faces"] > 1 for how in seen]
     if any(several):
