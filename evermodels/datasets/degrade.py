@@ -10,7 +10,6 @@ from evermodels.core.errors import ConfigError, ShapeError, require
 _RANGE = 0.1  # of the changed clips whose 16..235 were read as 0..255, or the reverse
 _LEVELS = 4.0  # grey levels
 _TINT = 3.0  # grey levels between colours, as another matrix of the same codec gives
-_LEAST_TINT = 0.6  # of it, at any strength: encoders cut colours off by a level or two, however fine they are
 _SOFTEST = 0.55  # of the resolution
 _SHARPEST = 0.7  # of what a Gaussian of one pixel takes away
 _CODED = 0.7  # of the changed clips
@@ -36,7 +35,11 @@ def box_walk(num_frames: int, rng: np.random.Generator, noise: float) -> NDArray
 
 
 def recorded(
-    clip: NDArray[np.uint8], rng: np.random.Generator, probability: float = 1.0, strength: float = 1.0
+    clip: NDArray[np.uint8],
+    rng: np.random.Generator,
+    probability: float = 1.0,
+    strength: float = 1.0,
+    colours: float | None = None,
 ) -> NDArray[np.uint8]:
     """Return a clip as another codec, resolution and range of levels would have given it.
 
@@ -49,15 +52,16 @@ def recorded(
         clip: ``(frames, height, width, 3)`` uint8, RGB.
         rng: Source of the random numbers; always the same count is drawn.
         probability: How many of the clips are changed; the others are returned as they are.
-        strength: How much of the ranges above, 0..1; below 1 no range of levels is mistaken, and colours move apart by
-            six tenths at least, as they do between good encoders too.
+        strength: How much of the ranges above, 0..1; below 1 no range of levels is mistaken.
+        colours: How much of the range by which colours move apart (default: ``strength``). Encoders cut colours off:
+            the same picture as H.264 and MJPEG differs by up to two grey values of a colour, however fine both are.
 
     Returns:
         A clip of the same shape.
 
     Raises:
         ShapeError: If it is no clip of RGB pictures.
-        ConfigError: If ``probability`` or ``strength`` is not in 0..1.
+        ConfigError: If ``probability``, ``strength`` or ``colours`` is not in 0..1.
 
     Example:
         >>> clip = np.full((2, 16, 16, 3), 128, np.uint8)
@@ -66,8 +70,10 @@ def recorded(
     """
     if clip.ndim != 4 or clip.shape[-1] != 3 or clip.dtype != np.uint8 or 0 in clip.shape:
         raise ShapeError(f"clip: expected (frames, height, width, 3) of uint8, got {clip.shape} of {clip.dtype}.")
-    if not (0 <= probability <= 1 and 0 <= strength <= 1):
-        raise ConfigError(f"probability, strength: expected two numbers in 0..1, got {probability!r} and {strength!r}.")
+    colours = strength if colours is None else colours
+    if not (0 <= probability <= 1 and 0 <= strength <= 1 and 0 <= colours <= 1):
+        said = f"{probability!r}, {strength!r} and {colours!r}"
+        raise ConfigError(f"probability, strength, colours: expected numbers in 0..1, got {said}.")
     chosen, sharpness, interpolation, how_ranged, level, quality, chroma, coded = rng.random(8)
     tint = rng.uniform(-_TINT, _TINT, 3)
     if chosen >= probability:
@@ -75,7 +81,7 @@ def recorded(
     # All frames as one tall picture: one call each, and only rows at the frames' edges see a neighbour.
     frames, height, width, _ = clip.shape
     tall = _focus(clip.reshape(frames * height, width, 3), strength * (2 * sharpness - 1), interpolation)
-    offset = strength * _LEVELS * (2 * level - 1) + max(strength, _LEAST_TINT) * (tint - tint.mean())
+    offset = strength * _LEVELS * (2 * level - 1) + colours * (tint - tint.mean())
     tall = _levels(tall, offset, how_ranged if strength == 1 else 1.0)
     if coded < _CODED:
         tall = _jpeg(tall, round(_QUALITY[1] - strength * (1 - quality) * (_QUALITY[1] - _QUALITY[0])), chroma)

@@ -189,6 +189,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             (:func:`~evermodels.datasets.degrade.recorded`).
         twice: Whether a training item also holds ``again``, by modality: the same clip read once more, with three
             tenths of ``box_noise`` and of a codec's changes on top.
+        again_colours: How much of the range of a codec's changes of colour that second reading has.
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
 
@@ -236,6 +237,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         box_noise: float = 0.0,
         codec: float = 0.0,
         twice: bool = False,
+        again_colours: float = 0.3,
         mean: tuple[float, float, float] = VideoSpec.mean,
         std: tuple[float, float, float] = VideoSpec.std,
     ) -> None:
@@ -270,7 +272,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             raise ConfigError(f"baselines: expected at least {SHORTEST:g} s, shortest first, got {baselines}.")
         self.baselines = baselines if train else None
         self.box_noise, self.codec = (box_noise, codec) if train else (0.0, 0.0)
-        self.twice = twice and train
+        self.twice, self.again_colours = twice and train, again_colours
         if self.twice and not (self.box_noise or self.codec):
             raise ConfigError(
                 "twice: expected box_noise or codec above 0, since both readings of a clip are equal else."
@@ -488,7 +490,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         )
         if reading:
             clip = recorded(clip, reading, self.codec)
-        return recorded(clip, other, strength=_AGAIN) if other else clip
+        return recorded(clip, other, strength=_AGAIN, colours=self.again_colours) if other else clip
 
     def _photo(self, pair: Pair, expression: Expression, side: tuple[int, int]) -> NDArray[np.uint8]:
         photo = self.faces.photo(pair.face_id, expression, size=side)

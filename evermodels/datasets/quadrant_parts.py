@@ -45,6 +45,7 @@ class Augmentation(Config):
         codec: Probability that a training clip is changed as by another codec, resolution or range of levels.
         twice: Whether training clips are read in two ways, by two draws of codec and box noise; ``loss.consistency``
             needs it.
+        again_colours: How far colours move apart in the second reading, of what a codec does to them at most.
     """
 
     amplitude_scale: float = 0.0
@@ -60,6 +61,7 @@ class Augmentation(Config):
     box_noise: float = 0.0
     codec: float = 0.0
     twice: bool = False
+    again_colours: float = 0.3
 
     def check(self) -> None:
         """Refuse negative strengths and impossible probabilities."""
@@ -69,7 +71,7 @@ class Augmentation(Config):
         for key, what in (("box_noise", "the box's side"), ("weaken", "the power")):
             if not 0 <= getattr(self, key) < 1:
                 raise self.refuse(key, f"a part of {what} in [0, 1)")
-        for key in ("time_flip", "polarity_flip", "blend", "codec"):
+        for key in ("time_flip", "polarity_flip", "blend", "codec", "again_colours"):
             if not 0 <= getattr(self, key) <= 1:
                 raise self.refuse(key, "a probability")
 
@@ -220,6 +222,7 @@ class QuadrantSettings(DataSettings):
                 box_noise=more.box_noise,
                 codec=more.codec,
                 twice=more.twice,
+                again_colours=more.again_colours,
                 **shared,
             ),
             validation=QuadrantPairs(eegmat, faces, "validation", **shared),

@@ -50,8 +50,20 @@ def test_a_weaker_codec_changes_less():
         for s in (0.3, 1.0)
     )
     assert np.mean(weak) < 0.5 * np.mean(whole) and max(weak) < 4, "no range of levels mistaken"
-    with pytest.raises(ConfigError, match="strength: expected two numbers"):
+    with pytest.raises(ConfigError, match="strength, colours: expected numbers"):
         recorded(clip, np.random.default_rng(0), 1.0, 2.0)
+
+
+def test_colours_may_move_further_apart_than_the_rest():
+    grey = np.full((1, 16, 16, 3), 128, np.uint8)
+
+    def apart(**how):
+        made = [recorded(grey, np.random.default_rng(seed), **how)[0, 8, 8].astype(int) for seed in range(60)]
+        return float(np.mean([np.ptp(colour) for colour in made]))
+
+    near, far = apart(strength=0.3), apart(strength=0.3, colours=0.9)
+    assert near == apart(strength=0.3, colours=0.3) and far > 2 * near > 0
+    assert far == pytest.approx(0.9 * 3.0, abs=0.6)  # the span of three draws is half of their range
 
 
 def test_a_box_lies_off_for_the_whole_clip():
