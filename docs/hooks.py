@@ -219,6 +219,31 @@ def _videomae_presets() -> str:
     return _rows(rows)
 
 
+def _system_presets(pattern: str) -> str:
+    rows: list[tuple[object, ...]] = [("preset", "encoders", "d", "parameters")]
+    for name, c in sorted(_presets(pattern).items(), key=lambda item: _count(item[0])):
+        encoders = ", ".join(f"{modality} `{encoder.name}`" for modality, encoder in c.encoders.items())
+        rows.append((f"`{name}`", encoders, c.dim, f"{_count(name):,}"))
+    return _rows(rows)
+
+
+def _ast_presets() -> str:
+    rows: list[tuple[object, ...]] = [("preset", "width", "depth", "heads", "frames × mels", "step", "parameters")]
+    for name, c in sorted(_presets("ast_*").items(), key=lambda item: _count(item[0])):
+        size, step = f"{c.num_frames} × {c.num_mels}", f"{c.stride[0]} × {c.stride[1]}"
+        rows.append((f"`{name}`", c.embed_dim, c.depth, c.num_heads, size, step, f"{_count(name):,}"))
+    return _rows(rows)
+
+
+def _eegformer_presets() -> str:
+    rows: list[tuple[object, ...]] = [
+        ("preset", "features C", "width D", "depth", "segments M", "temporal", "parameters")
+    ]
+    for name, c in sorted(_presets("eegformer_*").items(), key=lambda item: _count(item[0])):
+        rows.append((f"`{name}`", c.num_filters, c.dim, c.depth, c.num_segments, c.temporal_width, f"{_count(name):,}"))
+    return _rows(rows)
+
+
 def _table_2() -> str:
     eeg = {"in_chans": 30, "input_size": (128, 128), "num_classes": 5}
     forms = [_count("audio_mamba_tiny", direction=d, **eeg) / 1e6 for d in ("fo_fo", "fo_bi", "bi_bi")]
@@ -261,6 +286,9 @@ _COUNTED = {
     "audio_mamba presets": _audio_mamba_presets,
     "videomae presets": _videomae_presets,
     "table 2": _table_2,
+    "trimodal presets": functools.partial(_system_presets, "trimodal_*"),
+    "ast presets": _ast_presets,
+    "eegformer presets": _eegformer_presets,
 }
 
 
