@@ -137,13 +137,13 @@ class MoodReaderConfig(SystemConfig):
         return tuple(m for m in self.modalities if m != "eeg" or self.use_encoder)
 
     def changed(self, /, **changes: Any) -> dict[str, Any]:
-        """Return all values after a change; the EEG encoder goes with ``use_encoder=False``.
+        """Return all values after a change; with ``use_encoder=False`` what is said of the EEG encoder is dropped.
 
         Args:
             **changes: As :meth:`replace` takes them.
         """
         new = super().changed(**changes)
-        if new["use_encoder"] is False and "eeg" not in changes.get("encoders", ()):
+        if new["use_encoder"] is False and isinstance(new["encoders"], Mapping):
             new["encoders"] = {m: encoder for m, encoder in new["encoders"].items() if m != "eeg"}
         return new
 

@@ -52,11 +52,10 @@ def registered():
 
 
 def build(**changes) -> MoodReader:
-    encoders = {"eeg": {"name": "toy_eeg"}}
-    if changes.get("use_encoder") is False or "eeg" not in changes.get("modalities", ("eeg",)):
-        encoders = {}
     torch.manual_seed(0)
-    return em.create_model("mood_reader_tiny", **{"encoders": encoders, "dim": 16, "head_dims": (8, 8), **changes})
+    return em.create_model(
+        "mood_reader_tiny", **{"encoders": {"eeg": {"name": "toy_eeg"}}, "dim": 16, "head_dims": (8, 8), **changes}
+    )
 
 
 def draw(model, n=3, seed=1):
@@ -252,7 +251,7 @@ def test_gradients_reach_every_parameter_of_the_concatenation():
         ({"attention_drop_rate": 1.0}, r"attention_drop_rate: expected a number in \[0, 1\)"),
         ({"fusion": "sum"}, "fusion: expected one of 'multi_level', 'concatenation'"),
         ({"input_spec": {"video": em.models.EVERConfig().input_spec.video}}, "input_spec: expected eeg, eye or both"),
-        ({"use_encoder": False, "encoders": {"eeg": {"name": "toy_eeg", "config": {}}}}, "got one for 'eeg' too"),
+        ({"encoders": 3}, "encoders: expected a mapping"),
     ],
 )
 def test_impossible_configurations(change, message):

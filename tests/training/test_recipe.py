@@ -9,7 +9,7 @@ import json
 import pytest
 
 from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameError
-from evermodels.models import EVER
+from evermodels.core.registry import model_class
 from evermodels.training import build_model, list_recipes, load_recipe
 from evermodels.training.recipe import Recipe, Row, parse_override
 
@@ -27,7 +27,7 @@ def test_every_bundled_recipe_loads_and_its_rows_fit_their_model(name):
     recipe = load_recipe(name)
     for row in recipe.rows:
         model = recipe.for_row(row.name).model
-        EVER.presets[model.architecture].replace(**model.config)
+        model_class(model.architecture).presets[model.architecture].replace(**model.config)
 
 
 def test_the_rows_are_those_of_tables_3_and_4():
