@@ -5,6 +5,7 @@ from .download import data_folder as data_folder, fetch as fetch
 from .eegmat import EEGMAT as EEGMAT
 from .emodb import EmoDB as EmoDB
 from .faces import LondonFaces as LondonFaces
+from .label_rules import LABEL_RULES as LABEL_RULES, LabelRule as LabelRule, label_rule as label_rule
 from .manifest import Manifest as Manifest, read_manifest as read_manifest
 from .parts import DataSettings as DataSettings, Parts as Parts, check_disjoint as check_disjoint
 from .pupil import EyeWindows as EyeWindows, Pupil as Pupil
