@@ -25,6 +25,7 @@ from evermodels.core import registry
 from evermodels.core.errors import DataError
 from evermodels.datasets import data_folder
 from evermodels.datasets.download import DATA_VARIABLE
+from evermodels.datasets.label_rules import rule_table
 
 ROOT = Path(__file__).resolve().parent.parent
 API = "API reference"
@@ -191,6 +192,24 @@ def _mood_reader_presets() -> str:
     return _rows(rows)
 
 
+def _milmer_presets() -> str:
+    rows: list[tuple[object, ...]] = [
+        ("preset", "EEG encoder", "video encoder", "window", "clip", "K", "visual tokens", "dim", "parameters")
+    ]
+    for name, c in sorted(_presets("milmer_*").items(), key=lambda item: _count(item[0])):
+        encoders = [f"`{encoder.name}`" for encoder in c.encoders.values()]
+        window = f"{c.input_spec.window_seconds:g} s at {c.input_spec.eeg.sfreq:g} Hz"
+        with torch.device("meta"):
+            before = c.k * registry.build(c.encoders["video"].name).config.tokens
+        tokens = f"{before} → {c.num_queries}"
+        rows.append((f"`{name}`", *encoders, window, _clip(c), c.k, tokens, c.dim, f"{_count(name):,}"))
+    return _rows(rows)
+
+
+def _label_rules() -> str:
+    return _rows([("rule", "source", "classes", "ties and numbers between"), *rule_table()])
+
+
 def _ever_tiny() -> str:
     c = _presets("ever_tiny")["ever_tiny"]
     spec, size = c.input_spec, " × ".join(map(str, c.spectrogram_size))
@@ -281,6 +300,8 @@ def _table_2() -> str:
 
 _COUNTED = {
     "ever presets": _ever_presets,
+    "milmer presets": _milmer_presets,
+    "label rules": _label_rules,
     "mood_reader presets": _mood_reader_presets,
     "ever_tiny": _ever_tiny,
     "audio_mamba presets": _audio_mamba_presets,

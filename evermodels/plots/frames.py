@@ -35,7 +35,8 @@ def plot_frames(
             attention has ``"frames"``.
         columns: Pictures per row.
         seconds: Time of each frame in seconds, written below it; ``None`` writes the frame's number.
-        weights: Weight of each frame, ``(frames,)``, written below it in percent.
+        weights: Weight of each frame, ``(frames,)``, written below it in percent. Where some are 0, the others have
+            a border: those were chosen, and the rest is paler.
         modality: Which input of a result.
         title: Title of the picture; ``None`` for ``"frames used"``, or a result's window.
         axes: Where to draw; ``None`` makes a figure.
@@ -69,20 +70,28 @@ def plot_frames(
         if values is not None and len(values) != len(pictures):
             raise ShapeError(f"{name}: expected one per frame ({len(pictures)}), got {len(values)}.")
     captions = [f"{k + 1}" for k in range(len(pictures))] if seconds is None else [f"{time:.2f} s" for time in seconds]
+    chosen: list[bool] = []
     if weights is not None:
         shares = finite_array("weights", weights, "frames")
-        captions = [f"{caption}: {share:.0%}" for caption, share in zip(captions, shares, strict=True)]
+        chosen = [bool(share > 0) for share in shares] if shares.any() and not shares.all() else chosen
+        said = zip(captions, shares, chosen or [True] * len(shares), strict=True)
+        captions = [f"{caption}: {share:.0%}" if counts else caption for caption, share, counts in said]
     pictures = np.clip(pictures / 255.0 if whole else pictures, 0.0, 1.0).transpose(0, 2, 3, 1)
     ink = ink_of(theme)
     columns = max(1, min(columns, len(pictures)))
     rows = -(-len(pictures) // columns)
     height, width = pictures.shape[1:3]
     gap, below = 0.04 * width, 0.22 * width
+    from matplotlib.patches import Rectangle
+
     with styled(ink):
         figure, axes = canvas(axes, (0.7 * columns, (0.7 * height / width + 0.17) * rows + (0.35 if title else 0.05)))
         for i, picture in enumerate(pictures):
             x, y = i % columns * (width + gap), i // columns * (height + below)
-            axes.imshow(picture, interpolation="nearest", extent=(x, x + width, y + height, y))
+            pale = 1.0 if not chosen or chosen[i] else 0.35
+            axes.imshow(picture, interpolation="nearest", extent=(x, x + width, y + height, y), alpha=pale)
+            if chosen and chosen[i]:
+                axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=ink.trace, linewidth=1.8))
             middle = (x + width / 2, y + height + 0.1 * width)
             axes.annotate(captions[i], middle, ha="center", va="center", fontsize=7.5, color=ink.soft)
         axes.set_xlim(0, columns * (width + gap) - gap)

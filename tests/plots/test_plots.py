@@ -88,6 +88,17 @@ def test_frames_are_shown_in_order():
     assert [t.get_text() for t in axes.texts][1] == "0.50 s"
 
 
+def test_chosen_frames_have_a_border_and_the_others_are_paler():
+    axes = plots.plot_frames(np.full((4, 3, 4, 4), 0.5), weights=[0.0, 0.3, 0.0, 0.2], columns=4).axes[0]
+    assert [t.get_text() for t in axes.texts] == ["1", "2: 30%", "3", "4: 20%"]
+    assert [image.get_alpha() for image in axes.images] == [0.35, 1.0, 0.35, 1.0]
+    lefts = [image.get_extent()[0] for image in axes.images]
+    assert [patch.get_x() for patch in axes.patches] == [lefts[1], lefts[3]]
+    for weights in ([0.25] * 4, [0.0] * 4):  # nothing was chosen among them
+        axes = plots.plot_frames(np.full((4, 3, 4, 4), 0.5), weights=weights).axes[0]
+        assert not axes.patches and {image.get_alpha() for image in axes.images} == {1.0}
+
+
 def test_whole_numbers_are_read_as_8_bit():
     image = plots.plot_frames(np.full((1, 3, 4, 4), 255, np.uint8)).axes[0].images[0]
     assert float(np.asarray(image.get_array()).max()) == 1.0
