@@ -22,6 +22,7 @@ from evermodels.checkpoints.table import (
     TABLE_PATH,
     TABLE_VERSION,
     TableEntry,
+    bundled_folder,
     load_table,
     split_name,
 )
@@ -63,7 +64,8 @@ def add_to_table(
             :class:`~evermodels.checkpoints.card.CardInfo` names them, or keys of your own.
         replace: Whether an entry of the same name may be replaced.
         table_path: The table to write.
-        bundled: The folder of the bundled files.
+        bundled: The folder of the bundled files; what may not be used commercially goes beside it, into
+            ``bundled_noncommercial``, which the packages leave out.
 
     Returns:
         The new entry.
@@ -103,7 +105,7 @@ def add_to_table(
     others = (f.size for other, e in table.items() if e.bundled and other != name for f in e.files.values())
     if (total := sum(others) + sum(f.size for f in digests.values())) > BUNDLED_LIMIT:
         raise CheckpointError(f"{name}: all bundled files would be {total:,} bytes, the limit is {BUNDLED_LIMIT:,}.")
-    _write(bundled / name, contents)
+    _write(bundled_folder(name, entry, bundled), contents)
     entries = {key: e.to_dict() for key, e in sorted({**table, name: entry}.items())}
     text = dump_json({"format_version": TABLE_VERSION, "entries": entries}, str(table_path))
     _write(table_path.parent, {table_path.name: text})

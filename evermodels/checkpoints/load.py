@@ -16,7 +16,14 @@ from evermodels.checkpoints.arguments import check_arguments, find_device, find_
 from evermodels.checkpoints.config_file import CONFIG_NAME, DTYPES, WEIGHTS_NAME, CheckpointConfig, parse_config
 from evermodels.checkpoints.opened import WHAT_BELONGS_THERE
 from evermodels.checkpoints.read import PICKLES, assign, read_bytes, read_tensors, refuse_pickle
-from evermodels.checkpoints.table import BUNDLED, TableEntry, load_table, no_weights, what_exists
+from evermodels.checkpoints.table import (
+    TableEntry,
+    bundled_folder,
+    left_out,
+    load_table,
+    no_weights,
+    what_exists,
+)
 from evermodels.checkpoints.verify import BlobName, FileDigest
 from evermodels.core import registry
 from evermodels.core.errors import (
@@ -28,6 +35,7 @@ from evermodels.core.errors import (
     did_you_mean,
     quoted,
 )
+from evermodels.core.warning import tell_licence
 
 if TYPE_CHECKING:
     from evermodels.checkpoints.base import PretrainedModel
@@ -143,13 +151,16 @@ def from_pretrained(
         "local_files_only": local_files_only,
     }
     check_arguments(name_or_dir_or_repo, num_classes=num_classes, ch_names=ch_names, **where)
-    dtype, device = find_dtype(dtype), find_device(device)
+    dtype, device, text = find_dtype(dtype), find_device(device), os.fspath(name_or_dir_or_repo)
     with boundary(CheckpointError, f"{quoted(name_or_dir_or_repo)}: it cannot be loaded", _WAY_OUT):
         model, saved_dtype = _load_from(locate(name_or_dir_or_repo, **where))
         if ch_names is not None:
             _adapt_channels(model, ch_names)
         if num_classes is not None:
             _renew_head(model, num_classes)
+        licence = (model.provenance or {}).get("licence")
+        if isinstance(licence, str):
+            tell_licence(text, licence)
         model.eval()
         dtype = dtype or saved_dtype
         # What was made here, a head or a table, has the default type.
@@ -205,9 +216,15 @@ def locate(
 
 
 def _of_entry(name: str, entry: TableEntry, arguments: dict[str, Any]) -> Location:
+    if left_out(name, entry):
+        raise CheckpointError(
+            f"{name}: its licence ({entry.licence}) allows no commercial use, so it does not come with the package. "
+            f"Take its folder from the repository (evermodels/checkpoints/bundled_noncommercial/{name}), and give the "
+            "folder's path instead of the name."
+        )
     if entry.bundled or entry.repo_id is None:
         way_out = "Install it again: pip install --force-reinstall evermodels"
-        return Location(name, BUNDLED / name, entry.files, "the weight table", way_out)
+        return Location(name, bundled_folder(name, entry), entry.files, "the weight table", way_out)
     folder = hub.fetch(entry.repo_id, revision=entry.revision, **arguments).folder
     return Location(name, folder, entry.files, "the weight table", "", cached=True)
 

@@ -23,12 +23,16 @@ from evermodels.core.errors import (
     did_you_mean,
     shorten,
 )
+from evermodels.core.warning import is_non_commercial
 
 TABLE_PATH = Path(__file__).with_name("table.json")
 TABLE_VERSION = 1
 """Layout of the weight table."""
 
 BUNDLED = Path(__file__).with_name("bundled")
+NON_COMMERCIAL = Path(__file__).with_name("bundled_noncommercial")
+"""What was trained on recordings that may not be used commercially: in the repository, and left out of the packages."""
+
 BUNDLED_LIMIT = 40_000_000
 
 
@@ -80,6 +84,17 @@ class TableEntry(Config):
             raise self.refuse("revision", "a commit of 40 hexadecimal digits")
         if not self.bundled and self.repo_id is None:
             raise self.refuse("bundled", "true, or a repo_id")
+
+
+def bundled_folder(name: str, entry: TableEntry, bundled: Path = BUNDLED) -> Path:
+    """Return where the files of a bundled checkpoint lie: apart where their licence allows no commercial use.
+
+    Args:
+        name: Its name.
+        entry: Its entry in the table.
+        bundled: The folder of those that come with the package.
+    """
+    return (bundled.with_name(NON_COMMERCIAL.name) if is_non_commercial(entry.licence) else bundled) / name
 
 
 def load_table(path: Path | None = None) -> dict[str, TableEntry]:
@@ -164,7 +179,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def pretrained_names(architecture: str | None = None) -> list[str]:
-    """Return the names of the checkpoints that exist.
+    """Return the names of the checkpoints that exist, without those that this installation leaves out.
 
     Args:
         architecture: Only those of this architecture.
@@ -172,7 +187,21 @@ def pretrained_names(architecture: str | None = None) -> list[str]:
     Returns:
         Names ``arch.tag`` in the table's order.
     """
-    return [name for name in load_table() if architecture is None or name.partition(".")[0] == architecture]
+    return [
+        name
+        for name, entry in load_table().items()
+        if (architecture is None or name.partition(".")[0] == architecture) and not left_out(name, entry)
+    ]
+
+
+def left_out(name: str, entry: TableEntry) -> bool:
+    """Return whether a checkpoint is in the repository alone and not in this installation, for its licence.
+
+    Args:
+        name: Its name.
+        entry: Its entry in the table.
+    """
+    return entry.bundled and is_non_commercial(entry.licence) and not bundled_folder(name, entry).is_dir()
 
 
 def lookup(name: str) -> TableEntry:

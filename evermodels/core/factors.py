@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evermodels.core import registry
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, did_you_mean
+from evermodels.core.specs import MODALITIES
 from evermodels.core.text import LABEL_RULE, doubled, is_label
 
 JOIN = " & "
@@ -54,9 +54,8 @@ class Factor(Config):
             words = getattr(self, key)
             if not words or doubled(words) or not all(map(is_label, words)):
                 raise self.refuse(key, f"at least one, each once, each {LABEL_RULE}")
-        known = sorted({m for row in registry.MODELS.values() for m in row.modalities})
-        if not set(self.modalities) <= set(known):
-            raise self.refuse("modalities", f"some of {', '.join(known)}")
+        if not set(self.modalities) <= set(MODALITIES):
+            raise self.refuse("modalities", f"some of {', '.join(MODALITIES)}")
 
     def known(self, present: Mapping[str, Any]) -> Any:
         """Return whether the factor can be known.

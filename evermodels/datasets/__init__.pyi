@@ -7,14 +7,10 @@ from .emodb import EmoDB as EmoDB
 from .faces import LondonFaces as LondonFaces
 from .label_rules import LABEL_RULES as LABEL_RULES, LabelRule as LabelRule, label_rule as label_rule
 from .manifest import Manifest as Manifest, read_manifest as read_manifest
+from .pairs import CLASSES as CLASSES, Pair as Pair
 from .parts import DataSettings as DataSettings, Parts as Parts, check_disjoint as check_disjoint
 from .pupil import EyeWindows as EyeWindows, Pupil as Pupil
-from .quadrant import (
-    CLASSES as CLASSES,
-    Pair as Pair,
-    QuadrantPairs as QuadrantPairs,
-    quadrant_split as quadrant_split,
-)
+from .quadrant import QuadrantPairs as QuadrantPairs, quadrant_split as quadrant_split
 from .recordings import File as File, Recordings as Recordings, Segment as Segment, Session as Session
 from .speech import RAVDESS as RAVDESS
 from .splits import (

@@ -20,6 +20,9 @@ from evermodels.datasets.splits import PARTS, Part
 
 DATASETS = {
     "quadrant_pairs": ("evermodels.datasets.quadrant_parts", "QuadrantSettings"),
+    "workload": ("evermodels.datasets.workload", "WorkloadSettings"),
+    "emodb": ("evermodels.datasets.emodb_parts", "EmoDBSettings"),
+    "ceap": ("evermodels.datasets.ceap_parts", "CEAPSettings"),
     "recordings": ("evermodels.datasets.manifest", "RecordingsSettings"),
 }
 """The closed table of data sets: name in a recipe's ``[data]`` -> module and class of its settings."""

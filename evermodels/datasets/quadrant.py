@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,90 +16,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from evermodels.core.errors import ConfigError, DataError, require
-from evermodels.core.factors import Factor, product_classes
+from evermodels.core.factors import Factor
 from evermodels.core.specs import VideoSpec
 from evermodels.datasets.augment import EEGTransform
 from evermodels.datasets.clips import EXPRESSIONS, VIEW, Expression, face_clip
+from evermodels.datasets.companions import Companion, companion_split, merged
 from evermodels.datasets.degrade import box_walk, recorded
 from evermodels.datasets.eegmat import BASELINE, EEGMAT, STATES, Stretch
 from evermodels.datasets.faces import LondonFaces
+from evermodels.datasets.pairs import CLASSES, FACTORS, Pair, Partner, Rest
 from evermodels.datasets.splits import PARTS, SubjectSplit, each_once
 from evermodels.signals.eeg.whitening import SHORTEST
 
-FACTORS = (Factor("state", STATES, ("eeg",)), Factor("expression", EXPRESSIONS, ("video",)))
-CLASSES = product_classes(FACTORS)
+LABEL_RULES = {"quadrant": CLASSES, "congruence": ("congruent", "incongruent")}
+"""Classes by label rule: arousal by valence, or whether one is high and the other low (arousal XOR valence)."""
 _AGAIN = 0.3  # of box noise and codec: what the second reading of a clip adds to the first
-
-
-class Rest(NamedTuple):
-    """A window of the same person's rest that is mixed into one of arithmetic, so that its effect is weaker.
-
-    Attributes:
-        start: Its first sample.
-        weight: Its part of the power, 0..1.
-    """
-
-    start: int
-    weight: float
-
-
-class Partner(NamedTuple):
-    """Who else is blended into a training item; of the same class.
-
-    Attributes:
-        eeg_subject: Id of the other person with EEG.
-        start: First sample of that person's window.
-        face_id: Id of the other person with the face.
-        weight: The other's part, 0..1.
-        baseline: Part of that person's rest to whiten by, or ``None`` for the data set's own.
-        rest: What weakens that person's arithmetic, or ``None``.
-    """
-
-    eeg_subject: str
-    start: int
-    face_id: str
-    weight: float
-    baseline: Stretch | None = None
-    rest: Rest | None = None
-
-
-class Pair(NamedTuple):
-    """One item: which stretch of whose EEG, and whose face.
-
-    Attributes:
-        label: Class, 2 · arousal + valence.
-        eeg_subject: Id of the person with EEG.
-        start: First sample of the EEG window inside the recording of that state.
-        face_id: Id of the person with the face.
-        key: Seed of the clip and of the transforms.
-        partner: Who else is blended in, or ``None``.
-        baseline: Part of the person's rest to whiten by, or ``None`` for the data set's own.
-        rest: What weakens arithmetic, or ``None``.
-
-    Example:
-        >>> pair = Pair(label=2, eeg_subject="30", start=1000, face_id="140", key=(0, 1))
-        >>> CLASSES[pair.label], pair.arousal, pair.valence
-        ('arithmetic & neutral', 1, 0)
-    """
-
-    label: int
-    eeg_subject: str
-    start: int
-    face_id: str
-    key: tuple[int, ...]
-    partner: Partner | None = None
-    baseline: Stretch | None = None
-    rest: Rest | None = None
-
-    @property
-    def arousal(self) -> int:
-        """1 for arithmetic, 0 for rest."""
-        return self.label // 2
-
-    @property
-    def valence(self) -> int:
-        """1 for smiling, 0 for neutral."""
-        return self.label % 2
 
 
 def quadrant_split(face_ids: Iterable[str]) -> dict[str, SubjectSplit]:
@@ -136,8 +68,14 @@ def quadrant_split(face_ids: Iterable[str]) -> dict[str, SubjectSplit]:
     }
 
 
-def _deal(people: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
-    """``count`` people such that everybody comes equally often, give or take one, in random order."""
+def deal(people: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
+    """Return people such that everybody comes equally often, give or take one, in random order.
+
+    Args:
+        people: Their ids.
+        count: How many are dealt.
+        rng: Draws the order.
+    """
     rounds = [rng.permutation(len(people)) for _ in range(-(-count // len(people)))]
     return [people[i] for i in np.concatenate(rounds)[:count]] if count else []
 
@@ -160,6 +98,15 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     items a small encoder stays at chance for long, since people differ far more than expressions do. With the
     probability ``blend`` two people of a class are blended with random weights: the photographs, and the EEG with
     weights whose squares sum to 1, since the EEG of two people is uncorrelated and its power is to stay.
+
+    ``companions`` put further modalities beside them, of other people, each with draws of its own, so that EEG and
+    faces stay the same items with and without: speech whose acted emotion has the valence (the four matched items have
+    one speaker for each state, as they have one face), and eye movement of somebody who did arithmetic too or did
+    nothing (one person for the four).
+
+    With ``label_rule="congruence"`` the same items have two classes, arousal XOR valence, which no sum of what the
+    signals tell apart from each other can express: only a fusion in which they interact is above chance. The classes
+    are then no product of factors, and ``arousal`` and ``valence`` are no scores.
 
     Items depend on ``(seed, epoch, index)`` alone, whatever the number of workers; the length of a recording never
     enters.
@@ -192,10 +139,19 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         again_colours: How much of the range of a codec's changes of colour that second reading has.
         mean: Mean of each colour (RGB in 0..1) that is subtracted.
         std: Standard deviation of each colour that is divided by.
+        companions: Further modalities.
+        label_rule: ``"quadrant"`` or ``"congruence"``.
+
+    Attributes:
+        classes: Names of the classes.
+        factors: What they are the product of.
+        groups: The keys of an item that hold a person's id.
+        scores: The data set's own scores, by the factor that each is of.
 
     Returns:
         Items are dicts: ``eeg`` ``(channels, time)`` float32 in µV; ``video`` ``(frames, 3, height, width)`` float32,
-        normalised; ``label`` 0..3, ``arousal`` and ``valence`` 0 or 1; ``eeg_subject`` and ``face_id``.
+        normalised; ``label``, ``arousal`` and ``valence`` 0 or 1; ``eeg_subject`` and ``face_id``; of companions
+        ``audio`` with ``masks["audio"]`` ``(frames,)`` bool and ``speaker``, ``eye`` and ``eye_subject``.
 
     Raises:
         DataError: If people of the part are missing from the data.
@@ -209,10 +165,10 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         evermodels.core.errors.DataError: EEGMAT: 'data/eegmat' is not a folder. ...
     """
 
-    classes = CLASSES
-    factors = FACTORS
-    groups = ("eeg_subject", "face_id")
-    scores: ClassVar[Mapping[str, str]] = {"arousal": "state", "valence": "expression"}
+    classes: tuple[str, ...] = CLASSES
+    factors: tuple[Factor, ...] = FACTORS
+    groups: tuple[str, ...] = ("eeg_subject", "face_id")
+    scores: Mapping[str, str] = {"arousal": "state", "valence": "expression"}
 
     def __init__(
         self,
@@ -240,6 +196,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         again_colours: float = 0.3,
         mean: tuple[float, float, float] = VideoSpec.mean,
         std: tuple[float, float, float] = VideoSpec.std,
+        companions: Sequence[Companion] = (),
+        label_rule: Literal["quadrant", "congruence"] = "quadrant",
     ) -> None:
         if part not in PARTS:
             raise ConfigError(f"part: expected one of {', '.join(PARTS)}, got {part!r}.")
@@ -250,7 +208,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
                 f"length: expected a positive multiple of 4 with train=True, got {length} with train={train}; "
                 f"the four classes are exactly balanced."
             )
-        split = split if split is not None else quadrant_split(faces.people)
+        self._declare(companions, label_rule)
+        split = split if split is not None else {**quadrant_split(faces.people), **companion_split(companions)}
         if set(split) != set(self.groups):
             raise ConfigError(f"split: expected one for each of {', '.join(self.groups)}, got {', '.join(split)}.")
         self.eegmat, self.faces, self.part, self.train = eegmat, faces, part, train
@@ -279,6 +238,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             )
         self.subjects = _present(split["eeg_subject"].part(part), eegmat.subjects, f"EEG of the part {part!r}")
         self.face_ids = _present(split["face_id"].part(part), faces.people, f"faces of the part {part!r}")
+        self._beside = [split[companion.group].part(part) for companion in companions]
         self._offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
         self._factor = (1.0 / (255.0 * np.asarray(std, np.float32))).astype(np.float32)
         # In shared memory, so that workers that outlive an epoch see it too.
@@ -286,6 +246,23 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         self._drawn: tuple[int, list[Pair]] | None = None
         self._fixed: list[Pair] = [] if train else self._fixed_pairs()
         self._length = (length or self._default_length()) if train else len(self._fixed)
+
+    def _declare(self, companions: Sequence[Companion], label_rule: str) -> None:
+        if label_rule not in LABEL_RULES:
+            raise ConfigError(f"label_rule: expected one of {', '.join(LABEL_RULES)}, got {label_rule!r}.")
+        if len({companion.modality for companion in companions}) < len(companions):
+            raise ConfigError("companions: expected each modality once.")
+        self.companions, self.label_rule = tuple(companions), label_rule
+        self.classes = LABEL_RULES[label_rule]
+        self.groups = (*self.groups, *(companion.group for companion in companions))
+        if label_rule == "quadrant":
+            told = {f.name: tuple(c.modality for c in companions if c.factor == f.name) for f in FACTORS}
+            self.factors = tuple(replace(f, modalities=(*f.modalities, *told[f.name])) for f in FACTORS)
+        else:
+            self.factors, self.scores = (), {}
+
+    def _label(self, pair: Pair) -> int:
+        return pair.label if self.label_rule == "quadrant" else pair.arousal ^ pair.valence
 
     def __len__(self) -> int:
         return self._length
@@ -299,12 +276,13 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
     @property
     def class_counts(self) -> tuple[int, ...]:
         """Items of each class, in the order of :attr:`classes`."""
-        return tuple(np.bincount([pair.label for pair in self.pairs], minlength=len(CLASSES)).tolist())
+        labels = [self._label(pair) for pair in self.pairs]
+        return tuple(np.bincount(labels, minlength=len(self.classes)).tolist())
 
     @property
     def people(self) -> dict[str, tuple[str, ...]]:
         """Ids of the people of this part, by group."""
-        return dict(zip(self.groups, (self.subjects, self.face_ids), strict=True))
+        return dict(zip(self.groups, (self.subjects, self.face_ids, *self._beside), strict=True))
 
     @property
     def group(self) -> int:
@@ -333,7 +311,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             return self._fixed
         epoch = self.epoch
         if self._drawn is None or self._drawn[0] != epoch:
-            self._drawn = (epoch, self._random_pairs(epoch))
+            self._drawn = (epoch, self._with_others(self._random_pairs(epoch), (self.seed, epoch)))
         return self._drawn[1]
 
     @property
@@ -343,6 +321,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         named = [
             (p.label, p.eeg_subject, round(p.start / sfreq, 3), p.face_id, p.key)
             + (() if p.partner is None else p.partner)
+            + p.others
             for p in self.pairs
         ]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()
@@ -364,17 +343,38 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         pairs: list[Pair] = []
         for valence in range(len(EXPRESSIONS)):
             order = rng.permutation(len(stretches))
-            people = _deal(self.face_ids, len(stretches), rng)
+            people = deal(self.face_ids, len(stretches), rng)
             faces = {int(i): person for i, person in zip(order, people, strict=True)}
             for i, (arousal, person, start) in enumerate(stretches):
                 pairs.append(Pair(2 * arousal + valence, person, start, faces[i], (*base, len(pairs))))
+        return self._with_others(pairs, base)
+
+    def _with_others(self, pairs: list[Pair], base: tuple[int, int]) -> list[Pair]:
+        """Put the companions beside the pairs; with the draws of each its own, no other draw changes."""
+        for companion, there in zip(self.companions, self._beside, strict=True):
+            rng = np.random.default_rng(np.random.SeedSequence(base, spawn_key=(100 + companion.place,)))
+            levels = [pair.level(companion.factor) for pair in pairs]
+            people = self._dealt(companion, there, pairs, rng)
+            others = [companion.choose(who, level, rng) for who, level in zip(people, levels, strict=True)]
+            pairs = [pair._replace(others=(*pair.others, one)) for pair, one in zip(pairs, others, strict=True)]
         return pairs
+
+    def _dealt(
+        self, companion: Companion, there: tuple[str, ...], pairs: list[Pair], rng: np.random.Generator
+    ) -> list[str]:
+        """Deal people out evenly within each class; the matched items of training share them as they share a face."""
+        if not self.train:
+            dealt = [iter(deal(there, sum(p.label == k for p in pairs), rng)) for k in range(len(CLASSES))]
+            return [next(dealt[pair.label]) for pair in pairs]
+        each = [deal(there, len(pairs) // len(CLASSES), rng) for _ in STATES]
+        by_state = companion.factor == "expression"
+        return [each[pair.arousal if by_state else 0][i // len(CLASSES)] for i, pair in enumerate(pairs)]
 
     def _random_pairs(self, epoch: int) -> list[Pair]:
         rng = np.random.default_rng((self.seed, epoch))
         count = self._length // 4
-        subjects, other_subjects = (_deal(self.subjects, count, rng) for _ in range(2))
-        people, other_people = ([_deal(self.face_ids, count, rng) for _ in STATES] for _ in range(2))
+        subjects, other_subjects = (deal(self.subjects, count, rng) for _ in range(2))
+        people, other_people = ([deal(self.face_ids, count, rng) for _ in STATES] for _ in range(2))
         weights = np.where(rng.random((2, count)) < self.blend, rng.random((2, count)), 0.0)
         places = rng.random((2, len(CLASSES), count))
         more = rng.spawn(1)[0]
@@ -429,16 +429,18 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         again: dict[str, Any] = {}
         if self.twice:
             again["again"] = {"video": self._normalised(self._clip(pair, copy.deepcopy(rng), again=True))}
-        return {
+        item = {
             "eeg": torch.from_numpy(self._window(pair, rng)),
             "video": self._normalised(self._clip(pair, rng)),
             **again,
-            "label": pair.label,
+            "label": self._label(pair),
             "arousal": pair.arousal,
             "valence": pair.valence,
             "eeg_subject": pair.eeg_subject,
             "face_id": pair.face_id,
         }
+        beside = zip(self.companions, pair.others, strict=True)
+        return merged([item, *({c.group: o.person, **c.read(o, pair.level(c.factor))} for c, o in beside)])
 
     def _window(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.float32]:
         window = self._excerpt(pair, pair.arousal)

@@ -13,6 +13,7 @@ from torch.utils.data import Sampler, default_collate
 from evermodels.core.errors import DataError
 from evermodels.core.kinds import KINDS
 from evermodels.core.specs import InputSpec
+from evermodels.core.warning import warn
 
 
 def mix_seeds(*parts: int) -> int:
@@ -102,13 +103,17 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-def model_inputs(batch: Mapping[str, Any], modalities: Sequence[str], device: torch.device) -> dict[str, Any]:
+def model_inputs(
+    batch: Mapping[str, Any], modalities: Sequence[str], device: torch.device, masked: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Return what a model is called with: its tensors, and ``present`` and ``masks`` where the batch has them.
 
     Args:
         batch: As :func:`collate` returns it.
         modalities: Names of the modalities that the model takes.
         device: Where to.
+        masked: Modalities of which the model takes masks (default: all); a warning says which of the data's masks are
+            left out, since the model then reads padding too.
 
     Raises:
         DataError: If a modality is not there.
@@ -123,6 +128,9 @@ def model_inputs(batch: Mapping[str, Any], modalities: Sequence[str], device: to
     inputs: dict[str, Any] = {name: batch[name].to(device, non_blocking=True) for name in modalities}
     for key in ("present", "masks"):
         own = {name: flag.to(device) for name, flag in batch.get(key, {}).items() if name in modalities}
+        if key == "masks" and masked is not None and (unread := [name for name in own if name not in masked]):
+            warn(f"masks: the model takes none of {' and '.join(unread)}, so it reads what is not valid (padding) too.")
+            own = {name: mask for name, mask in own.items() if name in masked}
         if own:
             inputs[key] = own
     return inputs

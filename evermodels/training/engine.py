@@ -338,7 +338,8 @@ class _Run:
 
     def _step(self, batch: dict[str, Any]) -> dict[str, float]:
         optim, device = self.recipe.optim, self.accelerator.device
-        inputs, target = model_inputs(batch, self.plain.modalities, device), batch["label"].to(device)
+        inputs = model_inputs(batch, self.plain.modalities, device, self.plain.masked)
+        target = batch["label"].to(device)
         again = self._again(batch, inputs) if self.recipe.loss.consistency else {}
         present: Mapping[str, Tensor] | None = inputs.get("present")
         partner: Tensor | None = None

@@ -74,7 +74,8 @@ def predict(
     """
     tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
     device = next(model.parameters()).device
-    modalities = require_system(model).modalities
+    system: Any = require_system(model)
+    modalities = system.modalities
     loader: DataLoader[dict[str, Any]] = DataLoader(
         dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate
     )
@@ -88,7 +89,7 @@ def predict(
         raise DataError("dataset: expected at least one sample, got none.")
     try:
         for batch in tqdm(loader, desc=title, leave=False, disable=not progress):
-            inputs = model_inputs(batch, modalities, device)
+            inputs = model_inputs(batch, modalities, device, system.masked)
             logits.append(model(**inputs).logits.float().cpu())
             for name, kept in single.items():
                 kept.append(_alone(model, name, inputs, logits[-1].shape[1]))
@@ -126,6 +127,23 @@ def evaluate(model: nn.Module, dataset: Dataset[dict[str, Any]], **settings: Any
         (2, True)
     """
     return summarize(predict(model, dataset, **settings))
+
+
+def _check_fold(name: str, said: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of the same data and another fold."""
+    same = all(said.get(key) == told.get(key) for key in ("dataset", "manifest_sha256"))
+    if not told or not same or all(said.get(key) == value for key, value in told.items()):
+        return
+    own, asked = (" of ".join(str(x[key]) for key in ("fold", "folds") if key in x) for x in (said, told))
+    if "folds" in told:
+        what, way_out = "manifest", "--folds, --fold"
+    else:
+        what = "data set"
+        way_out = "data with " + ", ".join(f"{key}={said.get(key)!r}" for key in told if key != "dataset")
+    raise ConfigError(
+        f"model: {name!r} was trained on fold {own} of this {what}, so that people of fold {asked} may have trained "
+        f"it. Test it on its own fold: {way_out}."
+    )
 
 
 def evaluate_checkpoint(
@@ -196,17 +214,7 @@ def evaluate_checkpoint(
             f"model: {os.fspath(name_or_dir)!r} knows {', '.join(model.classes)}, in this order, and the data have "
             f"{', '.join(parts.classes)}. Give the data's classes in the model's order."
         )
-    said, told = model.provenance or {}, recipe.data.told()
-    if (
-        told
-        and said.get("manifest_sha256") == told["manifest_sha256"]
-        and any(said.get(k) != v for k, v in told.items())
-    ):
-        raise ConfigError(
-            f"model: {os.fspath(name_or_dir)!r} was trained on fold {said.get('fold')} of {said.get('folds')} of this "
-            f"manifest, so that people of fold {told['fold']} of {told['folds']} may have trained it. Test it on its "
-            "own fold: --folds, --fold."
-        )
+    _check_fold(os.fspath(name_or_dir), model.provenance or {}, recipe.data.told())
     declared: dict[str, Any] = {"groups": parts.groups, "levels": parts.levels}
     predictions = predict(model, parts.part(part), batch_size=batch_size, progress=progress, title=part, **declared)
     return {

@@ -110,6 +110,9 @@ def test_a_batch_says_what_is_there():
     inputs = model_inputs(batch, ("eeg", "video"), torch.device("cpu"))
     assert set(inputs) == {"eeg", "video", "present", "masks"}
     assert set(model_inputs(batch, ("eeg",), torch.device("cpu"))) == {"eeg"}
+    with pytest.warns(UserWarning, match=r"masks: the model takes none of video, .*padding"):
+        assert "masks" not in model_inputs(batch, ("eeg", "video"), torch.device("cpu"), masked=("audio",))
+    assert "masks" in model_inputs(batch, ("eeg", "video"), torch.device("cpu"), masked=("video",))
     with pytest.raises(
         DataError, match=r"takes eeg and audio, and the items have no audio.*present=\{\"audio\": False"
     ):

@@ -204,6 +204,21 @@ def spread(stretch: Stretch, column: str) -> float:
     return float(np.unwrap(values, period=360.0).std()) if values.size else np.nan
 
 
+def direction(stretch: Stretch, column: str) -> float:
+    """Return the mean direction in degrees of what can turn past the back: that of the mean of unit vectors.
+
+    Args:
+        stretch: The stretch.
+        column: Its column.
+
+    Example:
+        >>> abs(round(direction(Stretch(1.0, np.arange(2.0), np.ones(2), {"x": np.array([179.0, -179.0])}), "x"), 6))
+        180.0
+    """
+    values = np.radians(_measured(stretch.columns[column]))
+    return float(np.degrees(np.arctan2(np.sin(values).mean(), np.cos(values).mean()))) if values.size else np.nan
+
+
 def speed(stretch: Stretch, columns: tuple[str, str], statistic: Callable[[np.ndarray], np.floating]) -> float:
     """Return a statistic of the speed in degrees a second, over neighbouring samples that were measured.
 
@@ -310,6 +325,8 @@ def _of_places() -> dict[str, Feature]:
             f"{c}_std": Feature(f"spread of {what}", "deg", (c,), partial(spread, column=c))
             for c, what in spreads.items()
         },
+        "x_mean": Feature("mean of gaze to the side", "deg", ("x",), partial(direction, column="x")),
+        "head_x_mean": Feature("mean of the head to the side", "deg", ("head_x",), partial(direction, column="head_x")),
         "y_mean": Feature("mean of gaze up", "deg", ("y",), partial(mean, column="y")),
         "head_y_mean": Feature("mean of the head up", "deg", ("head_y",), partial(mean, column="head_y")),
         "head_speed_mean": Feature(

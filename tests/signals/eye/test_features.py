@@ -96,6 +96,8 @@ EXPECTED = {
     "x_std": GAZE_X[SEEN].std(),
     "y_std": GAZE_Y[SEEN].std(),
     "y_mean": GAZE_Y[SEEN].mean(),
+    "x_mean": np.degrees(np.angle(np.exp(1j * np.radians(GAZE_X[SEEN])).mean())),
+    "head_x_mean": np.degrees(np.angle(np.exp(1j * np.radians(HEAD_X[SEEN])).mean())),
     "head_x_std": HEAD_X[SEEN].std(),
     "head_y_std": HEAD_Y[SEEN].std(),
     "head_y_mean": HEAD_Y[SEEN].mean(),

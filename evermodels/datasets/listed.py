@@ -1,0 +1,81 @@
+"""A part that is a list of recordings, each read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset
+
+from evermodels.core.errors import ConfigError
+from evermodels.datasets.splits import SubjectSplit, leave_one_out
+
+
+class Entry(NamedTuple):
+    """One item of a part before it is read.
+
+    Attributes:
+        key: Which recording, as the reader names it.
+        label: Its class.
+        person: Whose it is.
+    """
+
+    key: Any
+    label: int
+    person: str
+
+
+class Listed(Dataset[dict[str, Any]]):
+    """One part: its entries, and how one of them is read.
+
+    Args:
+        entries: The items.
+        read: Makes what a model takes of an entry: tensors by modality, and ``masks`` where it has them.
+        group: The key of an item that holds the person's id.
+
+    Attributes:
+        labels: Class of each item.
+
+    Example:
+        >>> part = Listed([Entry("a", 1, "P1")], lambda entry: {"eye": entry.key}, "person")
+        >>> part[0], part.people
+        ({'eye': 'a', 'label': 1, 'person': 'P1'}, {'person': ['P1']})
+    """
+
+    def __init__(self, entries: Sequence[Entry], read: Callable[[Entry], dict[str, Any]], group: str) -> None:
+        self.entries, self.read, self.groups = list(entries), read, (group,)
+        self.labels = [entry.label for entry in self.entries]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} of {len(self)} items")
+        entry = self.entries[index]
+        return {**self.read(entry), "label": entry.label, self.groups[0]: entry.person}
+
+    @property
+    def people(self) -> dict[str, list[str]]:
+        """Ids of the people, by group."""
+        return {self.groups[0]: sorted({entry.person for entry in self.entries})}
+
+
+def one_left_out(people: Sequence[str], fold: int, n_validation: int) -> SubjectSplit:
+    """Return the split in which one person is tested.
+
+    Args:
+        people: Ids in order.
+        fold: Which of them, from 0.
+        n_validation: How many of the others choose the epoch.
+
+    Raises:
+        ConfigError: If there is no such fold.
+
+    Example:
+        >>> one_left_out(["a", "b", "c"], 1, 1).test
+        ('b',)
+    """
+    if not 0 <= fold < len(people):
+        raise ConfigError(f"data.fold: expected 0 to {len(people) - 1}, one for each person, got {fold}.")
+    return leave_one_out(people, n_validation=n_validation)[fold]

@@ -1,0 +1,69 @@
+"""What was trained on recordings for non-commercial use: apart from the package, and said when it is loaded."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import evermodels as em
+from evermodels.checkpoints import bundle, load, table
+from evermodels.core.errors import CheckpointError
+from evermodels.core.warning import LicenceWarning, is_non_commercial
+from evermodels.models import EVER
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(em.__file__).parents[1]
+NAME = "ever_tiny.private"
+
+
+@pytest.fixture
+def bundled(tmp_path, monkeypatch):
+    """A package with one checkpoint more, which may not be used commercially."""
+    model = em.create_model("ever_tiny", modalities=("video",))
+    folder = model.save_pretrained(tmp_path / "run")
+    (tmp_path / "table.json").write_bytes(table.TABLE_PATH.read_bytes())
+    score = {"metric": "UAR", "value": 0.5, "people": "nobody"}
+    given = {"licence": "cc-by-nc-sa-4.0", "data": "none", "protocol": "none", "recipe": "ever_tiny_quadrant"}
+    places = {"table_path": tmp_path / "table.json", "bundled": tmp_path / "bundled"}
+    bundle.add_to_table(folder, NAME, score=score, **given, **places)
+    monkeypatch.setattr(table, "TABLE_PATH", tmp_path / "table.json")
+    default = table.bundled_folder
+    monkeypatch.setattr(load, "bundled_folder", lambda name, entry: default(name, entry, tmp_path / "bundled"))
+    monkeypatch.setattr(table, "bundled_folder", lambda name, entry: default(name, entry, tmp_path / "bundled"))
+    return tmp_path
+
+
+def test_it_lies_in_a_folder_of_its_own_and_says_its_licence(bundled):
+    assert sorted(p.name for p in bundled.iterdir()) == ["bundled_noncommercial", "run", "table.json"]
+    with pytest.warns(LicenceWarning, match=rf"{NAME} is for non-commercial use \(cc-by-nc-sa-4\.0\)"):
+        model = em.from_pretrained(NAME)
+    assert isinstance(model, EVER) and NAME in table.pretrained_names("ever_tiny")
+    with pytest.warns(LicenceWarning, match="non-commercial"):
+        em.from_pretrained(bundled / "bundled_noncommercial" / NAME)
+
+
+def test_an_installation_without_it_says_where_it_is(bundled):
+    (bundled / "bundled_noncommercial").rename(bundled / "elsewhere")
+    assert NAME not in table.pretrained_names() and "ever_tiny.quadrant" in table.pretrained_names()
+    with pytest.raises(CheckpointError, match=r"allows no commercial use, so it does not come with the package"):
+        em.from_pretrained(NAME)
+    with pytest.warns(LicenceWarning):
+        em.from_pretrained(bundled / "elsewhere" / NAME)
+
+
+def test_the_packages_leave_the_folder_out():
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    folder = table.NON_COMMERCIAL.relative_to(ROOT).as_posix()
+    assert folder in targets["wheel"]["exclude"] and folder in targets["sdist"]["exclude"]
+
+
+def test_nothing_else_in_the_package_is_under_such_a_licence():
+    for name, entry in table.load_table().items():
+        inside = (table.BUNDLED / name).is_dir()
+        assert not (inside and is_non_commercial(entry.licence)), name
