@@ -214,6 +214,7 @@ MODELS: dict[str, ModelEntry] = {
             ("eeg", "SingleEEG", "EEG"),
             ("video", "SingleVideo", "face video"),
             ("audio", "SingleAudio", "sound"),
+            ("eye", "SingleEye", "eye movement"),
         )
     },
     **_family(

@@ -17,6 +17,7 @@ from .single_encoder import (
     SingleEncoder as SingleEncoder,
     SingleEncoderConfig as SingleEncoderConfig,
     SingleEncoderLossConfig as SingleEncoderLossConfig,
+    SingleEye as SingleEye,
     SingleVideo as SingleVideo,
 )
 from .system import System as System

@@ -13,9 +13,9 @@ from evermodels import montage
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, ShapeError, quoted
 from evermodels.core.outputs import EmotionOutput
-from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, InputSpec, VideoSpec
+from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, EyeSpec, InputSpec, VideoSpec
 from evermodels.functional import class_balanced_weights
-from evermodels.layers import DifferentialEntropy, SpectrogramFrontEnd
+from evermodels.layers import DifferentialEntropy, FeatureNorm, SpectrogramFrontEnd
 from evermodels.losses import EmotionLoss
 from evermodels.models.system import System
 from evermodels.models.system_config import EncoderConfig, SystemConfig
@@ -103,7 +103,8 @@ class SingleEncoder(System):
     Any registered backbone becomes a classifier that trains by a recipe, takes recordings, is carried to another
     headset, is saved and loaded. The encoder gets the recordings as the input spec says, or what is made of them here:
     of raw EEG spectrograms (EVER, eq. 2-3) or features by band (:class:`~evermodels.layers.DifferentialEntropy`), of a
-    log-mel its picture with one channel. There is a subclass for each modality, :class:`SingleEEG` and so on.
+    log-mel its picture with one channel. Eye movement is standardised by the statistics of the training people, as its
+    features have units of their own. There is a subclass for each modality, :class:`SingleEEG` and so on.
 
     Args:
         config: A :class:`SingleEncoderConfig`.
@@ -136,8 +137,10 @@ class SingleEncoder(System):
         self.head = self._make_head(config.num_classes)
 
     def _front_end(self, config: SingleEncoderConfig, kind: str) -> nn.Module | None:
-        """What makes the encoder's kind of tensor of the recordings, where they are another."""
+        """What makes the encoder's kind of tensor of the recordings, where they are another, or one scale of them."""
         spec = config.input_spec
+        if self.modality == "eye":
+            return FeatureNorm(spec.shape("eye")[1:])
         if self.modality != "eeg" or kind == spec.of("eeg").kind:
             return None
         assert spec.eeg is not None
@@ -177,9 +180,10 @@ class SingleEncoder(System):
         return super().encoder_shape(modality, kind)
 
     def front_ends(self) -> dict[str, Any]:
-        """Return the spectrogram, where it has statistics."""
+        """Return the spectrogram where it has statistics, or what standardises eye movement."""
         front_end = self.front_end
-        needs = isinstance(front_end, SpectrogramFrontEnd) and front_end.needs_statistics
+        needs = isinstance(front_end, FeatureNorm)
+        needs |= isinstance(front_end, SpectrogramFrontEnd) and front_end.needs_statistics
         return {self.modality: front_end} if needs else {}
 
     @property
@@ -357,3 +361,37 @@ class SingleAudio(SingleEncoder):
             masks: None are taken.
         """
         return self.classify(audio, present, masks)
+
+
+class SingleEye(SingleEncoder):
+    """Eye movement through one encoder and a linear layer, see :class:`SingleEncoder`.
+
+    Args:
+        config: A :class:`SingleEncoderConfig` whose modality is eye movement.
+    """
+
+    modality = "eye"
+    presets: ClassVar[Mapping[str, SingleEncoderConfig]] = {
+        "single_eye": _preset(
+            "eye_transformer_nano",
+            eye=EyeSpec(
+                features=("pupil_mean", "pupil_std", "openness_mean", "openness_std", "blink_frequency"), seconds=1.0
+            ),
+        )
+    }
+
+    def forward(
+        self,
+        eye: Tensor | None = None,
+        *,
+        present: Mapping[str, Tensor] | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+    ) -> EmotionOutput:
+        """Classify eye movement; see :meth:`SingleEncoder.classify`.
+
+        Args:
+            eye: Features, ``(batch, windows, features)``, or the series, ``(batch, time, channels)``.
+            present: Which samples have it (default: all, and all must).
+            masks: None are taken.
+        """
+        return self.classify(eye, present, masks)
