@@ -310,6 +310,7 @@ _COUNTED = {
     "trimodal presets": functools.partial(_system_presets, "trimodal_*"),
     "ast presets": _ast_presets,
     "eegformer presets": _eegformer_presets,
+    "mercl presets": functools.partial(_system_presets, "mercl_*"),
 }
 
 

@@ -57,6 +57,30 @@ class Backbone(PretrainedModel, abc.ABC):
             x: A batch of what ``input`` names.
         """
 
+    @property
+    def step_dim(self) -> int:
+        """Width of the steps that :meth:`forward_steps` returns, by default that of the embedding."""
+        return self.embed_dim
+
+    def forward_steps(self, x: Tensor) -> Tensor:
+        """Return the steps of a sequence, ``(batch, steps, step_dim)``, for systems that read what follows what.
+
+        By default they are the tokens; an encoder that goes over time itself returns one for each moment.
+
+        Args:
+            x: A batch of what ``input`` names.
+        """
+        return self.forward_features(x)
+
+    def step_mask(self, mask: Tensor) -> Tensor | None:
+        """Return which steps hold a valid frame, ``(batch, steps)`` bool, or ``None`` where steps are no frames.
+
+        Args:
+            mask: Valid frames of the input, ``(batch, frames)`` bool.
+        """
+        del mask
+        return None
+
     @abc.abstractmethod
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Return class scores of tokens, or the embedding.

@@ -184,6 +184,16 @@ MODELS: dict[str, ModelEntry] = {
     ),
     **_family(
         "system",
+        ("eeg", "video", "audio"),
+        "evermodels.models.mercl",
+        "MERCL",
+        {
+            "mercl_tiny": "MERCL at no more than 1.5 M parameters, 5 s, 16 frames of 64²: trains in minutes",
+            "mercl_base": "MERCL as published: ViT-B, VGGish, Conformer on band power, 4 s, 16 frames of 224²",
+        },
+    ),
+    **_family(
+        "system",
         ("eeg", "eye"),
         "evermodels.models.mood_reader",
         "MoodReader",

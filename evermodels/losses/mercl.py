@@ -61,7 +61,8 @@ class MERCLLoss(nn.Module):
 
     SMCL leaves out the samples that the output's ``alignable`` flags
     (:class:`~evermodels.core.outputs.AlignableOutput`) leave out, in MERCL those with a silent sound; an output without
-    flags leaves out none.
+    flags leaves out none. A sample whose embedding is exactly 0, as systems give for what is absent, counts as without
+    that modality.
 
     Under several processes the contrastive terms are those of one process on the joined batch, with the same gradient
     (:func:`evermodels.losses.gathering.gathered`), while the loss is in training mode; every process gives embeddings
@@ -155,7 +156,8 @@ class MERCLLoss(nn.Module):
         for name in present.keys() & z.keys():
             check_axes(f"present[{name!r}]", present[name], "batch", batch=batch)
         mask = output.alignable if isinstance(output, AlignableOutput) and output.alignable is not None else every
-        flags = torch.stack([every if name not in present else present[name] for name in names], dim=1)
+        # A system's embedding of what is absent is exactly 0, also where a mask made it so.
+        flags = torch.stack([z[name].ne(0).any(1) & present.get(name, every) for name in names], dim=1)
         if self.training:
             target, mask, flags, *joined = gathered(target, mask, flags, *z.values())
             z = dict(zip(names, joined, strict=True))

@@ -1,5 +1,6 @@
 from .ever import EVER as EVER, EVERConfig as EVERConfig, EVERLossConfig as EVERLossConfig
 from .mbsm import MBSMAutoencoder as MBSMAutoencoder, MBSMEncoder as MBSMEncoder
+from .mercl import MERCL as MERCL, MERCLConfig as MERCLConfig, MERCLLossConfig as MERCLLossConfig
 from .milmer import (
     Milmer as Milmer,
     MilmerConfig as MilmerConfig,

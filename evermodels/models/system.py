@@ -237,6 +237,47 @@ class System(PretrainedModel):
         encoder.load_state_dict(have)
         return len(have)
 
+    def load_weights(self, source: str | os.PathLike[str]) -> tuple[str, ...]:
+        """Copy all weights and statistics from a checkpoint of the same kind of system, for training in stages.
+
+        Encoders and what standardises their inputs must be the same. Another sub-module that is built differently here,
+        as in a row of an ablation table, is left as it is and named.
+
+        Args:
+            source: Folder, name or repository of the checkpoint.
+
+        Returns:
+            Names of the sub-modules that were left as they are.
+
+        Raises:
+            CheckpointError: If the checkpoint cannot be loaded, is of another system, or has other encoders.
+
+        Example:
+            >>> import evermodels as em, tempfile
+            >>> first, second = em.create_model("ever_tiny"), em.create_model("ever_tiny", fusion="naive")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     second.load_weights(first.save_pretrained(folder))
+            ('absent_eeg', 'absent_video', 'head')
+        """
+        from evermodels.checkpoints.load import from_pretrained
+
+        where = f"model of {os.fspath(source)!r}"
+        if isinstance(source, os.PathLike) and not Path(source).exists():
+            raise CheckpointError(f"{where}: no such folder. Train the row that it comes from first, or give another.")
+        found: Any = from_pretrained(source)
+        if type(found) is not type(self):
+            raise CheckpointError(f"{where}: expected {type(self).__name__}, got {type(found).__name__}.")
+        if found.input_spec != self.input_spec or found.config.encoders != self.config.encoders:
+            raise CheckpointError(f"{where}: other inputs or encoders than here. Give both rows the same.")
+        want, have = self.state_dict(), found.state_dict()
+        fits = {key: key in have and have[key].shape == tensor.shape for key, tensor in want.items()}
+        fresh = tuple(dict.fromkeys(key.partition(".")[0] for key, fit in fits.items() if not fit))
+        front = {name.partition(".")[0] for name, m in self.named_modules() if m in self.front_ends().values()}
+        if needed := [name for name in fresh if name.endswith("_encoder") or name in front]:
+            raise CheckpointError(f"{where}: {needed[0]} is built differently there. Give both rows the same.")
+        self.load_state_dict({key: have[key] for key in want if key.partition(".")[0] not in fresh}, strict=False)
+        return fresh
+
     # Inputs
 
     def given(

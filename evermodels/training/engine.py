@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from evermodels.core.errors import CheckpointError, ConfigError, did_you_mean, require
 from evermodels.datasets.parts import Parts, check_disjoint
@@ -26,7 +26,7 @@ from evermodels.training.distillation import Teachers, imitation, teacher_seeds
 from evermodels.training.evaluation import predict
 from evermodels.training.metrics import summarize
 from evermodels.training.objective import FactorLoss, disagreement
-from evermodels.training.optim import MovingAverage, make_optimizer
+from evermodels.training.optim import MovingAverage, hold, make_optimizer
 from evermodels.training.predictions import Predictions
 from evermodels.training.recipe import Recipe
 from evermodels.training.state import (
@@ -44,6 +44,7 @@ from evermodels.training.state import (
 )
 
 EVAL_BATCH = 64
+_SMALLEST = ("nll", "loss")
 
 
 def run_folder(run_root: str | os.PathLike[str], row: str, seed: int) -> Path:
@@ -103,7 +104,8 @@ def fit(
         seed: Seed of weights, order, augmentation and dropout.
         data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
         row: The row to train (default: the recipe's full model).
-        init_from: Checkpoint folders to take encoders from, by modality; a row that starts from others needs theirs.
+        init_from: Checkpoint folders to take encoders from, by modality, or all weights, by ``model``; a row that
+            starts from others needs theirs.
         resume: Whether an unfinished run goes on; ``False`` begins anew and removes what this run had written, when
             recipe, model and data have been found to be right.
         progress: Whether to show a bar.
@@ -203,8 +205,13 @@ class _Run:
         self.set_seed = accelerate.utils.set_seed
         self.set_seed(mix_seeds(seed))
         model = build_model(recipe)
-        for modality, folder in sources.items():
-            model.load_encoder(modality, folder)
+        self.fresh: tuple[str, ...] = ()
+        for part, folder in sources.items():
+            if part == "model":
+                self.fresh = model.load_weights(folder)
+            else:
+                model.load_encoder(part, folder)
+        self.held = hold(model, optim, self.fresh)
         made = parts(seed) if callable(parts) else parts
         self.parts = made or recipe.data.parts(model.input_spec, seed=seed, data_root=data_root)
         if model.config.num_classes != len(self.parts.classes):
@@ -214,7 +221,7 @@ class _Run:
             )
         self.split = {name: self.parts.people(name) for name in PARTS}
         check_disjoint(self.split)
-        metrics = (*metric_names(self.parts.levels), "nll")
+        metrics = (*metric_names(self.parts.levels), *_SMALLEST)
         if recipe.selection.metric not in metrics:
             raise ConfigError(
                 f"selection.metric: expected one of {', '.join(metrics)}, got {recipe.selection.metric!r}."
@@ -301,6 +308,8 @@ class _Run:
             self.parts.train.set_epoch(epoch)
         self.loader.set_epoch(epoch)
         self.model.train()
+        for module in self.held:
+            module.eval()
         sums: dict[str, float] = {}
         for step, batch in enumerate(self.loader):
             terms = self._step(batch)
@@ -321,8 +330,10 @@ class _Run:
         if (epoch + 1) % selection.every == 0 or epoch + 1 == self.recipe.optim.epochs:
             metrics = summarize(self._predict(self.evaluated, self.parts.validation))
             metrics.pop("per_person")
+            if selection.metric == "loss":
+                metrics["loss"] = self._validation_loss()
             line["validation"] = metrics
-            value = metrics[selection.metric] * (-1 if selection.metric == "nll" else 1)
+            value = metrics[selection.metric] * (-1 if selection.metric in _SMALLEST else 1)
             if self.best["value"] is None or value > self.best["value"]:
                 self.best = {"value": value, "epoch": epoch + 1}
                 self._keep(epoch + 1, metrics)
@@ -394,6 +405,26 @@ class _Run:
         declared: dict[str, Any] = {"groups": self.parts.groups, "levels": self.parts.levels}
         return predict(model, dataset, batch_size=EVAL_BATCH, title=title, **declared, **settings)
 
+    @torch.no_grad()
+    def _validation_loss(self) -> float:
+        """Mean of the loss over the validation part in batches of one random order, the same each time."""
+        # Losses that compare samples need classes side by side, and a data set may hold them one after the other.
+        count = len(self.parts.validation)  # type: ignore[arg-type]  # torch's Dataset promises no length
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()
+        mixed: Any = Subset(self.parts.validation, order)
+        model, device, total = self.evaluated, self.accelerator.device, 0.0
+        training = model.training
+        model.eval()
+        self.criterion.eval()
+        try:
+            for batch in DataLoader(mixed, batch_size=EVAL_BATCH, collate_fn=collate):
+                inputs, target = model_inputs(batch, self.plain.modalities, device), batch["label"].to(device)
+                total += len(target) * float(self.criterion(model(**inputs), target, inputs.get("present")).total)
+        finally:
+            model.train(training)
+            self.criterion.train()
+        return total / count
+
     def _keep(self, epoch: int, metrics: Mapping[str, Any]) -> None:
         if self.accelerator.is_main_process:
             training = {k: self.described[k] for k in ("recipe", "row", "seed", "recipe_digest")}
@@ -434,6 +465,7 @@ class _Run:
             "selection": {"part": "validation", "metric": self.recipe.selection.metric, **self.best},
             "validation": summarize(validation),
             "test": {**summarize(test), "intervals": intervals(test)},
+            **({"fresh": list(self.fresh)} if self.fresh else {}),
             "split": self.split,
             "pairs": {n: getattr(self.parts.part(n), "digest", None) for n in ("validation", "test")},
             "command": provenance.command(self.recipe, self.described["row"], self.seed),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -73,6 +74,38 @@ def parameter_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str
         if parameter.requires_grad and settings.lr[part] > 0:
             groups[part if _decays(name, parameter, listed) else f"{part}, no decay"]["params"].append(parameter)
     return [group for group in groups.values() if group["params"]]
+
+
+def hold(model: nn.Module, settings: OptimSettings, fresh: Sequence[str] = ()) -> list[nn.Module]:
+    """Freeze the sub-modules that have a rate of 0, and return them, so that training keeps them in eval mode.
+
+    Args:
+        model: The system.
+        settings: The recipe's section.
+        fresh: Sub-modules that must not be frozen, since nothing has trained them.
+
+    Raises:
+        ConfigError: If one of them is.
+
+    Example:
+        >>> model = nn.ModuleDict({"eeg_encoder": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+        >>> hold(model, OptimSettings(lr={"eeg_encoder": 0.0})), model["eeg_encoder"].weight.requires_grad
+        ([Linear(in_features=2, out_features=2, bias=True)], False)
+    """
+    moving = [part for part, rate in settings.lr.items() if rate > 0]
+    held = {
+        name: module
+        for name, module in model.named_modules()
+        if name and settings.lr.get(name) == 0 and not any(_under(part, name) for part in moving)
+    }
+    for name, module in held.items():
+        if name in fresh:
+            raise ConfigError(
+                f"optim.lr.{name}: expected a rate above 0, since the row that this one starts from has no such "
+                "sub-module, so its weights are random."
+            )
+        module.requires_grad_(False)
+    return list(held.values())
 
 
 def _under(name: str, part: str) -> bool:

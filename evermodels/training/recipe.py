@@ -50,7 +50,8 @@ class Row(Config):
         table: The paper's table that it belongs to; 0 (default) for none.
         title: How the table calls it (default: the name).
         overrides: Changed values, nested as in the recipe.
-        init_from: Earlier rows whose encoder weights it starts from, by modality; the encoder is taken whole.
+        init_from: Earlier rows whose encoder weights it starts from, by modality; the encoder is taken whole. Or
+            ``model`` alone: one earlier row all of whose weights it starts from, for training in stages.
 
     Raises:
         ConfigError: For an unknown key, a wrong type or an impossible value.
@@ -73,6 +74,8 @@ class Row(Config):
         _check_name(self)
         if self.table < 0:
             raise self.refuse("table", "a table's number, or 0 for none")
+        if "model" in self.init_from and len(self.init_from) > 1:
+            raise ConfigError(f"Row {self.name!r}: init_from: 'model' brings all encoders. Leave the others out.")
         for key in self.overrides:
             if key not in _SECTIONS:
                 raise ConfigError(

@@ -37,7 +37,7 @@ def with_sources(recipe: Recipe, names: Sequence[str]) -> list[str]:
 
 
 def _sources(recipe: Recipe, row: str, run_root: str | os.PathLike[str], seed: int) -> dict[str, Path]:
-    """The trained encoders that a row starts from, by modality."""
+    """The trained encoders that a row starts from, by modality, or the whole model."""
     chosen = recipe.row(row)
     init_from = chosen.init_from if chosen is not None else {}
     return {modality: run_folder(run_root, source, seed) / "model" for modality, source in init_from.items()}
@@ -148,7 +148,7 @@ def run_rows(
     root = Path(run_root)
     for name in order:
         model = build_model(recipe.for_row(name))
-        for modality in _sources(recipe, name, root, 0):
+        for modality in _sources(recipe, name, root, 0).keys() - {"model"}:
             model.encoder(modality)
     for seed in seeds:
         for name in order:

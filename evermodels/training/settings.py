@@ -67,7 +67,8 @@ class OptimSettings(Config):
         epochs: Passes over the training part.
         batch_size: Samples per step; the last smaller batch of an epoch is left out.
         lr: Peak learning rates by sub-module: any prefix of a parameter's name, such as ``eeg_encoder``, the longest
-            that fits; ``rest`` for all others (default: 2e-4, EVER A.2). 0 freezes.
+            that fits; ``rest`` for all others (default: 2e-4, EVER A.2). 0 freezes: a sub-module named so keeps its
+            weights and running statistics, and has no dropout.
         weight_decay: Decoupled decay; norms, biases, tokens, position tables and scan states have none (a choice).
         betas: AdamW's β (A.2).
         eps: AdamW's ε (A.2).
@@ -195,8 +196,9 @@ class SelectionSettings(Config):
     """How the epoch is chosen: always on the validation people, never on the test people.
 
     Args:
-        metric: What is largest (``"nll"``: smallest) in the epoch that is kept, the earliest of equals; one of the
-            numbers of :func:`~evermodels.training.summarize`, among them the data set's own scores.
+        metric: What is largest (``"nll"``, ``"loss"``: smallest) in the epoch that is kept, the earliest of equals; one
+            of the numbers of :func:`~evermodels.training.summarize`, among them the data set's own scores, or
+            ``"loss"``, the recipe's own loss, for a row that trains no classifier.
         every: Validate every so many epochs, and after the last.
     """
 

@@ -49,6 +49,24 @@ def test_channels_by_name_and_windows() -> None:
     np.testing.assert_allclose(windows[3], data[[2, 0], 300:500], rtol=1e-5)
 
 
+def test_eeg_is_read_later_by_a_lag() -> None:
+    data, spec = noise(), BOTH.replace(eeg=CHANNELS.replace(lag_seconds=0.3))
+    clips = Video(clip(100), fps=10.0)
+    with pytest.warns(
+        UserWarning, match="video covers only 0.000 to 10.000 s"
+    ):  # the first 0.3 s of EEG answer nothing
+        both = Preprocessor(spec)(eeg=eeg(data), video=clips)
+    np.testing.assert_allclose(both.starts, [1.7, 3.7, 5.7, 7.7])
+    for k, start in enumerate(both.starts.tolist()):
+        first = round(100 * (start + 0.3))
+        np.testing.assert_allclose(both.tensors["eeg"][k], data[[2, 0], first : first + 200], rtol=1e-5)
+    with pytest.warns(UserWarning):
+        later = Preprocessor(BOTH)(eeg=eeg(data, start=-0.3), video=clips)
+    assert torch.equal(both.tensors["video"], later.tensors["video"])
+    with pytest.raises(ConfigError, match="lag_seconds: expected at most 60 s, got 300"):
+        CHANNELS.replace(lag_seconds=300)
+
+
 def test_order_of_the_recording_does_not_matter() -> None:
     data = noise()
     one = cut(BOTH, eeg(data))

@@ -333,6 +333,11 @@ class EEGformer(Backbone):
         """Width of the embedding, half the segments times the decoder's filters."""
         return self.config.num_segments // 2 * self.config.decoder_filters
 
+    @property
+    def step_dim(self) -> int:
+        """Width of a segment's token, channels times features."""
+        return self.config.in_chans * self.config.num_filters
+
     def _make_head(self, num_classes: int) -> nn.Module:
         if num_classes == 0:
             return nn.Identity()

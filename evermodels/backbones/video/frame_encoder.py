@@ -304,6 +304,25 @@ class FrameEncoder(Backbone):
         """
         return tokens.mean(dim=2) if self.config.pool == "mean" else tokens[:, :, 0]
 
+    def forward_steps(self, x: Tensor) -> Tensor:
+        """Return each frame's embedding, ``(batch, frames, embed_dim)``.
+
+        Args:
+            x: Normalised frames, ``(batch, frames, 3, height, width)``.
+
+        Raises:
+            ShapeError: If the frames are not of ``img_size``.
+        """
+        return self.pool_frames(self.forward_frames(x))
+
+    def step_mask(self, mask: Tensor) -> Tensor:
+        """Return the mask as it is: a step is a frame.
+
+        Args:
+            mask: Valid frames, ``(batch, frames)`` bool.
+        """
+        return mask
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the tokens of all frames, one after the other.
 

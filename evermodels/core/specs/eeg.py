@@ -10,6 +10,8 @@ from evermodels.core.errors import ConfigError
 from evermodels.core.specs.modality import LONGEST, SampledSpec
 from evermodels.core.text import LABEL_RULE, doubled, is_label
 
+_LONGEST_LAG = 60.0  # more is a mistake in the unit
+
 
 @dataclass(frozen=True)
 class EEGFeatures(Config):
@@ -58,6 +60,9 @@ class EEGSpec(SampledSpec):
         baseline: Where the person's own spectrum is taken from: the name of the state in which a baseline is recorded
             first, such as ``"rest"``, or ``""`` for recordings of all states together (transductive).
         features: Features that are made of each window, or ``None`` for the signals themselves.
+        lag_seconds: How much later EEG is read than the other modalities, for a brain that answers to what is seen and
+            heard (MERCL, section 3.1: time-lagged synchronisation). A window at t of the shared clock holds EEG from
+            t + lag.
 
     Example:
         >>> EEGSpec(ch_names=("Fz", "Cz"), sfreq=200.0).shape(5.0)
@@ -79,6 +84,7 @@ class EEGSpec(SampledSpec):
     whiten: bool = False
     baseline: str = ""
     features: EEGFeatures | None = None
+    lag_seconds: float = 0.0
 
     def check(self) -> None:
         """Refuse empty or doubled channels and impossible rates."""
@@ -92,6 +98,8 @@ class EEGSpec(SampledSpec):
             raise self.refuse("ch_names", f"for each channel {LABEL_RULE}")
         if self.sfreq <= 0:
             raise self.refuse("sfreq", "a positive rate in Hz")
+        if abs(self.lag_seconds) > _LONGEST_LAG:
+            raise self.refuse("lag_seconds", f"at most {_LONGEST_LAG:g} s")
         nyquist = self.sfreq / 2
         for key in ("l_freq", "h_freq", "notch"):
             value = getattr(self, key)

@@ -141,6 +141,8 @@ class Reader(room.Reader[EEG]):
         if spec.reference == "average":
             recording = recording.changed(data=recording.data - recording.data.mean(axis=0, keepdims=True))
         recording = resample(recording, spec.sfreq)
+        if spec.lag_seconds:
+            recording = recording.changed(start=recording.start - spec.lag_seconds)
         kept: list[str] = []
         for text in (*self._offset_notes(recording), *self._short_notes(recording)):
             note(kept, text)
