@@ -1,4 +1,4 @@
-"""The command line: list, info, demo, predict, finetune, evaluate, benchmark, convert, push."""
+"""The command line: list, info, demo, predict, finetune, pretrain, evaluate, benchmark, convert, push."""
 
 from __future__ import annotations
 
@@ -141,6 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("predict", _predict, "Read a recording and print class probabilities per window")
     cli_predict.add_arguments(sub)
     _add_training(command)
+    _add_pretrain(command)
     _add_convert(command)
     _add_push(command)
     return parser
@@ -200,6 +201,16 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
     benchmark.add_argument(
         "--resamples", type=int, default=2000, metavar="N", help="bootstrap resamples of the intervals (%(default)s)"
     )
+
+
+def _add_pretrain(command: Callable[..., argparse.ArgumentParser]) -> None:
+    sub = command("pretrain", _pretrain, "Pre-train an encoder without labels; a killed run goes on where it stood")
+    sub.add_argument("--recipe", required=True, metavar="R", help="recipe by name, such as mbsm_tiny_open, or a .toml")
+    sub.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the recordings ($EVERMODELS_DATA)")
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a value, such as optim.epochs=3")
+    sub.add_argument("--run-dir", type=Path, metavar="D", help="folder of the run (runs/RECIPE/seed-S)")
+    sub.add_argument("--seed", type=int, default=0, metavar="S", help="seed (%(default)s)")
+    sub.add_argument("--restart", action="store_true", help="begin anew, and remove what this run had written")
 
 
 def _add_convert(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -449,6 +460,25 @@ def _finetune(args: argparse.Namespace) -> int:
     print(training.format_result(result))
     folder = training.run_folder(run_dir, result["row"] or recipe.name, args.seed)
     print(f"model: {folder / 'model'}")
+    return OK
+
+
+def _pretrain(args: argparse.Namespace) -> int:
+    from evermodels import training
+
+    recipe = training.load_pretraining(args.recipe, args.set)
+    run_dir = args.run_dir or Path("runs") / recipe.name / f"seed-{args.seed}"
+    result = training.pretrain(
+        recipe, run_dir, seed=args.seed, data_root=args.data, resume=not args.restart, progress=_terminal()
+    )
+    rows = [("windows", ", ".join(f"{name} {count}" for name, count in result["windows"].items()))]
+    for name, reasons in result["left_out"].items():
+        if any(reasons.values()):
+            rows.append((f"left out of {name}", ", ".join(f"{reason} {count}" for reason, count in reasons.items())))
+    for name, terms in result["last"]["held_out"].items():
+        rows.append((f"loss on {name}", ", ".join(f"{term} {value:.3f}" for term, value in terms.items())))
+    _print_facts(rows)
+    print(f"encoder: {run_dir / 'model'}")
     return OK
 
 

@@ -64,7 +64,7 @@ MODELS: dict[str, ModelEntry] = {
         "evermodels.backbones.eeg.mbsm",
         "MBSMEncoder",
         {
-            "mbsm_tiny": "Masked brain signal modelling, 96 wide, 4 deep, patches of 0.1 s, any montage",
+            "mbsm_tiny": "Masked brain signal modelling, 128 wide, 4 deep, patches of 0.5 s with spectrum, any montage",
             "mbsm_small": "Masked brain signal modelling, 384 wide, 12 deep, patches of 4 samples, any montage",
             "mbsm_base": "DreamDiffusion's encoder, 1024 wide, 24 deep, patches of 4 samples, 128 fixed channels",
         },

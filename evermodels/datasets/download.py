@@ -50,6 +50,16 @@ SOURCES: dict[str, PublishedData] = {
             "Subject35_2.edf": "c18fdaaf9ef0faeb49389326a0a383d428e49efe662b1ca4713c61aee8153dcb",
         },
     ),
+    "muse": PublishedData(
+        title="EEG of Muse headbands by A. Barachant and NeuroTechX, eeg-notebooks v0.1",
+        licence="BSD 3-Clause; Barachant and NeuroTechX, 2017",
+        by_hand="download release v0.1 of https://github.com/NeuroTechX/eeg-notebooks and put its folder data there",
+    ),
+    "exo": PublishedData(
+        title="SSVEP EEG of people who steer an exoskeleton",
+        licence="CC0 1.0; Kalunga et al., Neurocomputing, 2016",
+        by_hand="clone https://github.com/sylvchev/dataset-ssvep-exoskeleton and put its folders subject01, … there",
+    ),
     "faces": PublishedData(
         title="Face Research Lab London Set",
         licence="CC BY 4.0; DeBruine & Jones, figshare, 2017",

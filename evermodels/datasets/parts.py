@@ -19,6 +19,7 @@ from evermodels.core.specs import InputSpec
 from evermodels.datasets.splits import PARTS, Part
 
 DATASETS = {
+    "eegmat": ("evermodels.datasets.eegmat_parts", "EEGMATSettings"),
     "quadrant_pairs": ("evermodels.datasets.quadrant_parts", "QuadrantSettings"),
     "workload": ("evermodels.datasets.workload", "WorkloadSettings"),
     "emodb": ("evermodels.datasets.emodb_parts", "EmoDBSettings"),

@@ -18,6 +18,11 @@ from .own_data import (
     pool_folds as pool_folds,
 )
 from .predictions import Predictions as Predictions, pool as pool
+from .pretraining import (
+    PretrainingRecipe as PretrainingRecipe,
+    load_pretraining as load_pretraining,
+    pretrain as pretrain,
+)
 from .recipe import Recipe as Recipe, Row as Row, list_recipes as list_recipes, load_recipe as load_recipe
 from .rows import finetune as finetune, run_rows as run_rows
 from .state import TrainingError as TrainingError

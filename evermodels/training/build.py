@@ -37,6 +37,7 @@ def build_model(recipe: Recipe) -> Any:
     Raises:
         UnknownNameError: If there is no such architecture.
         ConfigError: If a value of ``model.config`` or ``loss`` does not fit, or the model is no system.
+        CheckpointError: If an encoder to start from is missing or does not fit.
 
     Example:
         >>> from evermodels.training import load_recipe
@@ -51,5 +52,7 @@ def build_model(recipe: Recipe) -> Any:
     else:
         model = registry.build(settings.architecture, **settings.config)
     require_system(model)
+    for modality, source in settings.encoders_from.items():
+        model.load_encoder(modality, source)
     model.loss_config_class.from_dict(recipe.loss.values, where="loss")
     return model

@@ -34,8 +34,15 @@ _LONGEST_NAME, _LARGEST_FILE = 100, 1_000_000
 _TOML = "Write it in UTF-8, with sections and keys as in the recipes that come with the package."
 
 
-def _check_name(config: Config) -> None:
-    """Refuse names that cannot name a folder, or would name another one."""
+def check_name(config: Config) -> None:
+    """Refuse names that cannot name a folder, or would name another one.
+
+    Args:
+        config: A configuration with a ``name``.
+
+    Raises:
+        ConfigError: If it is none.
+    """
     name: str = getattr(config, "name", "")
     if not 0 < len(name) <= _LONGEST_NAME or not all(c.isalnum() or c in "_-" for c in name):
         raise config.refuse("name", f"1 to {_LONGEST_NAME} letters, digits, - and _")
@@ -71,7 +78,7 @@ class Row(Config):
 
     def check(self) -> None:
         """Refuse names that cannot name a folder, and encoders that do not exist."""
-        _check_name(self)
+        check_name(self)
         if self.table < 0:
             raise self.refuse("table", "a table's number, or 0 for none")
         if "model" in self.init_from and len(self.init_from) > 1:
@@ -130,7 +137,7 @@ class Recipe(Config):
 
     def check(self) -> None:
         """Refuse bad names, doubled rows, rows that start from later ones, and rows whose overrides do not fit."""
-        _check_name(self)
+        check_name(self)
         seen: list[str] = []
         for row in self.rows:
             if row.name in seen:
@@ -213,15 +220,18 @@ def _remove(nested: dict[str, Any], keys: tuple[str, ...]) -> None:
     nested.pop(keys[-1], None)
 
 
-def list_recipes() -> list[str]:
+def list_recipes(*, folder: str = "recipes") -> list[str]:
     """Return the names of the recipes that come with the package.
+
+    Args:
+        folder: ``"recipes"``, or ``"pretraining_recipes"`` for those of ``evermodels pretrain``.
 
     Example:
         >>> "ever_tiny_quadrant" in list_recipes()
         True
     """
-    folder = importlib.resources.files("evermodels.training") / "recipes"
-    return sorted(p.name[: -len(".toml")] for p in folder.iterdir() if p.name.endswith(".toml"))
+    place = importlib.resources.files("evermodels.training") / folder
+    return sorted(p.name[: -len(".toml")] for p in place.iterdir() if p.name.endswith(".toml"))
 
 
 def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
@@ -274,27 +284,48 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
         3
     """
     text = str(name_or_path)
+    values = recipe_values(name_or_path, overrides)
+    with boundary(ConfigError, f"recipe {text!r}: it or its overrides cannot be used", _TOML):
+        return Recipe.from_dict(values, where=f"recipe {text!r}")
+
+
+def recipe_values(
+    name_or_path: str | Path, overrides: Iterable[str] = (), *, folder: str = "recipes"
+) -> dict[str, Any]:
+    """Return the values of a recipe's file, with some changed, unchecked.
+
+    Args:
+        name_or_path: Name of a recipe that comes with the package, or a path to a ``.toml`` file.
+        overrides: Changes such as ``"optim.epochs=3"``.
+        folder: Where recipes that come with the package lie.
+
+    Raises:
+        UnknownNameError: If there is no such recipe.
+        ConfigError: If the file is not TOML, or a change is none.
+    """
+    text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith(".toml"):
         path = Path(name_or_path)
         if not path.is_file():
-            raise UnknownNameError(f"recipe: there is no file {text!r}. Recipes by name: {', '.join(list_recipes())}.")
+            raise UnknownNameError(
+                f"recipe: there is no file {text!r}. Recipes by name: {', '.join(list_recipes(folder=folder))}."
+            )
         with boundary(ConfigError, f"recipe {text!r}: the file cannot be read", _TOML):
             if path.stat().st_size > _LARGEST_FILE:
                 raise ConfigError(f"recipe {text!r}: larger than {_LARGEST_FILE:,} bytes. Give a recipe.")
             source = path.read_text(encoding="utf-8")
     else:
-        known = list_recipes()
+        known = list_recipes(folder=folder)
         if text not in known:
             raise UnknownNameError(
                 f"recipe: {text!r} does not exist.{did_you_mean(text, known)} By name: {', '.join(known)}; "
                 "or give the path of a .toml file."
             )
-        source = (importlib.resources.files("evermodels.training") / "recipes" / f"{text}.toml").read_text("utf-8")
+        source = (importlib.resources.files("evermodels.training") / folder / f"{text}.toml").read_text("utf-8")
     with boundary(ConfigError, f"recipe {text!r}: not a TOML file", _TOML):
         plain: dict[str, Any] = tomllib.loads(source)
     with boundary(ConfigError, f"recipe {text!r}: it or its overrides cannot be used", _TOML):
-        whole = {**with_changes(plain, tuple(overrides)), "source": text}
-        return Recipe.from_dict(whole, where=f"recipe {text!r}")
+        return {**with_changes(plain, tuple(overrides)), "source": text}
 
 
 def with_changes(plain: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class ModelSettings(Config):
         pretrained: A checkpoint (name or folder) to start from instead of random weights; excludes ``config``.
         num_classes: With a checkpoint: another number of classes, with a fresh head (default: its own).
         ch_names: With a checkpoint: channels of the recordings, where they are others than the model's.
+        encoders_from: Checkpoints (names or folders) that encoders start from, by modality; each is taken whole.
     """
 
     architecture: str = "ever_tiny"
@@ -48,6 +49,7 @@ class ModelSettings(Config):
     pretrained: str | None = None
     num_classes: int | None = None
     ch_names: str | tuple[str, ...] | None = None
+    encoders_from: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
         """Refuse a config on top of a checkpoint, which brings its own, and values that are no plain JSON."""

@@ -16,7 +16,7 @@ from evermodels.functional import real_spherical_harmonics
 
 MUSE = em.montage.preset("muse")
 EXO = ("Oz", "O1", "O2", "PO3", "POz", "PO7", "PO8", "PO4")
-SMALL = {"embed_dim": 16, "num_heads": 2, "depth": 1}
+SMALL = {"embed_dim": 16, "num_heads": 2, "depth": 1, "patch_size": 20, "spectrum_bins": 0}
 OWN = ("decoder_", "mask_token", "cls_token")
 DECODER = {"decoder_embed_dim": 8, "decoder_depth": 1, "decoder_num_heads": 2}
 
@@ -269,3 +269,24 @@ def test_refusals():
             model.make_pretraining(**wrong)
     with pytest.raises(DataError, match="expected 'eeg', got video"):
         model.make_pretraining(**DECODER).pretraining_loss({"video": x})
+
+
+def test_the_spectrum_of_a_patch_enters_its_token():
+    model = MBSMEncoder.from_preset("mbsm_tiny", scale="none", embed_dim=16, num_heads=2, depth=1).eval()
+    embed = model.patch_embed
+    assert embed.bins == 22 and model.config.patch_size == 100
+    x = 3 * torch.randn(1, 19, 1000)
+    patch = x[0, 5, 300:400].numpy()
+    wave = np.fft.rfft((patch - patch.mean()) * np.hanning(101)[:-1])[1:23]
+    want = np.log(np.abs(wave) ** 2 * np.arange(1, 23) ** 2 / (np.hanning(101)[:-1] ** 2).sum() + 1e-3)
+    power = embed._log_power(x)
+    np.testing.assert_allclose(power[0, 5, 3], want, rtol=1e-3, atol=1e-3)
+    with torch.no_grad():
+        embed.proj.weight.zero_()
+        tokens = embed(x, model.harmonics)
+        slow = embed.proj.bias + embed.spectrum.bias
+        per_map = torch.einsum("ck,bcnf->bnkf", model.harmonics, power)
+        slow = slow + torch.einsum("bnkf,dkf->bnd", per_map, embed.spectrum.weight.view(16, 25, 22))
+    torch.testing.assert_close(tokens, slow, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match=r"spectrum_bins.*0 to 50"):
+        MBSMEncoder.from_preset("mbsm_tiny", spectrum_bins=51)

@@ -18,10 +18,14 @@ from evermodels.core.config import Config, check_num_classes
 from evermodels.core.errors import ConfigError, ShapeError, UnknownNameError, check_axes
 from evermodels.core.specs import EEGSpec, InputSpec
 from evermodels.functional import real_spherical_harmonics
+from evermodels.functional._precision import at_least_float32, without_autocast
 from evermodels.layers.self_attention import SelfAttention
 
 if TYPE_CHECKING:
     from evermodels.backbones.eeg.mbsm_autoencoder import MBSMAutoencoder
+
+
+_FLOOR = 1e-3  # of the power of a signal of variance 1; a flat channel has nothing else
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class MBSMConfig(Config):
         degree: With ``"positions"``: highest degree of the spherical harmonics that the weights are made of.
         scale: ``"none"``; ``"window"``, each channel around 0 and the window divided by its root mean square over
             channels and time; or ``"channel"``, each channel standardised.
+        spectrum_bins: How many frequencies of a patch, from the lowest above 0, enter the token by their log power
+            beside the samples (CBraMod, Wang et al., ICLR 2025, adds a patch's spectrum likewise; the reference: 0).
         sfreq: Rate of the EEG in Hz, where recordings are to be read for the encoder alone.
         norm_eps: Epsilon of the layer norms.
         drop_rate: Dropout of the attention's and the MLP's output.
@@ -69,6 +75,7 @@ class MBSMConfig(Config):
     ch_names: tuple[str, ...] = ()
     degree: int = 4
     scale: Literal["none", "window", "channel"] = "none"
+    spectrum_bins: int = 0
     sfreq: float | None = None
     norm_eps: float = 1e-5
     drop_rate: float = 0.0
@@ -89,6 +96,8 @@ class MBSMConfig(Config):
         if self.embed_dim % 2 or self.embed_dim % self.num_heads:
             raise self.refuse("embed_dim", f"an even multiple of num_heads ({self.num_heads})")
         self._check_channels()
+        if not 0 <= self.spectrum_bins <= self.patch_size // 2:
+            raise self.refuse("spectrum_bins", f"0 to {self.patch_size // 2}, the frequencies of a patch")
         for key in ("mlp_ratio", "norm_eps"):
             if getattr(self, key) <= 0:
                 raise self.refuse(key, "a positive number")
@@ -209,7 +218,10 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Project each patch of all channels: a convolution over time whose stride is its kernel.
+    """Project each patch of all channels: a convolution over time whose stride is its kernel; and its spectrum.
+
+    The log power of a channel and frequency is that of the patch under a Hann window, times the squared frequency, as
+    EEG falls with it. It is taken of the channels, before they are mixed.
 
     Args:
         config: Sizes.
@@ -217,28 +229,44 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, config: MBSMConfig) -> None:
         super().__init__()
-        self.proj = nn.Conv1d(config.num_maps, config.embed_dim, config.patch_size, stride=config.patch_size)
+        self.size, self.bins = config.patch_size, config.spectrum_bins
+        self.proj = nn.Conv1d(config.num_maps, config.embed_dim, self.size, stride=self.size)
+        self.spectrum = nn.Linear(config.num_maps * self.bins, config.embed_dim) if self.bins else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn ``(batch, maps, time)`` into ``(batch, n, embed_dim)``."""
-        return self.proj(x).transpose(1, 2)
+    def forward(self, x: Tensor, maps: Tensor | None = None) -> Tensor:
+        """Turn ``(batch, channels, time)`` into ``(batch, n, embed_dim)``; ``maps`` as :meth:`MBSMEncoder.spread`."""
+        tokens: Tensor = self.proj(x if maps is None else maps.mT @ x).transpose(1, 2)
+        if self.spectrum is None:
+            return tokens
+        power = self._log_power(x)  # channels, patches, frequencies
+        if maps is not None:
+            power = (maps.mT @ power.flatten(2)).unflatten(2, power.shape[2:])
+        return tokens + self.spectrum(power.transpose(1, 2).flatten(2))
+
+    def _log_power(self, x: Tensor) -> Tensor:
+        with without_autocast(x):
+            patches = at_least_float32(x).unfold(2, self.size, self.size)
+            window = torch.hann_window(self.size, dtype=patches.dtype, device=x.device)
+            waves = torch.fft.rfft((patches - patches.mean(dim=3, keepdim=True)) * window)[..., 1 : 1 + self.bins]
+            rising = torch.arange(1, 1 + self.bins, dtype=patches.dtype, device=x.device).square()
+            power = waves.real.square() + waves.imag.square()
+            return ((power / window.square().sum() * rising) + _FLOOR).log().to(x.dtype)
 
 
 _EEGMAT = montage.MONTAGES["eegmat"]
 
 
-def _open(dim: int, depth: int, heads: int, patch_size: int = 4) -> MBSMConfig:
+def _open(dim: int, depth: int, heads: int, **values: Any) -> MBSMConfig:
     return MBSMConfig(
         in_chans=len(_EEGMAT),
         num_samples=1000,
-        patch_size=patch_size,
         embed_dim=dim,
         depth=depth,
         num_heads=heads,
         channels="positions",
         ch_names=_EEGMAT,
-        scale="window",
         sfreq=200.0,
+        **{"scale": "window", **values},
     )
 
 
@@ -282,7 +310,7 @@ class MBSMEncoder(Backbone):
     pos_embed: Tensor
     harmonics: Tensor
     presets: ClassVar[Mapping[str, MBSMConfig]] = {
-        "mbsm_tiny": _open(96, 4, 4, patch_size=20),
+        "mbsm_tiny": _open(128, 4, 4, patch_size=100, mlp_ratio=2.0, spectrum_bins=22, scale="channel"),
         "mbsm_small": _open(384, 12, 6),
         "mbsm_base": MBSMConfig(),
     }
@@ -344,7 +372,7 @@ class MBSMEncoder(Backbone):
 
     def reset_parameters(self) -> None:
         """Draw the linear weights after Glorot, as the reference does."""
-        for module in (*self.blocks.modules(), self.patch_embed.proj):
+        for module in (*self.blocks.modules(), *self.patch_embed.modules()):
             if isinstance(module, (nn.Linear, nn.Conv1d)):
                 nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
                 if module.bias is not None:
@@ -501,9 +529,7 @@ class MBSMEncoder(Backbone):
             x: EEG at scale, as :meth:`spread` returns it.
             maps: What each channel weighs in each map, or ``None``.
         """
-        if maps is not None:
-            x = maps.mT @ x
-        tokens = self.patch_embed(x)
+        tokens = self.patch_embed(x, maps)
         return tokens + self.pos_embed.to(tokens.dtype)
 
     def encode(self, tokens: Tensor) -> Tensor:
