@@ -195,11 +195,11 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
             help=cli_predict.CHANNELS,
         )
     evaluate.add_argument("--device", help="where to run, such as cpu or cuda:0")
-    evaluate.add_argument("--batch-size", type=int, default=64, help="samples per forward pass (%(default)s)")
+    evaluate.add_argument("--batch-size", type=_count, default=64, help="samples per forward pass (%(default)s)")
     benchmark.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="0,1,2", help="seeds (0,1,2)")
     benchmark.add_argument("--rows", type=names, metavar="A,B", help="rows, and what they start from (all)")
     benchmark.add_argument(
-        "--resamples", type=int, default=2000, metavar="N", help="bootstrap resamples of the intervals (%(default)s)"
+        "--resamples", type=_count, default=2000, metavar="N", help="bootstrap resamples of the intervals (%(default)s)"
     )
 
 
@@ -265,7 +265,16 @@ def _info_on_recording(args: argparse.Namespace) -> int:
     from evermodels.signals.describe import describe_recording, modality_of
 
     name = args.modality or modality_of(args.name)
-    form, model, spec = cli_predict.said_of(args).get(name, {}), None, None
+    said = cli_predict.said_of(args)
+    form, model, spec = said.pop(name, {}), None, None
+    if said:
+        raise ConfigError(
+            f"{', '.join(cli_predict.flags_of(args, said))}: said of {' and '.join(said)}, and {args.name!r} is a "
+            f"recording of {name}. Leave it out."
+        )
+    of_model = cli_predict.model_flags(args) + (["--ch-names"] if args.ch_names is not None else [])
+    if args.model is None and of_model:
+        raise ConfigError(f"{', '.join(of_model)}: what a model does with the recording; give --model NAME too.")
     if args.model is not None:
         model = cli_predict.model_for(args, args.model, {name: Path(args.name)}, {name: form})
         spec = model.input_spec
@@ -284,6 +293,12 @@ def _info_on_recording(args: argparse.Namespace) -> int:
 
 def _lines(value: Any) -> Any:
     return [one_line(text) for text in value] if isinstance(value, list) else one_line(value)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -339,6 +354,8 @@ def _info(args: argparse.Namespace) -> int:
             "file of one."
         )
     if name in registry.MODELS:
+        if said := cli_predict.model_flags(args):
+            raise ConfigError(f"{', '.join(said)}: of checkpoints, and {name} is an architecture. Leave it out.")
         import torch
 
         with torch.device("meta"):
@@ -399,6 +416,13 @@ def _is_manifest(args: argparse.Namespace) -> bool:
     if not manifest and args.recipe is None:
         args.parser.print_usage(sys.stderr)
         raise ConfigError("give --recipe NAME, or --data MANIFEST.toml with --model NAME for data of your own.")
+    given: set[str] = getattr(args, "given", set())
+    beside = {"row": "row"} if manifest else {"folds": "folds", "fold": "fold"}
+    if not manifest and args.run is _finetune:  # evaluate carries a checkpoint to a recipe's channels
+        beside["ch_names"] = "ch-names"
+    for key in beside.keys() & given:
+        goes, comes = ("a recipe", "a manifest") if manifest else ("a manifest", "a recipe")
+        raise ConfigError(f"--{beside[key]}: it goes with {goes}, and this is {comes}. Leave it out.")
     if manifest and args.model is None:
         raise ConfigError("--model: which model is to be trained on the manifest? A checkpoint, or an architecture.")
     return manifest

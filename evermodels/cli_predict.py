@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ __all__ = [
     "add_model_options",
     "add_options",
     "channels",
+    "flags_of",
     "load_model",
+    "model_flags",
     "model_for",
     "names",
     "option_flags",
@@ -46,7 +48,9 @@ def channels(text: str) -> str | tuple[str, ...]:
         text: The flag's value.
     """
     found = names(text)
-    if len(found) != 1:
+    if not found:
+        raise argparse.ArgumentTypeError("expected names such as Fz,Cz, a montage such as epoc, or auto, got none")
+    if len(found) > 1:
         return found
     try:
         return (evermodels.montage.canonical(found[0]),)
@@ -86,6 +90,7 @@ def option_flags() -> Iterator[tuple[str, str, Option]]:
             yield flag, name, option
 
 
+_OF_CHECKPOINTS = ("revision", "cache_dir", "local_files_only")
 CHANNELS = (
     "channels of the recordings to read where the model's are not all there, a montage such as epoc, or auto for those "
     "that the recordings have: the missing ones are interpolated"
@@ -103,6 +108,15 @@ def add_model_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--local-files-only", action="store_true", help="never download")
 
 
+def model_flags(args: argparse.Namespace) -> list[str]:
+    """Return the flags of :func:`add_model_options` that were given.
+
+    Args:
+        args: The parsed arguments.
+    """
+    return [f"--{key.replace('_', '-')}" for key in _OF_CHECKPOINTS if getattr(args, key)]
+
+
 def load_model(args: argparse.Namespace, name: str, **more: Any) -> Any:
     """Return a checkpoint as the flags say.
 
@@ -111,7 +125,7 @@ def load_model(args: argparse.Namespace, name: str, **more: Any) -> Any:
         name: The checkpoint.
         **more: Further arguments of :func:`evermodels.from_pretrained`.
     """
-    given = {key: getattr(args, key) for key in ("revision", "cache_dir", "local_files_only")}
+    given = {key: getattr(args, key) for key in _OF_CHECKPOINTS}
     return evermodels.from_pretrained(name, **{key: value for key, value in given.items() if value}, **more)
 
 
@@ -123,6 +137,20 @@ def add_options(sub: argparse.ArgumentParser) -> None:
     """
     for flag, _, option in option_flags():
         sub.add_argument(f"--{flag.replace('_', '-')}", **option.shown)
+
+
+def flags_of(args: argparse.Namespace, modalities: Container[str]) -> list[str]:
+    """Return the flags that were given of some modalities.
+
+    Args:
+        args: The parsed arguments.
+        modalities: Names of the modalities.
+    """
+    return [
+        f"--{flag.replace('_', '-')}"
+        for flag, name, _ in option_flags()
+        if name in modalities and getattr(args, flag) is not None
+    ]
 
 
 def said_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -209,6 +237,8 @@ def predict(args: argparse.Namespace) -> None:
     for flag, target in (("--out", args.out), ("--csv", args.csv)):
         if target is not None:
             check_target(target, flag)
+    if args.out is not None and args.csv is not None and args.out.resolve() == args.csv.resolve():
+        raise ConfigError(f"--out and --csv: both name {str(args.out)!r}. Give each its own file.")
     forms = _forms(args, files)
     model = model_for(args, args.model, files, forms)
     recognizer = Recognizer(model, device=args.device, batch_size=args.batch_size, **_reader_options(args))

@@ -312,10 +312,25 @@ BAD = {
     "batch size": (["predict", "--model", "{model}", "--eeg", str(REST), "--batch-size", "0"], "batch_size"),
     "device": (["predict", "--model", "{model}", "--eeg", str(REST), "--device", "warp"], "device"),
     "no folder": (["predict", "--model", "{model}", "--eeg", str(REST), "--out", "no/where.html"], "--out"),
+    "page and table in one file": (
+        ["predict", "--model", "{model}", "--eeg", str(REST), "--out", "x.csv", "--csv", "./x.csv"],
+        "--out and --csv: both name 'x.csv'",
+    ),
+    "said of another modality": (["info", str(REST), "--fps", "3"], "--fps: said of video, and"),
+    "channels without a model": (["info", str(REST), "--ch-names", "auto"], "--ch-names: what a model does with"),
+    "revision of an architecture": (["info", "ever_tiny", "--revision", "main"], "--revision: of checkpoints, and"),
     "demo folder": (["demo", "--out", "no/where.html"], "--out: the folder"),
     "modality": (["list", "--modality", "smell"], "modality"),
     "recipe": (["finetune", "--recipe", "nothing"], "recipe: 'nothing' does not exist"),
     "row": (["finetune", "--recipe", "ever_tiny_quadrant", "--row", "nothing"], "row"),
+    "folds of a recipe": (
+        ["finetune", "--recipe", "ever_tiny_quadrant", "--fold", "1"],
+        "--fold: it goes with a manifest, and this is a recipe",
+    ),
+    "channels of a recipe": (
+        ["finetune", "--recipe", "ever_tiny_quadrant", "--ch-names", "epoc"],
+        "--ch-names: it goes with a manifest, and this is a recipe",
+    ),
     "override": (["finetune", "--recipe", "ever_tiny_quadrant", "--set", "optim.epochz=3"], "epochz"),
     "no value": (["benchmark", "--recipe", "ever_tiny_quadrant", "--set", "optim.epochs"], "key=value"),
     "no data": (
@@ -349,9 +364,12 @@ def test_bad_input_is_one_line_and_exit_code_2(name, capsys, checkpoint, tmp_pat
         ["predict"],
         ["predict", "--model", "x", "--overlap", "much"],
         ["predict", "--model", "x", "--eeg", "a.edf", "--start", "smell=1"],
+        ["predict", "--model", "x", "--eeg", "a.edf", "--ch-names", " , "],
         ["predict", "--model", "x", "--eeg", "a.edf", "--start", "eeg=soon"],
         ["demo", "--ou", "x"],  # flags are not guessed from their beginnings
         ["benchmark", "--recipe", "x", "--seeds", "one"],
+        ["benchmark", "--recipe", "x", "--resamples", "0"],
+        ["evaluate", "--recipe", "x", "--model", "x", "--batch-size", "0"],
         ["finetune"],
     ],
 )

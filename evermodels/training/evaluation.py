@@ -72,6 +72,7 @@ def predict(
         >>> predictions.logits.shape, predictions.groups["person"].tolist()
         ((2, 4), ['30', '30'])
     """
+    _check_batch_size(batch_size)
     tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
     device = next(model.parameters()).device
     system: Any = require_system(model)
@@ -105,6 +106,11 @@ def predict(
         {name: torch.cat(kept).numpy() for name, kept in single.items()},
         {} if levels is None else levels,
     )
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}.")
 
 
 def evaluate(model: nn.Module, dataset: Dataset[dict[str, Any]], **settings: Any) -> dict[str, Any]:
@@ -190,6 +196,7 @@ def evaluate_checkpoint(
     from evermodels.checkpoints.load import from_pretrained
     from evermodels.training.bootstrap import intervals
 
+    _check_batch_size(batch_size)
     auto = ch_names == "auto"
     model: Any = from_pretrained(name_or_dir, ch_names=None if auto else ch_names, device=device)
     require_system(model)

@@ -90,6 +90,11 @@ def _model(manifest: Manifest, name: str, ch_names: str | list[str] | None) -> d
     rates = {"rest": 1e-3}
     if name in registry.MODELS:
         takes = registry.entry(name).modalities
+        if registry.entry(name).kind != "system":
+            raise ConfigError(
+                f"model: {name} is an encoder alone. Give a whole system (list_models(kind='system'), `evermodels list "
+                "--kind system`); an encoder becomes a part of one by model.config.encoders."
+            )
         own = [modality for modality in takes if any(modality in s.recordings for s in manifest.sessions)]
         if not own:
             raise ConfigError(f"model: {name} takes {' and '.join(takes)}, and the manifest has none of them.")

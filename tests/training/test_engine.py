@@ -257,6 +257,8 @@ def test_a_missing_modality_is_named(fake, tmp_path):
         predict(model, [item])
     with pytest.raises(DataError, match="expected at least one sample, got none"):
         predict(model, [])
+    with pytest.raises(ConfigError, match="batch_size: expected a whole number of at least 1, got 0"):
+        predict(model, [item], batch_size=0)
     with pytest.raises(ConfigError, match="expected a whole system, such as ever_tiny, got Linear"):
         predict(torch.nn.Linear(2, 2), [item])
 

@@ -135,6 +135,8 @@ def test_nothing_is_written_for_a_bad_manifest(data, tmp_path, capsys):
         (("ever_tiny", "--fold", "7"), "fold"),
         (("ever_tiny", "--set", "loss.gama=1"), "unknown key 'gama'"),
         (("evr_tiny",), "evr_tiny"),
+        (("audio_mamba_nano",), "audio_mamba_nano is an encoder alone. Give a whole system"),
+        (("ever_tiny", "--row", "eeg"), "--row: it goes with a recipe, and this is a manifest"),
     ):
         code, _, err = run(capsys, *command, *words)
         assert code == 2 and message in err and not runs.exists(), err

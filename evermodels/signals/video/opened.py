@@ -99,7 +99,7 @@ def open_video(source: Any, fps: float | None = None) -> File | Pictures:
         with boundary(SignalError, f"{folder.name}: the folder cannot be read", "Look at its permissions."):
             paths = sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=natural_key)
         if not paths:
-            raise SignalError(f"{folder.name}: the folder has no picture ({', '.join(SUFFIXES)}).")
+            raise SignalError(f"{folder.name or folder}: the folder has no picture ({', '.join(SUFFIXES)}).")
         return Pictures(paths, fps, folder.name)
     if isinstance(source, torch.Tensor):
         source = source.detach().cpu().numpy()
