@@ -82,7 +82,7 @@ def test_the_rows_without_a_baseline_differ_in_nothing_else(kind, differs):
         ("[loss]\nday = 2020-01-01", r"LossSettings.values: expected numbers, texts"),
         (
             "[data]\ndataset = 'quadrant'",
-            r"Recipe.data.dataset: expected one of .*'quadrant_pairs', 'recordings'.*, got 'qu",
+            r"Recipe.data.dataset: expected one of .*'quadrant_pairs'.*'recordings'.*, got 'qu",
         ),
         ("[data]\nlength = 12", r"Recipe.data: unknown key 'length'.* Allowed: dataset, num_workers"),
         ("[data]\ndataset = 'quadrant_pairs'\nlength = 10", r"multiple of 4"),
