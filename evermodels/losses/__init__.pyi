@@ -6,4 +6,5 @@ from .alignment import (
 )
 from .classification import ClassBalancedCrossEntropy as ClassBalancedCrossEntropy, FocalLoss as FocalLoss
 from .emotion import EmotionLoss as EmotionLoss, EmotionLossOutput as EmotionLossOutput
+from .gathering import gathered as gathered
 from .mercl import MERCLLoss as MERCLLoss, MERCLLossOutput as MERCLLossOutput

@@ -14,7 +14,7 @@ from torch import distributed, nn
 
 from evermodels.core.errors import ShapeError
 from evermodels.core.outputs import AlignableOutput
-from evermodels.losses import CoralLoss, CorrelationAlignmentLoss, EmotionLoss, MERCLLoss, MMDLoss
+from evermodels.losses import CoralLoss, CorrelationAlignmentLoss, DeepCCALoss, EmotionLoss, MERCLLoss, MMDLoss
 from evermodels.losses.gathering import gathered
 
 WORLD, NAMES = 2, ("eeg", "video", "audio")
@@ -51,6 +51,7 @@ def losses():
         "correlation": (CorrelationAlignmentLoss(), pair),
         "coral": (CoralLoss(), pair),
         "mmd": (MMDLoss(), pair),
+        "deep_cca": (DeepCCALoss(), pair),
         "mercl": (MERCLLoss(w_ce=0.0), total),
         "emotion": (EmotionLoss(alignment="coral", align_weight=1.0, **zero), total),
         "both": (MERCLLoss(), total),
