@@ -147,12 +147,13 @@ def top_k_instances(
     # Places without an instance sort behind the others.
     indices = (best if there is None else torch.where(there, best, instances)).sort(dim=1).values
     places = indices.clamp_max(instances - 1)
-    chosen = x.gather(1, places.view(batch, k, *[1] * (x.ndim - 2)).expand(batch, k, *x.shape[2:]))
+    rows = torch.arange(batch, device=x.device)[:, None] * instances + places
+    chosen = x.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, (batch, k))  # whole instances, one copy each
     if there is not None:
         full = indices < instances
         chosen = torch.where(full.view(batch, k, *[1] * (x.ndim - 2)), chosen, 0)
         indices = torch.where(full, indices, -1)
-    if gradient == "straight_through":
+    if gradient == "straight_through" and weights.requires_grad:
         a = weights.gather(1, places)
         chosen = chosen * (1 + (a - a.detach())).to(chosen.dtype).view(batch, k, *[1] * (x.ndim - 2))
     return chosen, indices

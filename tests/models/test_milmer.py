@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
 import evermodels as em
+from evermodels import samples
 from evermodels.backbones import ChannelMLP, SpectrogramChannelMLP
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.functional import canonical_correlation
 from evermodels.models import Milmer
+from evermodels.report import render_report
+from evermodels.signals import Video
 
 NAN = float("nan")
 SMALL = {
@@ -194,3 +198,24 @@ class TestFusions:
 def test_impossible_configurations(changes, message):
     with pytest.raises(ConfigError, match=message):
         build(**changes)
+
+
+def test_the_report_shows_which_frames_were_chosen(monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("evermodels.report_pictures._address", lambda figure: "data:,")  # test_report.py writes them
+    torch.manual_seed(0)
+    model = em.create_model("milmer_tiny", num_classes=2, input_spec={"video": {"size": (32, 32)}})
+    model.fit_statistics([{"eeg": 20 * torch.randn(4, 19, 500)}])
+    model.classes = ("calm", "tense")
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    result = em.Recognizer(model, face=None).predict(
+        eeg=samples.path("eegmat_subject33_rest.edf"), video=Video(pictures, fps=2.0)
+    )
+    weights = result.attention["frames"]
+    assert weights.shape == (6, 10) and ((weights > 0).sum(1) == 3).all() and (weights.sum(1) < 1).all()
+    axes = result.plot("video").axes[0]
+    said = [text.get_text() for text in axes.texts]
+    chosen = weights[result.shown] > 0
+    assert [text.endswith("%") for text in said] == chosen.tolist() and len(axes.patches) == 3
+    page = render_report(result)
+    assert "Which frames counted" in page and "those with a weight were chosen" in page
