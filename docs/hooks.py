@@ -21,6 +21,7 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 import evermodels
+from evermodels.backbones.video.frame_encoder import TIMM_NAMES
 from evermodels.core import registry
 from evermodels.core.errors import DataError
 from evermodels.datasets import data_folder
@@ -192,6 +193,17 @@ def _mood_reader_presets() -> str:
     return _rows(rows)
 
 
+def _frame_encoder_presets() -> str:
+    rows: list[tuple[object, ...]] = [("preset", "timm's name", "width", "blocks", "frames", "tokens", "parameters")]
+    models = {**_presets("swin_frames_*"), **_presets("vit_frames_*")}
+    for name, c in models.items():
+        width = c.embed_dim * 2 ** (len(c.depths) - 1)
+        theirs = f"`{TIMM_NAMES[name]}`" if name in TIMM_NAMES else "–"
+        blocks = " + ".join(map(str, c.depths))
+        rows.append((f"`{name}`", theirs, width, blocks, _clip(c), c.tokens, f"{_count(name):,}"))
+    return _rows([rows[0], *sorted(rows[1:], key=lambda row: _count(str(row[0]).strip("`")))])
+
+
 def _milmer_presets() -> str:
     rows: list[tuple[object, ...]] = [
         ("preset", "EEG encoder", "video encoder", "window", "clip", "K", "visual tokens", "dim", "parameters")
@@ -300,6 +312,7 @@ def _table_2() -> str:
 
 _COUNTED = {
     "ever presets": _ever_presets,
+    "frame encoder presets": _frame_encoder_presets,
     "milmer presets": _milmer_presets,
     "label rules": _label_rules,
     "mood_reader presets": _mood_reader_presets,

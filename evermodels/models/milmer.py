@@ -304,9 +304,15 @@ class Milmer(System):
     def _front_end(config: MilmerConfig) -> SpectrogramFrontEnd:
         eeg, settings = config.input_spec.eeg, config.spectrogram
         assert eeg is not None
+        n_fft = round(eeg.sfreq) if settings.n_fft is None else settings.n_fft
+        if not 2 <= n_fft <= (samples := config.input_spec.shape("eeg")[1]):
+            raise ConfigError(
+                f"MilmerConfig.spectrogram.n_fft: expected between 2 and the {samples} samples of a window, got {n_fft}"
+                f"{' (about one second)' if settings.n_fft is None else ''}. Give a smaller one, or longer windows."
+            )
         return SpectrogramFrontEnd(
             len(config.ch_names),
-            round(eeg.sfreq) if settings.n_fft is None else settings.n_fft,
+            n_fft,
             None,
             settings.size,
             norm=settings.norm,

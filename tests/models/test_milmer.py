@@ -192,6 +192,7 @@ class TestFusions:
         ({"selection": "best"}, "selection: expected one of"),
         ({"spectrogram": {"size": (0, 4)}}, "size: expected a positive frequency"),
         ({"mlp_ratio": 0.0}, "mlp_ratio"),
+        ({"window_seconds": 0.5}, "n_fft: expected between 2 and the 50 samples of a window, got 100 .about one"),
         ({"input_spec": {"audio": {"sfreq": 16000.0}}}, "expected eeg, video or both, got 'eeg, video, audio'"),
     ],
 )
