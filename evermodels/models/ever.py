@@ -46,7 +46,9 @@ class EVERConfig(SystemConfig):
         drop_rate: Dropout on both embeddings before the fusion.
         modality_drop_rate: Chance per sample, in training, that one of the two modalities is hidden from the fusion, so
             that the learned tokens of absent modalities are trained.
-        fusion: ``"bih_gcn"`` (eq. 5-14) or ``"naive"``, concatenation and one linear layer (Table 3).
+        fusion: ``"bih_gcn"`` (eq. 5-14); ``"naive"``, concatenation and one linear layer (Table 3); or ``"mlp"``,
+            concatenation and a hidden layer of ``dim``, which is not in the paper: the plainest fusion in which the
+            modalities interact.
         dim: Width d of nodes and embeddings; a modality of another width gets a linear projection.
         region_scheme: How channels are grouped into regions.
         n_fft: STFT window in samples (default: about one second).
@@ -86,7 +88,7 @@ class EVERConfig(SystemConfig):
     num_classes: int = 5
     input_spec: InputSpec = _EAV
     encoders: Mapping[str, EncoderConfig] = field(default_factory=_encoders)
-    fusion: Literal["bih_gcn", "naive"] = "bih_gcn"
+    fusion: Literal["bih_gcn", "naive", "mlp"] = "bih_gcn"
     dim: int = 768
     region_scheme: str = "lobes"
     n_fft: int | None = None
@@ -343,10 +345,15 @@ class EVER(System):
     def embed_dim(self) -> int:
         """Width of the fused embedding."""
         config: EVERConfig = self.config
-        return config.dim * (2 if config.both and config.fusion == "naive" else 1)
+        return config.dim * (2 if config.both and config.fusion != "bih_gcn" else 1)
 
     def _make_head(self, num_classes: int) -> nn.Module | None:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else None
+        config: EVERConfig = self.config
+        if num_classes == 0:
+            return None
+        if not config.both or config.fusion != "mlp":
+            return nn.Linear(self.embed_dim, num_classes)
+        return nn.Sequential(nn.Linear(self.embed_dim, config.dim), nn.GELU(), nn.Linear(config.dim, num_classes))
 
     def reset_parameters(self) -> None:
         """Draw the tokens of absent modalities of the naive fusion; every other part has drawn its own."""

@@ -28,9 +28,11 @@ ABLATIONS = [
     {"alignment": "coral"},
     {"alignment": "mmd"},
     {"fusion": "naive"},
+    {"fusion": "mlp"},
     {"modalities": ("eeg",)},
     {"modalities": ("video",)},
     {"fusion": "naive", "num_classes": 0},
+    {"fusion": "mlp", "num_classes": 0},
     {"num_classes": 0},
 ]
 
@@ -45,7 +47,7 @@ def test_shapes_losses_and_gradients(make, batch, changes):
     inputs = batch(model, 4)
     output = model(**inputs)
     assert output.logits.shape == (4, model.config.num_classes)
-    assert output.embedding.shape == (4, 40 if model.config.fusion == "naive" else 20)
+    assert output.embedding.shape == (4, 20 if model.config.fusion == "bih_gcn" else 40)
     assert set(output.embeddings) == set(model.config.modalities)
     assert all(z.shape == (4, 20) for z in output.embeddings.values())
     graph = model.config.both and model.config.fusion == "bih_gcn"
@@ -359,3 +361,23 @@ def test_parameter_counts(name):
     assert sum(parts.values()) == sum(p.numel() for p in model.parameters()) == COUNTS[name]
     assert model.architecture == name
     assert COUNTS["ever_tiny"] <= 1_500_000
+
+
+def test_a_hidden_layer_can_say_whether_two_labels_differ(make):
+    """Embeddings are made by hand: one linear layer stays at chance, a hidden layer does not."""
+    torch.manual_seed(0)
+    arousal, valence = torch.randint(2, (2, 512))
+    z = torch.cat(
+        [2.0 * label[:, None].float() - 1 + 0.3 * torch.randn(512, 20) for label in (arousal, valence)], dim=1
+    )
+    right = {}
+    for fusion in ("naive", "mlp"):
+        head = make(fusion=fusion, num_classes=2).head
+        optimiser = torch.optim.Adam(head.parameters(), lr=1e-2)
+        for _ in range(60):
+            loss = torch.nn.functional.cross_entropy(head(z), arousal ^ valence)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        right[fusion] = (head(z).argmax(1) == arousal ^ valence).float().mean()
+    assert right["naive"] < 0.7 < 0.98 < right["mlp"]

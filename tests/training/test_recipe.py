@@ -183,6 +183,18 @@ def test_a_wrong_value_anywhere_is_ours_or_harmless():
     assert refused > 400
 
 
+def test_congruence_starts_from_encoders_of_the_halves():
+    recipe = load_recipe("ever_tiny_congruence")
+    for row in recipe.rows:
+        own = recipe.for_row(row.name)
+        fused = len(row.init_from) == 2
+        assert own.data.label_rule == ("congruence" if fused else "quadrant")
+        assert own.optim.lr[f"{'eeg' if row.name == 'eeg' else 'video'}_encoder"] == 0 or not fused
+        assert build_model(own).config.num_classes == (2 if fused else 4)
+    assert build_model(recipe.for_row("mlp")).config.fusion == "mlp"
+    assert recipe.for_row("bih_gcn_4").data.train_people == 4
+
+
 def test_the_model_checks_its_own_loss():
     plain = load_recipe("ever_tiny_quadrant")
     assert plain.loss.to_dict()["label_smoothing"] == 0.05 == plain.for_row("eeg").loss.values["label_smoothing"]
