@@ -25,6 +25,7 @@ SMALL = EEGformerConfig(
     num_segments=4,
     temporal_dim=6,
     decoder_filters=5,
+    decoder_activation="relu",
 )
 
 
@@ -141,6 +142,26 @@ def test_open_points_are_configuration():
     assert len({tuple(v.flatten().tolist()) for v in shapes.values()}) == len(shapes)
     literal = make(temporal_dim=None)
     assert literal.temporal.pos_embed.shape == (1, 4, 12) and isinstance(literal.back, torch.nn.Identity)
+
+
+@pytest.mark.parametrize("activation", ["relu", "log_power"])
+def test_fresh_weights_let_signals_through(activation):
+    """What differs between windows is not shrunk away: with torch's own draws it was a hundredth of the values."""
+    x = 20 * torch.randn(16, 19, 500)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = em.create_model("eegformer_nano", activation=activation, depth=1).eval()
+        with torch.no_grad():
+            embedding = model(x)
+        assert embedding.std(dim=0).mean() > 0.03 and embedding.std() < 10
+
+
+def test_power_is_read_once_after_the_last_filter():
+    layers = make(activation="log_power").convolutions.layers
+    assert [type(layer).__name__ for layer in layers[1::2]] == ["Identity", "Identity", "LogPower"]
+    x = torch.randn(2, 3, 40, dtype=torch.float64)
+    kept = torch.nn.Sequential(*layers[:-1])(x)
+    torch.testing.assert_close(layers(x), (1 + kept**2).log())
 
 
 def test_fixed_positions_after_save_and_load(tmp_path):

@@ -54,7 +54,8 @@ class EEGformerConfig(Config):
         kernel_size: Taps of each filter.
         num_convs: Depthwise layers, each without padding and with stride 1.
         multiply: Which layer makes C features of one: the ``"last"`` (a choice) or the ``"first"``.
-        activation: After each depthwise layer; the paper names none (a choice). ``"log_power"`` is ``log(1 + x²)``.
+        activation: After each depthwise layer; the paper names none (a choice). ``"log_power"``, ``log(1 + x²)``,
+            stands after the last one only, so that it reads the power of what the layers together let through.
         dim: Width D of the tokens of the regional and the synchronous transformer, a multiple of ``num_heads`` and of
             ``num_segments``.
         depth: Blocks of each of the three transformers.
@@ -64,7 +65,8 @@ class EEGformerConfig(Config):
         num_segments: Segments M into which D is averaged for the temporal transformer, an even number.
         temporal_dim: Width of its tokens; ``None`` for S · C as printed, which is 3600 for 30 channels of 120 features.
         decoder_filters: Filters N of the decoder's second layer.
-        decoder_activation: Between the decoder's layers; the paper names none (a choice).
+        decoder_activation: After each of the decoder's layers; the paper names none (a choice: with ``"relu"`` the one
+            feature that the first layer leaves can die).
         norm_eps: Epsilon of the layer norms.
         drop_rate: Dropout of the tokens, the attention's output and the MLP's output, and before the head.
         attn_drop_rate: Dropout of the attention weights.
@@ -97,7 +99,7 @@ class EEGformerConfig(Config):
     num_segments: int = 10
     temporal_dim: int | None = 768
     decoder_filters: int = 64
-    decoder_activation: Literal["identity", "relu", "elu", "gelu"] = "relu"
+    decoder_activation: Literal["identity", "relu", "elu", "gelu"] = "gelu"
     norm_eps: float = 1e-6
     drop_rate: float = 0.0
     attn_drop_rate: float = 0.0
@@ -158,7 +160,9 @@ class DepthwiseConvolutions(nn.Module):
         width = s
         for i in range(config.num_convs):
             out = wide if i == (last if config.multiply == "last" else 0) else width
-            layers += [nn.Conv1d(width, out, config.kernel_size, groups=width), _ACTIVATIONS[config.activation]()]
+            between = config.activation == "log_power" and i < last
+            activation = nn.Identity() if between else _ACTIVATIONS[config.activation]()
+            layers += [nn.Conv1d(width, out, config.kernel_size, groups=width), activation]
             width = out
         self.layers = nn.Sequential(*layers)
 
@@ -347,9 +351,17 @@ class EEGformer(Backbone):
         return head
 
     def reset_parameters(self) -> None:
-        """Draw the three transformers; convolutions and the decoder have drawn theirs."""
+        """Draw all weights so that signals keep their size: torch's own draws shrink them a hundredfold."""
         for part in (self.regional, self.synchronous, self.temporal):
             part.reset_parameters()
+        rectified = self.config.activation in ("relu", "elu", "gelu")
+        for module in (*self.convolutions.modules(), *self.decoder.modules(), self.back):
+            if isinstance(module, nn.Conv1d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if rectified else "linear")
+            elif isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if isinstance(module, (nn.Conv1d, nn.Linear)) and module.bias is not None:
+                nn.init.zeros_(module.bias)
 
     def reset_buffers(self) -> None:
         """Rebuild fixed positions on the device of the parameters."""
