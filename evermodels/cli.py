@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _show_warning(warned: list[str], message: Warning | str, *_: Any, **__: Any) -> None:
     text = one_line(" ".join(str(message).split()))
+    if text in warned:  # a recording is opened more than once: to plan, to compare, to read
+        return
     warned.append(text)
     print(f"evermodels: warning: {text}", file=sys.stderr)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -409,6 +410,17 @@ def test_help(command, capsys):
     code, out, _ = run(capsys, *command.split(), "--help")
     assert code == 0 and out.startswith("usage: evermodels")
     assert "pretrain " not in out
+
+
+def test_a_warning_is_said_once(capsys, monkeypatch):
+    def warn(*_, **__):
+        for text in ("one", "two", "one"):
+            warnings.warn(text, stacklevel=1)
+        return ["ever_tiny"]
+
+    monkeypatch.setattr(em, "list_models", warn)
+    _, _, err = run(capsys, "list")
+    assert err == "evermodels: warning: one\nevermodels: warning: two\n"
 
 
 def test_control_c(capsys, monkeypatch, tmp_path):
