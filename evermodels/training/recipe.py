@@ -150,6 +150,10 @@ class Recipe(Config):
                     )
             seen.append(row.name)
             self._apply(row)
+        if unknown := [name for name in self.comparison.late_fusion if name not in seen and self.rows]:
+            raise ConfigError(
+                f"Recipe.comparison.late_fusion: expected some of the rows ({', '.join(seen)}), got {unknown[0]!r}."
+            )
         if self.full is not None and self.full not in seen:
             raise self.refuse("full", f"one of the rows ({', '.join(seen) or 'none'})")
 

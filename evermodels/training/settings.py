@@ -183,9 +183,12 @@ class ComparisonSettings(Config):
     Args:
         margin: Difference that would not matter, stated before it is seen: two rows are called equal only where the
             whole interval of their difference lies inside it.
+        late_fusion: Rows whose log-probabilities are summed to a row of their own in each table; without them the rows
+            from whose encoders a fusion starts are.
     """
 
     margin: float = 0.05
+    late_fusion: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse a margin that no interval, or any, could lie in."""

@@ -158,9 +158,9 @@ def _untrained(
 ) -> list[_Untrained]:
     """The late fusions of what the fusion rows start from, and the full model's own answers to each modality."""
     found: dict[tuple[str, ...], _Untrained] = {}
-    for name in runs:
-        row = recipe.row(name)
-        sources = tuple(dict.fromkeys(row.init_from.values())) if row is not None else ()
+    rows_of = [recipe.row(name) for name in runs]
+    candidates = [tuple(dict.fromkeys(row.init_from.values())) for row in rows_of if row is not None]
+    for sources in (*candidates, recipe.comparison.late_fusion):
         if len(sources) > 1 and sources not in found and all(source in runs for source in sources):
             known = [_score_of(recipe, source, scores) for source in sources]
             fused = [late_fusion(seed, known) for seed in zip(*(runs[source] for source in sources), strict=True)]
@@ -245,6 +245,7 @@ def make_table(
         "full": full,
         "seeds": list(seeds),
         "margin": margin,
+        "late_fusion": list(recipe.comparison.late_fusion),
         "command": table_command(recipe, seeds, names),
         "how": _how(runs[first][0], resamples, margin),
         "scores": list(runs[first][0].levels),
@@ -286,7 +287,7 @@ def _belongs(table: Mapping[str, Any], name: str, number: int) -> bool:
     rows, row = table["rows"], table["rows"][name]
     if row["table"] is not None:
         return bool(row["table"] == number or name == table["full"])
-    if row["sources"] == [table["full"]]:
+    if row["sources"] in ([table["full"]], table["late_fusion"]):
         return True
     inits = [list(r["init_from"].values()) for key, r in rows.items() if r["table"] == number or key == table["full"]]
     return any(list(dict.fromkeys(init)) == row["sources"] for init in inits)

@@ -93,6 +93,20 @@ def load_runs(root, row):
     return [Predictions.load(root / row / f"seed-{s}/predictions.npz") for s in (0, 1)]
 
 
+def test_a_recipe_may_name_the_rows_of_its_late_fusion(table):
+    recipe, root, result = table
+    some = {"seeds": (0, 1), "rows": ["eeg", "video", "ever"], "resamples": 20}
+    assert not [key for key in make_table(recipe, root, **some)["rows"] if key.startswith("late fusion")]
+    named = recipe.replace(comparison=recipe.comparison.replace(late_fusion=("eeg", "video")))
+    found = make_table(named, root, **some)
+    assert found["rows"]["late fusion of eeg + video"]["uar"]["mean"] == pytest.approx(
+        result["rows"]["late fusion of eeg + video"]["uar"]["mean"]
+    )
+    assert "late fusion: sum of the single rows' log-probabilities (eeg + video)" in found["markdown"]
+    with pytest.raises(ConfigError, match=r"late_fusion: expected some of the rows \(eeg, .*got 'sound'"):
+        recipe.replace(comparison=recipe.comparison.replace(late_fusion=("eeg", "sound")))
+
+
 def test_late_fusion_and_the_models_own_halves_stand_in_the_table(table):
     _, root, _ = table
     result = json.loads((root / "table.json").read_text("utf-8"))
