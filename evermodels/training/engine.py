@@ -31,6 +31,7 @@ from evermodels.training.predictions import Predictions
 from evermodels.training.recipe import Recipe
 from evermodels.training.state import (
     RESTART,
+    TEACHERS,
     TrainingError,
     check_folder,
     clear,
@@ -156,7 +157,7 @@ def fit(
         run_dir.mkdir(parents=True, exist_ok=True)
     teachers = []
     for number, own in enumerate(teacher_seeds(seed, settled.distil.teachers)):
-        folder = run_dir / "teachers" / str(number)
+        folder = run_dir / TEACHERS / str(number)
         again: dict[str, Any] = {"resume": resume, "progress": progress, "parts": parts, "init_from": init_from}
         fit(recipe.teacher(), folder, seed=own, row=row, data_root=data_root, **again)
         teachers.append(folder / "model")

@@ -23,6 +23,8 @@ RESTART = "Begin anew with --restart (resume=False), which removes this run and 
 _STATE = re.compile(r"^state-(\d{4,})(\.part)?$")
 _WRITTEN = ("result.json", "predictions.npz", "predictions_validation.npz", "metrics.jsonl", "run.json")
 _LOCK = ".lock"
+TEACHERS = "teachers"
+"""Folder in a run's own for the trainings that it learns from; they may be there before the run describes itself."""
 
 
 class TrainingError(EvermodelsError, RuntimeError):
@@ -176,7 +178,8 @@ def check_folder(run_dir: Path) -> None:
     with writing(run_dir):
         entries = {path.name: path for path in run_dir.iterdir()} if run_dir.is_dir() else {}
     own = [path for name, path in entries.items() if name in (*_WRITTEN, "model") or _STATE.match(name)]
-    links = [path for path in (run_dir, *own) if path.is_symlink()]
+    inside = [path for name, path in entries.items() if name == TEACHERS]
+    links = [path for path in (run_dir, *own, *inside) if path.is_symlink()]
     if links:
         raise TrainingError(
             f"{str(links[0])!r} is a link, and a run writes and removes in its own folder only. Remove the link, or "

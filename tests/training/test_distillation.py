@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from evermodels.checkpoints.load import from_pretrained
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.datasets import DataSettings
-from evermodels.training import build_model, engine, finetune, fit
+from evermodels.training import TrainingError, build_model, engine, finetune, fit
 from evermodels.training.distillation import DistilSettings, Teachers, imitation, teacher_seeds
 from evermodels.training.objective import FactorLoss
 from evermodels.training.settings import LossSettings
@@ -69,6 +69,15 @@ def test_a_finished_run_trains_no_teacher_again(run, fake, monkeypatch):
     recipe, folder = run
     monkeypatch.setattr(engine, "_Run", None)
     assert fit(recipe, folder, seed=5, row="eeg", parts=fake.make_parts(train=16), progress=False)["seed"] == 5
+
+
+def test_a_link_to_another_folder_is_not_followed(fake, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "teachers").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TrainingError, match=r"teachers' is a link"):
+        fit(distilled(fake), tmp_path / "run", row="eeg", parts=fake.make_parts(train=16), progress=False)
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_the_mean_answer_is_what_they_say_together(run, fake):
