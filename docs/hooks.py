@@ -204,6 +204,18 @@ def _frame_encoder_presets() -> str:
     return _rows([rows[0], *sorted(rows[1:], key=lambda row: _count(str(row[0]).strip("`")))])
 
 
+def _mbsm_presets() -> str:
+    rows: list[tuple[object, ...]] = [
+        ("preset", "channels", "window", "patch", "spectrum", "D", "depth", "heads", "parameters")
+    ]
+    for name, c in sorted(_presets("mbsm_*").items(), key=lambda item: _count(item[0])):
+        channels = "any" if c.channels == "positions" else f"{c.in_chans}, fixed"
+        spectrum = f"{c.spectrum_bins} frequencies" if c.spectrum_bins else "–"
+        sizes = (f"{c.num_samples} samples", f"{c.patch_size} samples", spectrum, c.embed_dim, c.depth, c.num_heads)
+        rows.append((f"`{name}`", channels, *sizes, f"{_count(name):,}"))
+    return _rows(rows)
+
+
 def _milmer_presets() -> str:
     rows: list[tuple[object, ...]] = [
         ("preset", "EEG encoder", "video encoder", "window", "clip", "K", "visual tokens", "dim", "parameters")
@@ -314,6 +326,7 @@ _COUNTED = {
     "ever presets": _ever_presets,
     "frame encoder presets": _frame_encoder_presets,
     "milmer presets": _milmer_presets,
+    "mbsm presets": _mbsm_presets,
     "label rules": _label_rules,
     "mood_reader presets": _mood_reader_presets,
     "ever_tiny": _ever_tiny,

@@ -20,6 +20,7 @@ from .own_data import (
 from .predictions import Predictions as Predictions, pool as pool
 from .pretraining import (
     PretrainingRecipe as PretrainingRecipe,
+    UnlabelledSettings as UnlabelledSettings,
     load_pretraining as load_pretraining,
     pretrain as pretrain,
 )

@@ -265,8 +265,9 @@ def _open(dim: int, depth: int, heads: int, **values: Any) -> MBSMConfig:
         num_heads=heads,
         channels="positions",
         ch_names=_EEGMAT,
+        scale="window",
         sfreq=200.0,
-        **{"scale": "window", **values},
+        **values,
     )
 
 
@@ -310,7 +311,7 @@ class MBSMEncoder(Backbone):
     pos_embed: Tensor
     harmonics: Tensor
     presets: ClassVar[Mapping[str, MBSMConfig]] = {
-        "mbsm_tiny": _open(128, 4, 4, patch_size=100, mlp_ratio=2.0, spectrum_bins=22, scale="channel"),
+        "mbsm_tiny": _open(128, 4, 4, patch_size=100, mlp_ratio=2.0, spectrum_bins=22),
         "mbsm_small": _open(384, 12, 6),
         "mbsm_base": MBSMConfig(),
     }
