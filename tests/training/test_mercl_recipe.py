@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from evermodels.core.factors import Factor, product_classes
 from evermodels.datasets import Parts
+from evermodels.models import MERCL
 from evermodels.training import fit, load_recipe
 from evermodels.training.build import build_model
 
@@ -66,6 +67,15 @@ def test_every_row_can_be_built(recipe):
     tables = {row.name: row.table for row in recipe.rows}
     assert {n for n, t in tables.items() if t == 7} == {"audio_video", "audio_eeg", "video_eeg", "audio_eeg_video"}
     assert {n for n, t in tables.items() if t == 8} == {"mercl", "no_contrast", "no_attention", "neither"}
+
+
+def test_the_speech_encoder_alone():
+    recipe = load_recipe("vggish_tiny_emodb")
+    for row in recipe.rows:
+        model = build_model(recipe.for_row(row.name))
+        mercl = MERCL.presets["mercl_tiny"].input_spec.audio
+        assert model.input_spec.audio.replace(std=1.0) == mercl
+        assert model.config.num_classes == len(recipe.data.emotions) == 4
 
 
 def test_the_encoders_of_stage_1_stay_in_stage_2(recipe, tmp_path):
