@@ -402,14 +402,13 @@ def test_foreign_text_cannot_act_on_the_terminal(capsys, monkeypatch):
     assert run(capsys, "list") == (2, "", "evermodels: a\\u001b[31m\n")
 
 
-COMMANDS = ["list", "info", "demo", "predict", "finetune", "evaluate", "benchmark", "convert", "push"]
+COMMANDS = "list info demo predict finetune pretrain evaluate benchmark convert push".split()
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help(command, capsys):
     code, out, _ = run(capsys, *command.split(), "--help")
     assert code == 0 and out.startswith("usage: evermodels")
-    assert "pretrain " not in out
 
 
 def test_a_warning_is_said_once(capsys, monkeypatch):

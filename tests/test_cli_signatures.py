@@ -124,6 +124,14 @@ COMMANDS: dict[str, list[Function]] = {
             {"dataset": "a manifest is one", "sha256": "the manifest's own"},
         ),
     ],
+    "pretrain": [
+        Function(training.load_pretraining, {"name_or_path": "recipe", "overrides": "set"}),
+        Function(
+            training.pretrain,
+            {"data_root": "data", "resume": "restart"},
+            {"progress": BAR, "sets": "data sets of one's own objects; a recipe names data sets"},
+        ),
+    ],
     "evaluate": [
         Function(training.evaluate_checkpoint, {"name_or_dir": "model", "data_root": "data"}, {"progress": BAR})
     ],
