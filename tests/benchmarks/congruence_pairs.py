@@ -43,7 +43,7 @@ from evermodels.layers import (
 from evermodels.training import Predictions, interval, paired_difference
 from evermodels.training.batches import collate
 
-WIDTH, BATCH, STEPS, VIDEO_TOKENS = 64, 128, 600, 8
+WIDTH, BATCH, VIDEO_TOKENS = 64, 128, 8
 KEYS = ("z_eeg", "z_video", "eeg", "video", "maps")
 
 
@@ -203,15 +203,15 @@ def batch_of(data: dict[str, Any], eeg: Tensor, video: Tensor) -> dict[str, Tens
     return {key: data[key][video if "video" in key else eeg] for key in KEYS}
 
 
-def train(model: nn.Module, data: dict[str, Any], people: int, seed: int, rule: str) -> nn.Module:
+def train(model: nn.Module, data: dict[str, Any], people: int, seed: int, rule: str, steps: int) -> nn.Module:
     """Train on new pairs of the first people's EEG and all training faces."""
     chosen = sorted(set(data["eeg_subject"].tolist()))[:people]
     eeg = torch.from_numpy(np.flatnonzero(np.isin(data["eeg_subject"], chosen)))
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     model.train()
-    for _ in range(STEPS):
+    for _ in range(steps):
         i = eeg[torch.randint(len(eeg), (BATCH,), generator=generator)]
         j = torch.randint(len(data["valence"]), (BATCH,), generator=generator)
         loss = F.cross_entropy(model(batch_of(data, i, j)), label(data, i, j, rule))
@@ -271,7 +271,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="ever_tiny.quadrant")
     parser.add_argument("--items", type=int, default=1152)
     parser.add_argument("--people", type=int, nargs="+", default=[4, 8, 24])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--out", default=None)
     options = parser.parse_args()
     start = time.process_time()
@@ -287,7 +288,10 @@ def main() -> None:
         for people in options.people:
             for seed in range(options.seeds):
                 torch.manual_seed(seed)
-                models = [(train(model, made["train"], people, seed, rule), rule) for model, rule in rows[name]()]
+                models = [
+                    (train(model, made["train"], people, seed, rule, options.steps), rule)
+                    for model, rule in rows[name]()
+                ]
                 runs.setdefault((name, people), []).append(answer(models, made["test"]))
             found = interval(runs[name, people])
             spread = np.std([interval([run], n=1).value for run in runs[name, people]])
@@ -296,7 +300,7 @@ def main() -> None:
         beside = paired_difference(runs[name, most], runs[order[0], most])
         cells.append("" if name == order[0] else f"{beside.value:+.3f} [{beside.low:+.3f}, {beside.high:+.3f}]")
         lines[name] = f"| {name} | " + " | ".join(cells) + " |"
-    print("\n".join(lines[name] for name in rows))
+        print(lines[name], flush=True)
     print(f"\n{time.process_time() - start:.0f} s of CPU")
     if options.out:
         Path(options.out).write_text(json.dumps(lines, indent=1))

@@ -14,10 +14,12 @@ from sklearn.metrics import recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import evermodels as em
 from evermodels.core.errors import ConfigError
 from evermodels.core.specs import AudioSpec, EEGSpec, EyeSpec, InputSpec, VideoSpec
 from evermodels.core.warning import LicenceWarning
 from evermodels.datasets import CEAP, DataSettings, EmoDB, SubjectSplit, UtteranceWindows
+from evermodels.training import Recipe, evaluate_checkpoint, predict
 
 LETTERS = {"W": 0, "F": 1, "N": 2, "T": 3}
 SOUND = InputSpec(window_seconds=1.0, audio=AudioSpec(n_mels=8))
@@ -72,6 +74,32 @@ def test_one_speaker_is_left_out(root):
         for i, entry in enumerate(parts.test.entries):
             assert parts.test[i]["label"] == LETTERS[entry.key[5]]
     assert sorted(tested) == ["03", "08", "09", "10", "11"]
+
+
+def test_a_model_reads_them_and_another_fold_is_refused(root, tmp_path):
+    model = em.create_model(
+        "single_audio",
+        input_spec=SOUND,
+        num_classes=4,
+        encoders={
+            "audio": {
+                "name": "ast_nano",
+                "config": {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 8, "stride": (8, 8)},
+            }
+        },
+    )
+    own = settings("emodb", fold=1)
+    parts = own.parts(SOUND, data_root=root)
+    with pytest.warns(UserWarning, match="masks: the model takes none of audio"):
+        found = predict(model, parts.test, groups=parts.groups)
+    assert found.groups["speaker"].tolist() == ["08"] * 4 and found.logits.shape == (4, 4)
+    model.classes = parts.classes
+    model.save_pretrained(tmp_path / "model", training=own.told())
+    recipe = Recipe("speech", data=own)
+    with pytest.warns(UserWarning, match="masks"):
+        assert evaluate_checkpoint(tmp_path / "model", recipe, data_root=root)["samples"] == 4
+    with pytest.raises(ConfigError, match=r"trained on fold 1 of this data set, so that people of fold 2 .*fold=1"):
+        evaluate_checkpoint(tmp_path / "model", recipe.replace(data={"fold": 2}), data_root=root)
 
 
 def test_speaker_statistics_are_of_the_speakers_valid_frames(root):
