@@ -15,7 +15,7 @@ from evermodels.core.errors import ConfigError
 from evermodels.core.specs import EyeSpec, InputSpec
 from evermodels.datasets.ceap import CEAP
 from evermodels.datasets.download import data_folder
-from evermodels.datasets.listed import Entry, Listed, one_left_out
+from evermodels.datasets.listed import Entry, Listed, Standardised, one_left_out
 from evermodels.datasets.parts import DataSettings, Parts
 from evermodels.signals.eye import Reader
 
@@ -72,6 +72,15 @@ class GazeWindows:
             start = recording.start + max(0.0, room / 2)
             self._kept[person, video] = next(self._reader.windows(recording, [start], self.seconds)).tensor
         return self._kept[person, video]
+
+    def rows(self, key: tuple[str, str]) -> tuple[Tensor, Tensor]:
+        """Return one window and which of its rows count: all.
+
+        Args:
+            key: Person and video.
+        """
+        window = self(*key)
+        return window, torch.ones(len(window), dtype=torch.bool)
 
 
 @functools.lru_cache(maxsize=2)
@@ -143,14 +152,8 @@ class CEAPSettings(DataSettings):
         if self.video and self.video not in ceap.videos:
             raise ConfigError(f"data.video: expected one of {', '.join(ceap.videos)}, or '', got {self.video!r}.")
         split = one_left_out(ceap.people, self.fold, self.n_validation)
-        level = functools.lru_cache(maxsize=None)(functools.partial(_statistics, windows))
-
-        def read(entry: Entry) -> dict[str, Any]:
-            window = windows(*entry.key)
-            if self.person_statistics:
-                mean, std = level(entry.person)
-                window = (window - mean) / std
-            return {"eye": window, "video": entry.key[1]}
+        keys = {person: [key for key in ceap.ratings if key[0] == person] for person in ceap.people}
+        read = _Read(windows, Standardised(windows.rows, keys, _LEAST_STD) if self.person_statistics else None)
 
         def part(name: str) -> Listed:
             people = split.part(name)
@@ -165,8 +168,12 @@ class CEAPSettings(DataSettings):
         return Parts(part("train"), part("validation"), part("test"), classes)
 
 
-def _statistics(windows: GazeWindows, person: str) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature over all of a person's windows."""
-    videos = [video for who, video in windows.ceap.ratings if who == person]
-    rows = torch.cat([windows(person, video) for video in videos])
-    return rows.mean(dim=0), rows.std(dim=0).clamp(min=_LEAST_STD)
+class _Read:
+    """What an item holds of a look at a video."""
+
+    def __init__(self, windows: GazeWindows, standardised: Standardised | None) -> None:
+        self.windows, self.standardised = windows, standardised
+
+    def __call__(self, entry: Entry) -> dict[str, Any]:
+        eye = self.standardised(entry) if self.standardised else self.windows(*entry.key)
+        return {"eye": eye, "video": entry.key[1]}

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
 from evermodels.core.errors import ConfigError
 from evermodels.core.specs import AudioSpec, InputSpec
 from evermodels.datasets.download import data_folder
 from evermodels.datasets.emodb import EmoDB
-from evermodels.datasets.listed import Entry, Listed, one_left_out
+from evermodels.datasets.listed import Entry, Listed, Standardised, one_left_out
 from evermodels.datasets.parts import DataSettings, Parts
 from evermodels.datasets.utterances import UtteranceWindows
 from evermodels.signals.audio.level import SILENT_DBFS, check_threshold
@@ -98,14 +95,8 @@ class EmoDBSettings(DataSettings):
         )
         utterances = windows.speech.utterances.values()
         split = one_left_out(windows.speech.speakers, self.fold, self.n_validation)
-        level = functools.lru_cache(maxsize=None)(functools.partial(_statistics, windows))
-
-        def read(entry: Entry) -> dict[str, Any]:
-            window, mask = windows(entry.key)
-            if self.speaker_statistics:
-                mean, std = level(entry.person)
-                window = (window - mean) / std
-            return {"audio": window, "masks": {"audio": mask}}
+        keys = {s: [u.name for u in utterances if u.speaker == s] for s in windows.speech.speakers}
+        read = _Read(windows, Standardised(windows, keys, _LEAST_STD) if self.speaker_statistics else None)
 
         def part(name: str) -> Listed:
             people = split.part(name)
@@ -117,8 +108,12 @@ class EmoDBSettings(DataSettings):
         return Parts(part("train"), part("validation"), part("test"), self.emotions, groups=("speaker",))
 
 
-def _statistics(windows: UtteranceWindows, speaker: str) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each band over the valid frames of a speaker's utterances."""
-    names = [u.name for u in windows.speech.utterances.values() if u.speaker == speaker]
-    frames = torch.cat([window[mask] for window, mask in map(windows, names)])
-    return frames.mean(dim=0), frames.std(dim=0).clamp(min=_LEAST_STD)
+class _Read:
+    """What an item holds of an utterance."""
+
+    def __init__(self, windows: UtteranceWindows, standardised: Standardised | None) -> None:
+        self.windows, self.standardised = windows, standardised
+
+    def __call__(self, entry: Entry) -> dict[str, Any]:
+        window, mask = self.windows(entry.key)
+        return {"audio": self.standardised(entry) if self.standardised else window, "masks": {"audio": mask}}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from evermodels.core.errors import ConfigError
@@ -59,6 +61,37 @@ class Listed(Dataset[dict[str, Any]]):
     def people(self) -> dict[str, list[str]]:
         """Ids of the people, by group."""
         return {self.groups[0]: sorted({entry.person for entry in self.entries})}
+
+
+class Standardised:
+    """Windows of people, each standardised by all of the same person's; picklable, as loading processes need it.
+
+    Args:
+        window: Gives the window of an entry and the rows of it that count.
+        keys: The keys of a person's entries.
+        least: Least standard deviation.
+    """
+
+    def __init__(
+        self,
+        window: Callable[[Any], tuple[Tensor, Tensor]],
+        keys: Mapping[str, Sequence[Any]],
+        least: float,
+    ) -> None:
+        self.window, self.keys, self.least = window, keys, least
+        self._levels: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, entry: Entry) -> Tensor:
+        """Return an entry's window, each column at mean 0 and deviation 1 over the person's rows.
+
+        Args:
+            entry: The entry.
+        """
+        if entry.person not in self._levels:
+            rows = torch.cat([window[counts] for window, counts in map(self.window, self.keys[entry.person])])
+            self._levels[entry.person] = rows.mean(dim=0), rows.std(dim=0).clamp(min=self.least)
+        mean, std = self._levels[entry.person]
+        return (self.window(entry.key)[0] - mean) / std
 
 
 def one_left_out(people: Sequence[str], fold: int, n_validation: int) -> SubjectSplit:

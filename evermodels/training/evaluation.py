@@ -140,6 +140,11 @@ def _check_fold(name: str, said: Mapping[str, Any], told: Mapping[str, Any]) -> 
     same = all(said.get(key) == told.get(key) for key in ("dataset", "manifest_sha256"))
     if not told or not same or all(said.get(key) == value for key, value in told.items()):
         return
+    if said.get("fold") == told.get("fold") and said.get("folds") == told.get("folds"):
+        other = ", ".join(f"{key}={said.get(key)!r}" for key, value in told.items() if said.get(key) != value)
+        raise ConfigError(
+            f"model: {name!r} was trained on this data set with {other}. Test it on data of the same kind."
+        )
     own, asked = (" of ".join(str(x[key]) for key in ("fold", "folds") if key in x) for x in (said, told))
     if "folds" in told:
         what, way_out = "manifest", "--folds, --fold"

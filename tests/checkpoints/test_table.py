@@ -12,7 +12,7 @@ import evermodels as em
 from evermodels.checkpoints import bundle
 from evermodels.checkpoints.card import NOT_THIS, check_card
 from evermodels.checkpoints.read import meta_tensors
-from evermodels.checkpoints.table import BUNDLED, BUNDLED_LIMIT, load_table, lookup
+from evermodels.checkpoints.table import BUNDLED, BUNDLED_LIMIT, bundled_folder, load_table, lookup
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError
 from evermodels.training import list_recipes
@@ -27,14 +27,16 @@ def test_entry_has_files_card_score_and_recipe(name):
     assert entry.recipe in list_recipes()
     if not entry.bundled:
         return  # its files, the card among them, have digests and a commit: the table refuses an entry without
+    folder = bundled_folder(name, entry)
     for file, digest in entry.files.items():
-        assert FileDigest.of_file(BUNDLED / name / file) == digest, file
-    assert sorted(p.name for p in (BUNDLED / name).iterdir()) == sorted(entry.files)
+        assert FileDigest.of_file(folder / file) == digest, file
+    assert sorted(p.name for p in folder.iterdir()) == sorted(entry.files)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if lookup(name).bundled])
 def test_card_says_what_the_table_says(name):
-    entry, path = lookup(name), BUNDLED / name / "README.md"
+    entry = lookup(name)
+    path = bundled_folder(name, entry) / "README.md"
     card = ModelCard.load(path)
     check_card(path.read_text(encoding="utf-8"), str(path))
     assert metadata_load(path) == yaml.safe_load(card.data.to_yaml())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -100,6 +101,17 @@ def test_a_model_reads_them_and_another_fold_is_refused(root, tmp_path):
         assert evaluate_checkpoint(tmp_path / "model", recipe, data_root=root)["samples"] == 4
     with pytest.raises(ConfigError, match=r"trained on fold 1 of this data set, so that people of fold 2 .*fold=1"):
         evaluate_checkpoint(tmp_path / "model", recipe.replace(data={"fold": 2}), data_root=root)
+    with pytest.raises(ConfigError, match=r"trained on this data set with transductive=False\. Test it on data of"):
+        evaluate_checkpoint(tmp_path / "model", recipe.replace(data={"speaker_statistics": True}), data_root=root)
+
+
+@pytest.mark.filterwarnings("ignore::evermodels.core.warning.LicenceWarning")
+def test_parts_can_be_sent_to_loading_processes(root):
+    for name, spec, key in (("emodb", SOUND, "speaker_statistics"), ("ceap", GAZE, "person_statistics")):
+        part = settings(name, **{key: True}).parts(spec, data_root=root).test
+        sent = pickle.loads(pickle.dumps(part))
+        modality = spec.modalities[0]
+        assert torch.equal(sent[1][modality], part[1][modality])
 
 
 def test_speaker_statistics_are_of_the_speakers_valid_frames(root):
