@@ -142,7 +142,7 @@ def _attention_kinds(parts: Parts) -> list[str]:
 
 def _speaks(result: Recognition, kind: str) -> bool:
     """Whether a result's attention speaks of the recording: of electrodes and regions it does where there was EEG."""
-    if kind not in result.attention:
+    if kind not in result.attention or not result.attention[kind].any():
         return False
     if kind == "channels" and not channels_on_head(result.ch_names):
         return False

@@ -44,7 +44,7 @@ def plot_time_attention(
 
     Raises:
         ShapeError: If lengths do not fit.
-        ConfigError: If a result has no such attention.
+        ConfigError: If a result has no such attention, or it is 0 in all windows.
 
     Example:
         >>> figure = plot_time_attention([[0.25, 0.75], [0.5, 0.5]], [0, 5], window_seconds=5.0)
@@ -55,7 +55,10 @@ def plot_time_attention(
         result = attention
         if kind not in result.attention:
             raise ConfigError(f"result: its model gives no attention {kind!r}. Draw another picture.")
-        attention, starts, window_seconds = result.attention[kind], result.starts, result.window_seconds
+        here = result.attention[kind].any(axis=1)  # all 0 where a window has nothing of what is looked at
+        if not here.any():
+            raise ConfigError(f"result: no window has what attention {kind!r} looks at, so it speaks of no recording.")
+        attention, starts, window_seconds = result.attention[kind][here], result.starts[here], result.window_seconds
     weights = finite_array("attention", attention, "windows steps")
     times = finite_array("starts", needed("starts", starts), "windows")
     length = float(needed("window_seconds", window_seconds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,8 @@ from evermodels.core.errors import CheckpointError, ConfigError, ShapeError, Sig
 from evermodels.core.specs import EEGFeatures
 from evermodels.functional import differential_entropy
 from evermodels.models import MoodReader, MoodReaderConfig
+from evermodels.report_pictures import _speaks
+from evermodels.signals import EEG, Eye
 from evermodels.signals.eye import SEED_FEATURES
 from tests import toys
 
@@ -177,6 +180,27 @@ def test_a_window_with_the_eyes_closed_is_one_without_eye_movement():
     assert not torch.allclose(output.logits[some], alone.logits[some])
     never = model(eye=inputs["eye"]).attention
     assert not never["channels"].any() and not never["time"].any()
+
+
+def test_a_recording_its_closed_eyes_and_its_pictures():
+    model = build().eval()
+    rng, times = np.random.default_rng(0), np.arange(0, 15, 1 / 60)
+    eeg = EEG(20 * rng.standard_normal((19, 3000)), ch_names=model.config.ch_names, sfreq=200.0, unit="uV")
+    closed = (times >= 5) & (times < 10)
+    eye = Eye(
+        {"time": times, "pupil": np.where(closed, -1.0, 3.5), "openness": np.where(closed, 0.0, 0.9)},
+        unit={"time": "s", "pupil": "mm"},
+    )
+    with pytest.warns(UserWarning, match="there the answer is from eeg alone"):
+        result = em.Recognizer(model).predict(eeg=eeg, eye=eye)
+    assert result.present["eye"].tolist() == [True, False, True] and result.attention["time"].shape == (3, 5)
+    assert "equal share" in result.plot("channels").axes[-1].get_ylabel()
+    with pytest.warns(UserWarning, match="left out"):
+        alone = em.Recognizer(model).predict(eye=eye)
+    for kind in ("channels", "time"):
+        with pytest.raises(ConfigError, match="speaks of no recording"):
+            alone.plot(kind)
+        assert _speaks(result, kind) and not _speaks(alone, kind)
 
 
 def test_statistics_leave_out_what_is_absent():
