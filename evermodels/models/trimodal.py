@@ -295,12 +295,15 @@ class TrimodalFusion(System):
             SignalError: If a value is not finite (checked in eager mode only).
             ConfigError: If a modality or mask comes that the model does not take.
         """
+        valid = (masks or {}).get("video")
+        if video is not None and valid is not None and "video" in self.modalities:
+            video = self._valid_frames(video, valid)
         given = self.given({"eeg": eeg, "video": video, "audio": audio}, present, masks)
         embeddings: dict[str, Tensor] = {}
         votes: _Votes | None = None
         for modality, x in given.inputs.items():
             if modality == "video" and isinstance(self.encoder("video"), FrameEncoder):
-                votes = self._frames(x.to(self.dtype), given, masks)
+                votes = self._frames(x.to(self.dtype), given, valid)
                 embeddings[modality] = votes.mean(votes.frames)
             else:
                 embeddings[modality] = self.encode(modality, x.to(self.dtype), given)
@@ -311,17 +314,20 @@ class TrimodalFusion(System):
             )
         return self._fused(embeddings, votes if self.config.frame_voting else None, self.hide(given))
 
-    def _frames(self, video: Tensor, given: Given, masks: Mapping[str, Tensor] | None) -> _Votes:
-        encoder = self.encoder("video")
+    def _valid_frames(self, video: Tensor, valid: Tensor) -> Tensor:
+        """Return the clip with zeros in frames that do not count: these may hold anything, NaN too."""
+        self.check_shape("video", video)
+        check_axes("masks['video']", valid, "batch frames", batch=video.shape[0], frames=video.shape[1])
+        if valid.dtype != torch.bool:
+            raise ConfigError(f"masks['video']: expected bool, got {valid.dtype}. Convert it with .bool().")
+        return torch.where(valid[..., None, None, None], video, 0)
+
+    def _frames(self, video: Tensor, given: Given, valid: Tensor | None) -> _Votes:
+        encoder, here = self.encoder("video"), given.here("video")
         assert isinstance(encoder, FrameEncoder)  # asked by the caller
-        here = given.here("video")
         project: nn.Module = self.get_submodule("video_projection")
         frames = project(encoder.pool_frames(encoder.forward_frames(video)))
-        valid = (masks or {}).get("video")
         if valid is not None:
-            check_axes("masks['video']", valid, "batch frames", batch=video.shape[0], frames=video.shape[1])
-            if valid.dtype != torch.bool:
-                raise ConfigError(f"masks['video']: expected bool, got {valid.dtype}. Convert it with .bool().")
             nothing = ~valid.any(dim=1) if here is None else here & ~valid.any(dim=1)
             if not (torch.compiler.is_compiling() or valid.is_meta) and bool(nothing.any()):
                 raise ShapeError(

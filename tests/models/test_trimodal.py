@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,8 @@ import evermodels as em
 from evermodels.core.errors import ConfigError, ShapeError, SignalError
 from evermodels.core.specs import AudioSpec, EEGSpec, InputSpec, VideoSpec
 from evermodels.models import EncoderConfig, TrimodalFusion, TrimodalFusionConfig
+from evermodels.report import write_report
+from evermodels.signals import EEG, Audio
 
 SMALL = TrimodalFusionConfig(
     num_classes=3,
@@ -79,7 +82,7 @@ def test_only_valid_frames_vote():
         model = make(**changes)
         x = draw(model)
         mask = torch.tensor([[True, True, True], [True, False, True], [False, True, False]])
-        other = {**x, "video": torch.where(mask[..., None, None, None], x["video"], 7.0)}
+        other = {**x, "video": torch.where(mask[..., None, None, None], x["video"], float("nan"))}
         with torch.no_grad():
             got, same = model(**x, masks={"video": mask}), model(**other, masks={"video": mask})
             whole = model(**x)
@@ -176,6 +179,19 @@ def test_bad_input_is_said():
 def test_what_cannot_be_is_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         make(**change)
+
+
+def test_a_report_shows_which_modality_counted(tmp_path):
+    pytest.importorskip("matplotlib")
+    model = make()
+    rng = np.random.default_rng(0)
+    eeg = EEG(20 * rng.standard_normal((4, 192)), ch_names=model.config.ch_names, sfreq=64.0, unit="uV")
+    audio = Audio(0.1 * rng.standard_normal(48000).clip(-3, 3), sfreq=16000)
+    model.classes = ("a", "b", "c")
+    result = em.Recognizer(model).predict(eeg=eeg, audio=audio)
+    assert result.attention["modalities"].shape == (3, 3) and not result.attention["modalities"][:, 1].any()
+    page = write_report(result, tmp_path / "report.html").read_text("utf-8")
+    assert "Which modality counted" in page and model.captions["modalities"] in page
 
 
 def test_presets():
