@@ -267,6 +267,11 @@ class QuadrantSettings(DataSettings):
                 f"data.modalities: the model takes {' and '.join(lacking)}, and the pairs have "
                 f"{', '.join(self.modalities)}. Name it for all rows, so that they are tested on the same samples."
             )
+        if eeg.lag_seconds:
+            raise ConfigError(
+                "model.config.input_spec.eeg.lag_seconds: expected 0, as these recordings answer to no clip, got "
+                f"{eeg.lag_seconds:g}. Their pairing is invented."
+            )
         eegmat = read_eegmat(data_folder("eegmat", data_root), eeg, spec.window_seconds or 5.0, self.baseline_seconds)
         # A clip shows the middle of a photograph: with this border around it, the faces fill its frames as they fill
         # the frames that the spec's margin cuts out of a recording.

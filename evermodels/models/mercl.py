@@ -398,8 +398,9 @@ class MERCL(System):
         inputs = {"eeg": eeg, "video": video, "audio": audio}
         frames = self._check_masks(inputs, masks or {})
         if "video" in frames:
-            some = frames["video"].any(1)
-            present = {**(present or {}), "video": some if present is None else present.get("video", some) & some}
+            some, said = frames["video"].any(1), (present or {}).get("video")
+            if said is None or (said.dtype == torch.bool and said.shape == some.shape):  # else the base refuses it
+                present = {**(present or {}), "video": some if said is None else said & some}
         given = self.given(inputs, present, masks)
         steps, embeddings = {}, {}
         for m, x in given.inputs.items():

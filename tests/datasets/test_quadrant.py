@@ -8,8 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from evermodels.core.errors import ConfigError, DataError
+from evermodels.core.specs import EEGSpec, InputSpec
 from evermodels.datasets import CLASSES, EEGMAT, LondonFaces, QuadrantPairs, SubjectSplit, quadrant_split
 from evermodels.datasets.augment import AmplitudeScale
+from evermodels.datasets.quadrant_parts import QuadrantSettings
 
 PARTS = ("train", "validation", "test")
 
@@ -295,3 +297,9 @@ def test_a_training_clip_read_twice(make):
     assert "again" not in once[1] and "again" not in make("test", twice=True)[0]
     with pytest.raises(ConfigError, match="twice: expected box_noise or codec above 0"):
         make("train", train=True, twice=True)
+
+
+def test_a_lag_behind_a_clip_is_refused_where_no_clip_was_seen():
+    spec = InputSpec(window_seconds=5.0, eeg=EEGSpec(ch_names=("Cz",), sfreq=100.0, lag_seconds=0.3))
+    with pytest.raises(ConfigError, match=r"lag_seconds: expected 0, as these recordings answer to no clip, got 0\.3"):
+        QuadrantSettings().parts(spec, data_root="nowhere")

@@ -116,6 +116,9 @@ def test_no_valid_frame_is_no_video():
     torch.testing.assert_close(
         loss(masked, target).total, loss(said, target, {"video": torch.tensor([True, False, True])}).total
     )
+    for wrong, error in ((torch.ones(3), ConfigError), (torch.ones(2, dtype=torch.bool), ShapeError)):
+        with pytest.raises(error, match=r"present\['video'\]"):
+            model(**inputs, masks={"video": mask}, present={"video": wrong})
     with pytest.raises(ShapeError, match="no modality"):
         model(video=inputs["video"], masks={"video": mask})
 
