@@ -120,7 +120,7 @@ def log_mel_spectrogram(
 
     VGGish (Hershey et al., ICASSP 2017) is ``n_mels=64, f_min=125, f_max=7500, preemphasis=0, remove_mean=False,
     periodic=True, power=1, offset=0.01`` at 16 kHz
-    (:meth:`AudioSpec.vggish <evermodels.core.specs.AudioSpec.vggish>`).
+    (:meth:`evermodels.core.specs.AudioSpec.vggish`).
 
     Computed in float32 under autocast and for half-precision input; float64 stays float64.
 

@@ -211,7 +211,7 @@ class MERCL(System):
     (section 3.1 and eq. 2; eq. 8-13). A bar is the mean over the valid steps (a choice; the paper does not say how
     sequences become vectors). :math:`f_e` takes the power of five bands, which is computed here of raw EEG, or features
     that come ready (``input_spec.eeg.features``); :math:`f_v` is any video encoder, frame by frame where it can; each
-    encoder gives its steps (:meth:`Backbone.forward_steps <evermodels.backbones.Backbone.forward_steps>`).
+    encoder gives its steps (:meth:`evermodels.backbones.Backbone.forward_steps`).
 
     Training is Algorithm 1 by a recipe: one row pre-trains encoders, temporal convolutions and :math:`W_m` by
     :class:`~evermodels.losses.MERCLLoss` with ``w_ce=0``; a second starts from it (``init_from = { model = ... }``),

@@ -113,8 +113,8 @@ class VGGish(Backbone):
     Stretches follow each other (``example_hop``); :meth:`forward_features` returns one step for each, and the
     embedding is their mean (a choice: VGGish itself stops at the stretch).
 
-    ``vggish_base`` takes VGGish's own spectrogram (:meth:`AudioSpec.vggish
-    <evermodels.core.specs.AudioSpec.vggish>`). ``vggish_tiny`` takes MERCL's: 20 mel bands, 50 ms every 10 ms, Hamming;
+    ``vggish_base`` takes VGGish's own spectrogram (:meth:`evermodels.core.specs.AudioSpec.vggish`). ``vggish_tiny``
+    takes MERCL's: 20 mel bands, 50 ms every 10 ms, Hamming;
     magnitude, offset and the whole range of frequencies are choices there.
 
     Args:
