@@ -86,14 +86,15 @@ class TableEntry(Config):
             raise self.refuse("bundled", "true, or a repo_id")
 
 
-def bundled_folder(name: str, entry: TableEntry, bundled: Path = BUNDLED) -> Path:
+def bundled_folder(name: str, entry: TableEntry, bundled: Path | None = None) -> Path:
     """Return where the files of a bundled checkpoint lie: apart where their licence allows no commercial use.
 
     Args:
         name: Its name.
         entry: Its entry in the table.
-        bundled: The folder of those that come with the package.
+        bundled: Another folder than that of those that come with the package.
     """
+    bundled = BUNDLED if bundled is None else bundled
     return (bundled.with_name(NON_COMMERCIAL.name) if is_non_commercial(entry.licence) else bundled) / name
 
 

@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import evermodels as em
-from evermodels.checkpoints import load, table
+from evermodels.checkpoints import table
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ConfigError
 from tests.checkpoints.conftest import Tiny, register_tiny
@@ -155,7 +155,7 @@ def list_in_table(folder: Path, root: Path) -> Path:
 def use_table(patch: pytest.MonkeyPatch, root: Path) -> None:
     """Let the package read the table and the bundled files of :func:`list_in_table`."""
     patch.setattr(table, "TABLE_PATH", root / "table.json")
-    patch.setattr(load, "BUNDLED", root / "bundled")
+    patch.setattr(table, "BUNDLED", root / "bundled")
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import snapshot_download
 
 import evermodels as em
-from evermodels.checkpoints import hub as hub_client, load, table
+from evermodels.checkpoints import hub as hub_client, table
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ChecksumError, ConfigError
 from tests.hub_server import client_of
@@ -357,7 +357,7 @@ def test_weights_that_config_json_does_not_declare(hub, saved, model):
 
 def test_a_bundled_name_asks_no_hub(hub, listed, saved, tmp_path, monkeypatch):
     listed(bundled=True)
-    monkeypatch.setattr(load, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr(table, "BUNDLED", tmp_path / "bundled")
     shutil.copytree(saved, tmp_path / "bundled" / "tiny_test.own")
     em.from_pretrained("tiny_test.own")
     assert hub.requests == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import evermodels as em
-from evermodels.checkpoints import bundle, load, table
+from evermodels.checkpoints import bundle, table
 from evermodels.core.errors import CheckpointError
 from evermodels.core.warning import LicenceWarning, is_non_commercial
 from evermodels.models import EVER
@@ -33,9 +33,7 @@ def bundled(tmp_path, monkeypatch):
     places = {"table_path": tmp_path / "table.json", "bundled": tmp_path / "bundled"}
     bundle.add_to_table(folder, NAME, score=score, **given, **places)
     monkeypatch.setattr(table, "TABLE_PATH", tmp_path / "table.json")
-    default = table.bundled_folder
-    monkeypatch.setattr(load, "bundled_folder", lambda name, entry: default(name, entry, tmp_path / "bundled"))
-    monkeypatch.setattr(table, "bundled_folder", lambda name, entry: default(name, entry, tmp_path / "bundled"))
+    monkeypatch.setattr(table, "BUNDLED", tmp_path / "bundled")
     return tmp_path
 
 
