@@ -110,6 +110,9 @@ def _plain(value: Any) -> Any:
 MOST_CLASSES = 100_000
 """Classes of a head; more is a mistake that would ask for all memory."""
 
+MOST_BLOCKS = 1000
+"""Blocks of any stack; more is a mistake that would be built for hours."""
+
 
 def check_num_classes(value: Any, where: str = "num_classes") -> None:
     """Refuse what cannot be a number of classes, before memory is asked for.
@@ -158,7 +161,17 @@ class Config:
         for name, annotation in _field_types(cls).items():
             where = f"{cls.__name__}.{name}"
             object.__setattr__(self, name, _coerce(getattr(self, name), annotation, where))
+        self._check_depths()
         self.check()
+
+    def _check_depths(self) -> None:
+        """Refuse stacks without end: blocks are built one by one even where they take no memory."""
+        cls: type = type(self)
+        for name in _field_types(cls):
+            value = getattr(self, name)
+            if name.endswith(("depth", "depths")) and value is not None:
+                if max(value if isinstance(value, tuple) else (value,), default=0) > MOST_BLOCKS:
+                    raise self.refuse(name, f"at most {MOST_BLOCKS} blocks")
 
     def check(self) -> None:
         """Raise a :class:`ConfigError` for values that cannot work together; does nothing by default."""

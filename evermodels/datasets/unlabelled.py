@@ -222,7 +222,7 @@ class MixingSampler(Sampler[list[int]]):
     Example:
         >>> sampler = MixingSampler({"muse": 100, "exo": 4}, 10, steps=3, shares={"muse": 3, "exo": 1})
         >>> [sum(index >= 100 for index in batch) for batch in sampler]
-        [2, 3, 3]
+        [2, 3, 2]
     """
 
     def __init__(

@@ -284,6 +284,7 @@ class RawEncoder(nn.Module):
     """Eats raw EEG, as a stand-in for the encoders of raw EEG that later issues bring."""
 
     input = "eeg"
+    told = ()
 
     @classmethod
     def sizes_for(cls, shape):

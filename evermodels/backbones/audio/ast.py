@@ -80,8 +80,6 @@ class ASTConfig(Config):
         for key in ("patch_size", "embed_dim", "depth", "num_heads"):
             if getattr(self, key) < 1:
                 raise self.refuse(key, "at least 1")
-        if self.depth > 1000:
-            raise self.refuse("depth", "at most 1000 blocks")
         check_num_classes(self.num_classes, "ASTConfig.num_classes")
         if min(self.stride) < 1:
             raise self.refuse("stride", "two numbers of at least 1")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evermodels.backbones.audio.vggish_foreign import FORMATS
 from evermodels.backbones.base import Backbone
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import MOST_BLOCKS, Config, check_num_classes
 from evermodels.core.errors import check_axes
 from evermodels.core.specs import AudioSpec, InputSpec
 
@@ -73,6 +73,8 @@ class VGGishConfig(Config):
         for key in ("widths", "convs"):
             if len(getattr(self, key)) != _POOLS or min(getattr(self, key)) < 1:
                 raise self.refuse(key, f"{_POOLS} numbers of at least 1")
+        if max(self.convs) > MOST_BLOCKS:
+            raise self.refuse("convs", f"at most {MOST_BLOCKS} convolutions of a stage")
         for key in ("example_hop", "embed_dim"):
             if getattr(self, key) < 1:
                 raise self.refuse(key, "at least 1")

@@ -75,8 +75,6 @@ class AudioMambaConfig(Config):
         for key in ("in_chans", "embed_dim", "depth", "state_size", "conv_size", "expand"):
             if getattr(self, key) < 1:
                 raise self.refuse(key, "at least 1")
-        if self.depth > 1000:
-            raise self.refuse("depth", "at most 1000 blocks")
         check_num_classes(self.num_classes, "AudioMambaConfig.num_classes")
         for key in ("input_size", "patch_size", "stride"):
             if getattr(self, key) is not None and min(getattr(self, key)) < 1:

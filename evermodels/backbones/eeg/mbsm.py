@@ -86,8 +86,6 @@ class MBSMConfig(Config):
         for key in ("in_chans", "num_samples", "patch_size", "embed_dim", "depth", "num_heads"):
             if getattr(self, key) < 1:
                 raise self.refuse(key, "at least 1")
-        if self.depth > 1000:
-            raise self.refuse("depth", "at most 1000 blocks")
         check_num_classes(self.num_classes, "MBSMConfig.num_classes")
         if self.num_samples % self.patch_size:
             raise self.refuse("num_samples", f"a multiple of patch_size ({self.patch_size})")

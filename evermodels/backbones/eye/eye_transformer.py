@@ -49,8 +49,6 @@ class EyeTransformerConfig(Config):
             if getattr(self, key) < 1:
                 raise self.refuse(key, "at least 1")
         check_num_classes(self.num_classes, "EyeTransformerConfig.num_classes")
-        if self.depth > 1000:
-            raise self.refuse("depth", "at most 1000 blocks")
         if self.num_windows % self.patch_size:
             raise self.refuse("patch_size", f"a divisor of the {self.num_windows} rows of a sample")
         if self.embed_dim % self.num_heads:

@@ -79,8 +79,6 @@ class VideoMAEConfig(Config):
         for key in ("num_frames", "patch_size", "tubelet_size", "in_chans", "embed_dim", "depth", "num_heads"):
             if getattr(self, key) < 1:
                 raise self.refuse(key, "at least 1")
-        if self.depth > 1000:
-            raise self.refuse("depth", "at most 1000 blocks")
         check_num_classes(self.num_classes, "VideoMAEConfig.num_classes")
         self._check_clip()
         if self.embed_dim % self.num_heads:
