@@ -87,7 +87,7 @@ globals().update({cls.__name__: cls for cls in BACKBONES.values()})
 
 SPEC = InputSpec(
     window_seconds=1.0,
-    audio=AudioSpec(sfreq=100.0, n_mels=4, frame_seconds=0.1, hop_seconds=0.1),
+    audio=AudioSpec(sfreq=1600.0, n_mels=16, frame_seconds=0.1, hop_seconds=0.05),
     eye=EyeSpec(features=("pupil_mean", "blink_rate"), seconds=0.5),
 )
 
@@ -118,7 +118,7 @@ class ToySystem(System):
         super().__init__(config)
         self.build_encoders(config.dim)
         self.absent = nn.ParameterDict({m: nn.Parameter(torch.randn(config.dim)) for m in self.modalities})
-        self.score = nn.Linear(config.dim, 1)
+        self.score = nn.Linear(config.dim, 1, bias=False)
         self.head = self._make_head(config.num_classes)
 
     def _make_head(self, num_classes):
@@ -206,6 +206,8 @@ def shallow(name: str, **changes: Any) -> dict[str, Any]:
     if hasattr(config, "depths"):
         return {"depths": (1,) * len(config.depths), **changes}
     own: dict[str, Any] = {"depth": 1} if hasattr(config, "depth") else {}
+    if hasattr(config, "example_frames"):
+        own |= {"example_frames": 16, "example_hop": 16}  # as short as the toys' sounds
     encoders = {m: (e.config, shallow(e.name)) for m, e in getattr(config, "encoders", {}).items()}
     if deep := {m: {"config": {**values, **less}} for m, (values, less) in encoders.items() if less}:
         own["encoders"] = deep

@@ -239,8 +239,8 @@ class MoodReader(System):
         >>> import evermodels as em
         >>> model = em.create_model("mood_reader_tiny").eval()
         >>> output = model(eeg=20 * torch.randn(2, 19, 1000), eye=torch.rand(2, 5, 5))
-        >>> output.logits.shape, output.attention["channels"].sum(1)
-        (torch.Size([2, 2]), tensor([1.0000, 1.0000]))
+        >>> output.logits.shape, output.attention["channels"].shape
+        (torch.Size([2, 2]), torch.Size([2, 19]))
         >>> model(eye=torch.rand(2, 5, 5)).logits.shape  # no EEG at all
         torch.Size([2, 2])
     """

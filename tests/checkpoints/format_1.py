@@ -22,7 +22,8 @@ def config_1(config: EVERConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     now = config.to_dict()
     spec, encoders = now.pop("input_spec"), now.pop("encoders")
     eeg, video, seconds = spec["eeg"], spec["video"], spec["window_seconds"]
-    del eeg["features"]
+    for later in ("features", "lag_seconds"):
+        del eeg[later]
     old = {**now, "modalities": ["eeg", "video"], "window_seconds": seconds}
     old |= {key: eeg[key] for key in EEG_1} | {key: video[new] for key, new in VIDEO_1.items()}
     for modality, encoder in encoders.items():

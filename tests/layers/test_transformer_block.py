@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import torch
 from timm.models.vision_transformer import Block
 
@@ -7,7 +9,7 @@ from evermodels.layers import TransformerBlock
 
 
 def test_equals_timm_s_with_its_own_state_dict() -> None:
-    theirs = Block(24, 3, qkv_bias=True, norm_layer=lambda dim: torch.nn.LayerNorm(dim, eps=1e-6)).eval()
+    theirs = Block(24, 3, qkv_bias=True, norm_layer=functools.partial(torch.nn.LayerNorm, eps=1e-6)).eval()
     ours = TransformerBlock(24, 3).eval()
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(2, 7, 24)

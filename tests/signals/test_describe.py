@@ -94,7 +94,7 @@ def test_info_on_a_file(write_edf, capsys: pytest.CaptureFixture[str], tmp_path:
     assert main(["info", str(tmp_path / "none.edf")]) == 2
     assert "there is no file" in capsys.readouterr().err
     assert main(["info", "ever_tiny", "--model", "ever_tiny.quadrant"]) == 2
-    assert "--model, --modality, --unit and the like go with a recording" in capsys.readouterr().err
+    assert "--model, --modality, --ch-names, --unit and the like go with a recording" in capsys.readouterr().err
 
 
 def test_predict_takes_the_recordings_own_channels(write_edf, capsys: pytest.CaptureFixture[str]) -> None:

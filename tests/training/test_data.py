@@ -18,7 +18,7 @@ def test_a_missing_folder_is_named(monkeypatch, tmp_path):
         recipe.data.parts(spec)
     with pytest.raises(DataError, match=r"eegmat: there is no folder '.*nowhere/eegmat'"):
         recipe.data.parts(spec, data_root=tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match=r"data.dataset: none is named. Name one of quadrant_pairs"):
+    with pytest.raises(ConfigError, match=r"data.dataset: none is named. Name one of .*quadrant_pairs, "):
         DataSettings().parts(spec)
 
 

@@ -194,7 +194,7 @@ def test_metrics_and_factors_are_those_of_the_data(fake, tmp_path):
             fit(changed, tmp_path / "r", row="ever", parts=fake.make_parts(), progress=False)
     plain = fake.make_parts()._replace(factors=(), scores={})
     changed = recipe.replace(selection=recipe.selection.replace(metric="arousal"))
-    with pytest.raises(ConfigError, match=r"expected one of accuracy, uar, weighted_f1, nll, got 'arousal'"):
+    with pytest.raises(ConfigError, match=r"expected one of accuracy, uar, weighted_f1, nll, loss, got 'arousal'"):
         fit(changed, tmp_path / "r", row="ever", parts=plain, progress=False)
 
 
