@@ -18,7 +18,7 @@ def test_exactly_two_commands():
     commands = re.findall(r"^```bash\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     assert [c.strip() for c in commands] == [
         "pip install '.[all]' && evermodels demo",
-        "pip install '.[all,test]' && pytest",
+        "pip install '.[all,test]' && pytest -n 2",
     ]
 
 
