@@ -27,6 +27,7 @@ BASELINE = "rest"
 """The state whose beginning can serve as a person's baseline."""
 
 _FILE = re.compile(r"^Subject(\d{2})_([12])\.edf$", re.IGNORECASE)
+_LATEST = 4  # filters that are kept: four matched items of the quadrant pairs share two
 
 
 class Stretch(NamedTuple):
@@ -125,6 +126,7 @@ class EEGMAT:
         self._recordings: dict[tuple[str, str], NDArray[np.float32]] = {}
         self._centred: dict[tuple[str, str], NDArray[np.float32]] = {}
         self._log_power: dict[str, NDArray[np.float32]] = {}
+        self._latest: dict[tuple[str, int, int], Whitening] = {}
 
     def __repr__(self) -> str:
         return (
@@ -265,12 +267,19 @@ class EEGMAT:
         if not self.baseline:
             raise ConfigError('baseline: expected None, as the data set has no baseline="rest"; leave it out.')
         self.recording(subject, state)  # reads what is used here
-        # A stretch of log_power begins every second and lasts two.
-        rows = self._log_power[subject][baseline.start : baseline.start + baseline.seconds - 1]
-        whitening = Whitening.of(
-            rows.mean(axis=0, dtype=np.float64), self.ch_names, self.sfreq, float(baseline.seconds)
-        )
-        return whitening.filter(self._centred[subject, state], start, stop).astype(np.float32)
+        filters = self._filters(subject, baseline)
+        return filters.filter(self._centred[subject, state], start, stop).astype(np.float32)
+
+    def _filters(self, subject: str, baseline: Stretch) -> Whitening:
+        key = (subject, *baseline)
+        if key not in self._latest:
+            # A stretch of log_power begins every second and lasts two.
+            rows = self._log_power[subject][baseline.start : baseline.start + baseline.seconds - 1]
+            mean = rows.mean(axis=0, dtype=np.float64)
+            if len(self._latest) == _LATEST:
+                self._latest.pop(next(iter(self._latest)))
+            self._latest[key] = Whitening.of(mean, self.ch_names, self.sfreq, float(baseline.seconds))
+        return self._latest[key]
 
     def _filtered(self, path: Path) -> EEG:
         recording = self._reader.prepare(self._reader.open(path))

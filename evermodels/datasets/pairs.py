@@ -9,6 +9,9 @@ from evermodels.datasets.clips import EXPRESSIONS
 from evermodels.datasets.companions import Other
 from evermodels.datasets.eegmat import STATES, Stretch
 
+BASE = ("eeg", "video")
+"""What every pair is of."""
+
 FACTORS = (Factor("state", STATES, ("eeg",)), Factor("expression", EXPRESSIONS, ("video",)))
 CLASSES = product_classes(FACTORS)
 

@@ -24,7 +24,7 @@ from evermodels.datasets.companions import Companion, companion_split, merged
 from evermodels.datasets.degrade import box_walk, recorded
 from evermodels.datasets.eegmat import BASELINE, EEGMAT, STATES, Stretch
 from evermodels.datasets.faces import LondonFaces
-from evermodels.datasets.pairs import CLASSES, FACTORS, Pair, Partner, Rest
+from evermodels.datasets.pairs import BASE, CLASSES, FACTORS, Pair, Partner, Rest
 from evermodels.datasets.splits import PARTS, SubjectSplit, each_once
 from evermodels.signals.eeg.whitening import SHORTEST
 
@@ -141,6 +141,8 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         std: Standard deviation of each colour that is divided by.
         companions: Further modalities.
         label_rule: ``"quadrant"`` or ``"congruence"``.
+        modalities: Which of EEG and video an item holds. The other stays part of the pair, and is neither read nor
+            made; what is made is the same bit for bit.
 
     Attributes:
         classes: Names of the classes.
@@ -149,9 +151,10 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         scores: The data set's own scores, by the factor that each is of.
 
     Returns:
-        Items are dicts: ``eeg`` ``(channels, time)`` float32 in µV; ``video`` ``(frames, 3, height, width)`` float32,
-        normalised; ``label``, ``arousal`` and ``valence`` 0 or 1; ``eeg_subject`` and ``face_id``; of companions
-        ``audio`` with ``masks["audio"]`` ``(frames,)`` bool and ``speaker``, ``eye`` and ``eye_subject``.
+        Items are dicts: of ``modalities`` ``eeg`` ``(channels, time)`` float32 in µV and ``video``
+        ``(frames, 3, height, width)`` float32, normalised; ``label``, ``arousal`` and ``valence`` 0 or 1;
+        ``eeg_subject`` and ``face_id``; of companions ``audio`` with ``masks["audio"]`` ``(frames,)`` bool and
+        ``speaker``, ``eye`` and ``eye_subject``.
 
     Raises:
         DataError: If people of the part are missing from the data.
@@ -198,6 +201,7 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         std: tuple[float, float, float] = VideoSpec.std,
         companions: Sequence[Companion] = (),
         label_rule: Literal["quadrant", "congruence"] = "quadrant",
+        modalities: Sequence[str] = BASE,
     ) -> None:
         if part not in PARTS:
             raise ConfigError(f"part: expected one of {', '.join(PARTS)}, got {part!r}.")
@@ -208,6 +212,9 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
                 f"length: expected a positive multiple of 4 with train=True, got {length} with train={train}; "
                 f"the four classes are exactly balanced."
             )
+        if unknown := set(modalities) - {*BASE}:
+            raise ConfigError(f"modalities: expected some of {', '.join(BASE)}, got {', '.join(sorted(unknown))}.")
+        self.modalities = tuple(modalities)
         self._declare(companions, label_rule)
         split = split if split is not None else {**quadrant_split(faces.people), **companion_split(companions)}
         if set(split) != set(self.groups):
@@ -239,8 +246,10 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         self.subjects = _present(split["eeg_subject"].part(part), eegmat.subjects, f"EEG of the part {part!r}")
         self.face_ids = _present(split["face_id"].part(part), faces.people, f"faces of the part {part!r}")
         self._beside = [split[companion.group].part(part) for companion in companions]
-        self._offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
-        self._factor = (1.0 / (255.0 * np.asarray(std, np.float32))).astype(np.float32)
+        offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
+        factor = (1.0 / (255.0 * np.asarray(std, np.float32))).astype(np.float32)
+        # Each grey level of each colour, normalised: looking it up is many times faster than working it out.
+        self._levels = np.ascontiguousarray((np.arange(256, dtype=np.uint8)[:, None] * factor - offset).T)
         # In shared memory, so that workers that outlive an epoch see it too.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._drawn: tuple[int, list[Pair]] | None = None
@@ -426,13 +435,16 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             raise IndexError(f"index {index} of {len(self)} items")
         pair = self.pairs[index]
         rng = np.random.default_rng(pair.key)
-        again: dict[str, Any] = {}
-        if self.twice:
-            again["again"] = {"video": self._normalised(self._clip(pair, copy.deepcopy(rng), again=True))}
+        signals: dict[str, Any] = {}
+        # Neither draws from the other's numbers, so that what is left out changes nothing.
+        if "eeg" in self.modalities:
+            signals["eeg"] = torch.from_numpy(self._window(pair, rng))
+        if "video" in self.modalities:
+            if self.twice:
+                signals["again"] = {"video": self._normalised(self._clip(pair, copy.deepcopy(rng), again=True))}
+            signals["video"] = self._normalised(self._clip(pair, rng))
         item = {
-            "eeg": torch.from_numpy(self._window(pair, rng)),
-            "video": self._normalised(self._clip(pair, rng)),
-            **again,
+            **signals,
             "label": self._label(pair),
             "arousal": pair.arousal,
             "valence": pair.valence,
@@ -503,7 +515,12 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
         return cv2.addWeighted(photo, 1 - weight, other, weight, 0.0)
 
     def _normalised(self, frames: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray((frames * self._factor - self._offset).transpose(0, 3, 1, 2)))
+        cv2 = require("cv2", extra="video", purpose="normalise clips")
+        count, height, width, _ = frames.shape
+        clip = np.empty((count, 3, height, width), np.float32)
+        for colour, plane in enumerate(cv2.split(frames.reshape(count * height, width, 3))):
+            clip[:, colour] = cv2.LUT(plane, self._levels[colour]).reshape(count, height, width)
+        return torch.from_numpy(clip)
 
 
 def _mixed(window: NDArray[np.float32], other: NDArray[np.float32], weight: float) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from evermodels.datasets.download import data_folder
 from evermodels.datasets.eegmat import EEGMAT
 from evermodels.datasets.emodb import EmoDB
 from evermodels.datasets.faces import LondonFaces
+from evermodels.datasets.pairs import BASE
 from evermodels.datasets.parts import DataSettings, Parts
 from evermodels.datasets.pupil import EyeWindows, Pupil
 from evermodels.datasets.quadrant import QuadrantPairs, quadrant_split
@@ -29,7 +30,6 @@ from evermodels.signals.audio.level import SILENT_DBFS, check_threshold
 
 _MOST_ITEMS = 100_000_000
 _OVERLAP = 0.5  # of neighbouring windows of eye movement in training
-BASE = ("eeg", "video")
 COMPANIONS = ("audio", "eye")
 _LATER = ("modalities", "label_rule", "low_valence", "high_valence", "silent_dbfs", "train_people")
 
@@ -259,7 +259,7 @@ class QuadrantSettings(DataSettings):
                 ...
             evermodels.core.errors.DataError: eegmat: there is no folder 'nowhere/eegmat'. ...
         """
-        # What a row does not look at is still drawn: the windows as usual, the clips as small as they can be.
+        # What a row does not look at is drawn as usual, and not made.
         eeg = spec.eeg or EEGSpec(ch_names=montage.preset("eegmat"), sfreq=200.0)
         video = spec.video or VideoSpec(num_frames=1, size=(8, 8))
         if lacking := [name for name in spec.modalities if name not in self.modalities]:
@@ -288,6 +288,7 @@ class QuadrantSettings(DataSettings):
             "mean": video.mean,
             "std": video.std,
             "label_rule": self.label_rule,
+            "modalities": [name for name in BASE if name in spec.modalities],
         }
         test = QuadrantPairs(eegmat, faces, "test", companions=testing, **shared)
         return Parts(

@@ -72,6 +72,22 @@ def test_another_baseline_equals_a_whitening_of_that_stretch(by_baseline, start)
     np.testing.assert_allclose(own, by_baseline.window("02", "rest", start), atol=2e-3)
 
 
+def test_filters_of_a_stretch_are_made_once_for_the_windows_that_share_it(folder, monkeypatch) -> None:
+    eegmat = EEGMAT(folder, sfreq=SFREQ, window_seconds=2.0, whiten=True, baseline="rest", baseline_seconds=20)
+    stretches = [Stretch(i, 20) for i in range(8)]
+    expected = [eegmat.window("00", "rest", 700, baseline=stretch) for stretch in stretches]
+    eegmat.preload()
+    made = []
+    own = Whitening.of
+    monkeypatch.setattr(Whitening, "of", lambda *arguments: made.append(1) or own(*arguments))
+    for stretch, first in zip(stretches, expected, strict=True):
+        for person in ("00", "01", "00"):
+            found = eegmat.window(person, "rest", 700, baseline=stretch)
+            assert np.array_equal(found, first) == (person == "00")
+    assert len(made) == 2 * len(stretches)
+    assert len(eegmat._latest) <= 4, "an epoch has thousands of stretches"
+
+
 def test_training_draws_baselines_of_random_length_and_place(by_baseline, faces) -> None:
     data = pairs(by_baseline, faces, baselines=(10, 40), length=400, blend=0.5)
     drawn = [pair.baseline for pair in data.pairs]

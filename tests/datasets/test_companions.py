@@ -182,6 +182,9 @@ def test_settings_build_them_for_what_a_model_takes(folders, split):
     assert {"audio", "eye"} <= parts.train[0].keys() and {"audio", "eye"} <= parts.test[0].keys()
     alone = settings.parts(InputSpec(window_seconds=2.0, eeg=eeg), data_root=folders, split=people)
     assert [c.windows for c in alone.test.companions] == [None, None]
+    assert {"eeg", "video"} & alone.train[0].keys() == {"eeg"} == {"eeg", "video"} & alone.test[0].keys()
+    clips = settings.parts(InputSpec(window_seconds=2.0, video=video), data_root=folders, split=people)
+    assert {"eeg", "video"} & clips.train[0].keys() == {"video"}
     assert alone.test.digest == parts.test.digest and parts.test.companions[1].windows is not None
     with pytest.raises(ConfigError, match=r"data\.modalities: the model takes audio and eye, and the pairs have"):
         QuadrantSettings().parts(spec, data_root=folders, split=split)

@@ -45,6 +45,39 @@ def test_video_is_the_normalised_clip(make):
     assert torch.allclose(pairs[3]["video"].double(), expected.permute(0, 3, 1, 2), atol=1e-5)
 
 
+def test_normalising_is_the_arithmetic_bit_for_bit(make):
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    levels = np.arange(256, dtype=np.uint8)
+    frames = np.stack([np.random.default_rng(c).permutation(levels).reshape(2, 16, 8) for c in range(3)], axis=-1)
+    # as it was worked out before it was looked up: a trained model's clips are to stay the same
+    expected = frames * (1.0 / (255.0 * std)).astype(np.float32) - mean / std
+    found = make("test", mean=tuple(mean.tolist()), std=tuple(std.tolist()))._normalised(frames)
+    assert found.is_contiguous() and np.array_equal(found.numpy(), expected.transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("kept", ["eeg", "video"])
+def test_what_a_model_does_not_take_is_not_made_and_changes_nothing(make, eegmat, faces, monkeypatch, kept):
+    options = {"eeg_transform": AmplitudeScale(0.5), "blend": 0.5, "codec": 0.5, "box_noise": 0.02, "twice": True}
+    whole = [make(part, train=part == "train", **options) for part in PARTS]
+    alone = [make(part, train=part == "train", **options, modalities=[kept]) for part in PARTS]
+    expected = [[pairs[i] for i in (0, 5)] for pairs in whole]
+
+    def unwanted(*_, **__):
+        raise AssertionError("made what nobody takes")
+
+    monkeypatch.setattr(*((type(faces), "photo") if kept == "eeg" else (type(eegmat), "window")), unwanted)
+    for pairs, both, items in zip(alone, whole, expected, strict=True):
+        assert pairs.digest == both.digest
+        for i, item in zip((0, 5), items, strict=True):
+            gone = {"eeg", "video", *(("again",) if kept == "eeg" else ())} - {kept}
+            found = pairs[i]
+            assert found.keys() == item.keys() - gone
+            again, there = (x.pop("again", {"video": torch.zeros(1)})["video"] for x in (found, dict(item)))
+            assert _same(found, item) and (kept == "eeg" or torch.equal(again, there))
+    with pytest.raises(ConfigError, match="modalities: expected some of eeg, video, got audio"):
+        make("test", modalities=["audio"])
+
+
 def test_the_eeg_is_the_persons_own_in_the_right_state(make):
     """The made-up level of every sample is 20 · person + 10 · state, whichever part, epoch and start."""
     for part, train in (("train", True), ("validation", False), ("test", False)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -157,17 +158,22 @@ class Whitening:
         before, after = half - (start - first), half - (last - stop)
         from scipy.signal import oaconvolve  # not before it is used: SciPy's signals take a while
 
-        padded = np.pad(centred[:, first:last], ((0, 0), (before, after)), mode="symmetric")
+        padded = centred[:, first:last]
+        if before or after:
+            padded = np.pad(padded, ((0, 0), (before, after)), mode="symmetric")
         return np.asarray(oaconvolve(padded, self.kernels[rows], mode="valid", axes=-1))
 
     def __repr__(self) -> str:
         return f"Whitening({len(self.ch_names)} channels, {self.sfreq:g} Hz, from {self.seconds:.1f} s)"
 
 
+@functools.lru_cache(maxsize=8)
 def _hann(length: int, *, symmetric: bool = False) -> np.ndarray:
     from scipy.signal.windows import hann
 
-    return np.asarray(hann(length, sym=symmetric))
+    window = np.asarray(hann(length, sym=symmetric))
+    window.flags.writeable = False
+    return window
 
 
 def _taps(sfreq: float) -> int:
