@@ -1,3 +1,4 @@
+from .attention_maps import attention_maps as attention_maps
 from .bih_gcn import BIHGCN as BIHGCN, BIHGCNOutput as BIHGCNOutput
 from .cross_modal_attention import CrossModalAttention as CrossModalAttention
 from .differential_entropy import DifferentialEntropy as DifferentialEntropy

@@ -58,6 +58,25 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
+    def _qkv(self, x: Tensor) -> Tensor:
+        bias: Tensor | None = self.qkv.bias
+        if self.q_bias is not None and self.v_bias is not None:
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
+        qkv = F.linear(x, self.qkv.weight, bias)
+        return rearrange(qkv, "batch n (qkv heads dim) -> qkv batch heads n dim", qkv=3, heads=self.num_heads)
+
+    def attention_weights(self, x: Tensor) -> Tensor:
+        """Return the weights with which :meth:`forward` mixes the tokens, before dropout.
+
+        Args:
+            x: Tokens, ``(batch, n, dim)``.
+
+        Returns:
+            ``(batch, heads, n, n)``: of each query (third axis) the weights of all keys, which sum to 1.
+        """
+        q, k, _ = self._qkv(x)
+        return (q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1)
+
     def forward(self, x: Tensor) -> Tensor:
         """Mix tokens.
 
@@ -67,10 +86,6 @@ class SelfAttention(nn.Module):
         Returns:
             Tokens, ``(batch, n, dim)``.
         """
-        bias: Tensor | None = self.qkv.bias
-        if self.q_bias is not None and self.v_bias is not None:
-            bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
-        qkv = F.linear(x, self.qkv.weight, bias)
-        q, k, v = rearrange(qkv, "batch n (qkv heads dim) -> qkv batch heads n dim", qkv=3, heads=self.num_heads)
+        q, k, v = self._qkv(x)
         x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
         return self.proj_drop(self.proj(rearrange(x, "batch heads n dim -> batch n (heads dim)")))

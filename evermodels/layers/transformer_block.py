@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
-from timm.layers import DropPath, Mlp
+from timm.layers import DropPath, GELUTanh, Mlp
 from torch import Tensor, nn
 
+from evermodels.core.errors import ConfigError, quoted
 from evermodels.layers.self_attention import SelfAttention
+
+_ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": GELUTanh}
 
 
 class TransformerBlock(nn.Module):
@@ -24,13 +29,14 @@ class TransformerBlock(nn.Module):
         qkv_bias: Whether queries and values have a bias.
         key_bias: Whether the keys have one too, where ``qkv_bias`` is set.
         init_values: Start of the layer scale; 0 for none.
+        activation: ``"gelu"``, or ``"gelu_tanh"``, its approximation by a hyperbolic tangent.
         norm_eps: Epsilon of the layer norms.
         drop: Dropout of the attention's and the MLP's output.
         attn_drop: Dropout of the attention weights.
         drop_path: Rate of stochastic depth.
 
     Raises:
-        ConfigError: If ``num_heads`` does not divide ``dim``.
+        ConfigError: If ``num_heads`` does not divide ``dim``, or there is no such activation.
 
     Example:
         >>> TransformerBlock(96, 3)(torch.zeros(2, 10, 96)).shape
@@ -46,18 +52,21 @@ class TransformerBlock(nn.Module):
         qkv_bias: bool = True,
         key_bias: bool = True,
         init_values: float = 0.0,
+        activation: Literal["gelu", "gelu_tanh"] = "gelu",
         norm_eps: float = 1e-6,
         drop: float = 0.0,
         attn_drop: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        if activation not in _ACTIVATIONS:
+            raise ConfigError(f"activation: expected one of {', '.join(_ACTIVATIONS)}, got {quoted(activation)}.")
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.attn = SelfAttention(
             dim, num_heads, qkv_bias=qkv_bias, key_bias=key_bias, attn_drop=attn_drop, proj_drop=drop
         )
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=(0.0, drop))
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), act_layer=_ACTIVATIONS[activation], drop=(0.0, drop))
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
         self.gamma_1 = nn.Parameter(torch.full((dim,), init_values)) if init_values > 0 else None
         self.gamma_2 = nn.Parameter(torch.full((dim,), init_values)) if init_values > 0 else None
