@@ -140,6 +140,10 @@ class PretrainedModel(nn.Module):
             )
         return model
 
+    def whole_config(self) -> dict[str, Any]:
+        """Return the configuration as a checkpoint holds it, in plain JSON: every value, nothing left to a preset."""
+        return self.config.to_dict()
+
     def save_pretrained(
         self,
         dir: str | os.PathLike[str],

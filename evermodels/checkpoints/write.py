@@ -80,7 +80,7 @@ def save_pretrained(
         "architecture": architecture,
         "library_version": __version__,
         "dtype": dtype,
-        "config": model.config.to_dict(),
+        "config": model.whole_config(),
         "classes": list(names) if names is not None else None,
         "training": dict(training) if training is not None else None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +22,13 @@ from evermodels.core.errors import (
     SignalError,
     UnknownNameError,
     check_axes,
+    quoted,
 )
 from evermodels.core.kinds import KINDS
 from evermodels.core.presence import presence, zero_absent
 from evermodels.core.specs import InputSpec
 from evermodels.layers import MontageAdapter
-from evermodels.models.system_config import SystemConfig
+from evermodels.models.system_config import EncoderConfig, SystemConfig
 
 
 class Given(NamedTuple):
@@ -137,16 +139,23 @@ class System(PretrainedModel):
                 f"{where}.name: expected a backbone whose input is {' or '.join(map(repr, own))}, got {name!r} "
                 f"({is_other})."
             )
-        sizes, overrides = cls.sizes_for(shape), dict(self.config.encoders[modality].config)
-        spec = self.config.input_spec.of(modality)
+        sizes, spec = cls.sizes_for(shape), self.config.input_spec.of(modality)
         sizes |= {key: getattr(spec, key) for key in cls.told if hasattr(spec, key)}
-        for key in (*sizes, "num_classes"):
-            if key in overrides:
-                raise ConfigError(
-                    f"{where}.config: {key!r} follows from the model's own inputs. Leave it out and change input_spec."
-                )
-        encoder: Backbone = cls.from_preset(name, num_classes=0, **sizes, **overrides)
+        encoder = _built(cls, self.config.encoders[modality], {**sizes, "num_classes": 0}, f"{where}.config")
+        # In memory the configuration says what differs from the presets of today, wherever it came from.
+        preset, own = cls.presets[name].to_dict(), encoder.config.to_dict()
+        differs = {key: own[key] for key in own if own[key] != preset[key] and key not in {*sizes, "num_classes"}}
+        brief = {**self.config.encoders, modality: EncoderConfig(name, differs)}
+        self.config = dataclasses.replace(self.config, encoders=brief)
         return encoder
+
+    def whole_config(self) -> dict[str, Any]:
+        """Return the configuration as a checkpoint holds it, in plain JSON: of each encoder every value too."""
+        whole = {
+            modality: EncoderConfig(encoder.name, self.encoder(modality).config.to_dict(), whole=True).to_dict()
+            for modality, encoder in self.config.encoders.items()
+        }
+        return {**super().whole_config(), "encoders": whole}
 
     def build_encoders(self, dim: int | None) -> None:
         """Add ``{modality}_encoder`` and ``{modality}_projection`` for each modality, in their order.
@@ -526,3 +535,23 @@ class System(PretrainedModel):
             **values: Values of ``loss_config_class`` that differ from its defaults.
         """
         raise ConfigError(f"loss: {type(self).__name__} has no loss of its own, got {sorted(values)}.")
+
+
+def _built(cls: type[Backbone], asked: EncoderConfig, sizes: Mapping[str, Any], where: str) -> Backbone:
+    if not asked.whole:
+        for key in sizes:
+            if key in asked.config:
+                raise ConfigError(
+                    f"{where}: {key!r} follows from the model's own inputs. Leave it out and change input_spec."
+                )
+        return cls.from_preset(asked.name, **sizes, **asked.config)
+    config = cls.config_class.from_dict(asked.config, where=where)
+    fits = config.replace(**sizes)
+    if other := [key for key in sizes if getattr(fits, key) != getattr(config, key)]:
+        raise ConfigError(
+            f"{where}.{other[0]}: expected {quoted(getattr(fits, other[0]))}, which follows from the model's own "
+            f"inputs, got {quoted(getattr(config, other[0]))}. Leave whole out to take sizes from input_spec."
+        )
+    encoder = cls(config)
+    encoder.architecture = asked.name
+    return encoder

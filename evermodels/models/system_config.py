@@ -23,6 +23,8 @@ class EncoderConfig(Config):
     Args:
         name: Registered backbone.
         config: Values that differ from its preset; the sizes that follow from the recordings are left out.
+        whole: Whether ``config`` holds every value, sizes too, so that nothing is taken from the preset. So it stands
+            in a checkpoint, which outlives presets; a model that is built says again what differs.
 
     Example:
         >>> EncoderConfig("audio_mamba_nano", {"depth": 2, "patch_size": [32, 2]}).config["patch_size"]
@@ -31,11 +33,24 @@ class EncoderConfig(Config):
 
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = False
 
     def check(self) -> None:
         """Bring lists to tuples: JSON has lists only, and loaded must equal saved."""
         plain = {k: tuple(v) if isinstance(v, list) else v for k, v in self.config.items()}
         object.__setattr__(self, "config", plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in plain JSON; ``whole`` only where it is so, as earlier versions know it not."""
+        return {key: value for key, value in super().to_dict().items() if key != "whole" or value}
+
+    def changed(self, /, **changes: Any) -> dict[str, Any]:
+        """Return all values after a change, before they are checked; what was changed goes by a preset again.
+
+        Args:
+            **changes: As :meth:`replace` takes them.
+        """
+        return super().changed(**({"whole": False, **changes} if changes else {}))
 
 
 @dataclass(frozen=True)

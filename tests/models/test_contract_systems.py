@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import itertools
+import json
 
 import pytest
 import torch
@@ -234,6 +235,26 @@ def test_equal_after_save_and_load(name, tmp_path):
     assert loaded.config == model.config and loaded.input_spec == model.input_spec
     assert loaded.has_statistics and type(loaded) is type(model)
     assert_same(loaded(**inputs, present=flags), model(**inputs, present=flags), rtol=0, atol=0)
+
+
+@over_systems
+def test_a_checkpoint_outlives_the_presets_of_its_encoders(name, tmp_path, monkeypatch):
+    model = build(name)
+    inputs, flags = mixed(model)
+    folder = model.save_pretrained(tmp_path / "m")
+    for encoder in model.config.encoders.values():
+        cls = registry.model_class(encoder.name)
+        *_, other = cls.presets.values()
+        other = other.replace(width=9) if encoder.name in toys.ROWS else other
+        assert other != cls.presets[encoder.name]
+        monkeypatch.setattr(cls, "presets", {**cls.presets, encoder.name: other})
+    loaded = em.from_pretrained(folder)
+    assert_same(loaded(**inputs, present=flags), model(**inputs, present=flags), rtol=0, atol=0)
+    again = loaded.save_pretrained(tmp_path / "again")
+    written = [json.loads((place / "config.json").read_text()) for place in (folder, again)]
+    assert written[0]["config"] == written[1]["config"]
+    built = type(model)(loaded.config)
+    assert [built.encoder(m).config for m in model.modalities] == [model.encoder(m).config for m in model.modalities]
 
 
 @over_systems
