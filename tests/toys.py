@@ -12,7 +12,7 @@ from torch import nn
 
 from evermodels.backbones.base import Backbone
 from evermodels.core import registry
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
 from evermodels.core.kinds import KINDS
 from evermodels.core.outputs import EmotionOutput
@@ -28,9 +28,6 @@ class ToyConfig(Config):
     width: int = 5
     num_classes: int = 0
 
-    def check(self):
-        check_num_classes(self.num_classes)
-
 
 class ToyBackbone(Backbone):
     """One linear layer over whatever comes; a subclass for each kind of tensor."""
@@ -40,10 +37,7 @@ class ToyBackbone(Backbone):
     def __init__(self, config):
         super().__init__(config)
         self.proj = nn.Linear(math.prod(config.shape), config.width)
-        self.head = self._make_head(config.num_classes)
-
-    def _make_head(self, num_classes):
-        return nn.Linear(self.config.width, num_classes) if num_classes else nn.Identity()
+        self.head = self.make_head()
 
     @classmethod
     def sizes_for(cls, shape):
@@ -57,21 +51,10 @@ class ToyBackbone(Backbone):
     def embed_dim(self):
         return self.config.width
 
-    def reset_classifier(self, num_classes):
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.head = self._make_head(num_classes).to(self.proj.weight)
-
     def forward_features(self, x):
         axes = KINDS[self.input].axes
         check_axes(self.input, x, f"batch {' '.join(axes)}", **dict(zip(axes, self.config.shape, strict=True)))
         return self.proj(x.flatten(1)).tanh()[:, None]
-
-    def forward_head(self, x, pre_logits=False):
-        return x[:, 0] if pre_logits else self.head(x[:, 0])
-
-    def forward(self, x):
-        return self.forward_head(self.forward_features(x))
 
 
 SHAPES = {kind: tuple(range(2, 2 + len(row.axes))) for kind, row in KINDS.items()}

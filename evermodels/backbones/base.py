@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from evermodels.checkpoints.base import PretrainedModel
+from evermodels.core.config import Config
 
 
 class Backbone(PretrainedModel, abc.ABC):
     """An encoder: one tensor in, an embedding or class scores out.
 
-    A subclass sets ``input``, a key of :data:`evermodels.core.kinds.KINDS`, and defines :meth:`sizes_for`,
-    :attr:`sample_shape`, :attr:`embed_dim` and timm's ``forward_features``, ``forward_head`` and ``reset_classifier``.
+    A subclass sets ``input``, a key of :data:`evermodels.core.kinds.KINDS`, ``config_class`` and ``presets``, defines
+    :meth:`sizes_for`, :attr:`sample_shape` and timm's ``forward_features``, and ends its constructor with
+    ``self.head = self.make_head()``. The rest has a default here: the embedding is the mean of the tokens
+    (:meth:`pool`), as wide as the configuration's ``embed_dim``, and one linear layer classifies it. A configuration
+    with ``head_drop_rate`` has dropout between the two.
 
     Attributes:
         input: Kind of the tensor that it takes.
         told: What else of the recordings its configuration must know, of ``ch_names`` and ``sfreq``.
+        head: Classifier of the embedding; the identity where there are no classes.
     """
 
     input: ClassVar[str]
     told: ClassVar[tuple[str, ...]] = ()
+    head: nn.Module
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.head_drop = nn.Dropout(getattr(config, "head_drop_rate", 0.0))
 
     @classmethod
     @abc.abstractmethod
@@ -45,9 +56,57 @@ class Backbone(PretrainedModel, abc.ABC):
         return frozenset(self.sizes_for(self.sample_shape))
 
     @property
-    @abc.abstractmethod
     def embed_dim(self) -> int:
         """Width of the embedding that ``num_classes=0`` returns."""
+        width: int = self.config.embed_dim
+        return width
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the head; 0 for the embedding."""
+        count: int = self.config.num_classes
+        return count
+
+    # Head
+
+    def make_head(self) -> nn.Module:
+        """Return a new classifier of the embedding for as many classes as the configuration says."""
+        if not self.num_classes:
+            return nn.Identity()
+        head = nn.Linear(self.embed_dim, self.num_classes)
+        nn.init.trunc_normal_(head.weight, std=0.02)
+        nn.init.zeros_(head.bias)
+        return head
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the head by a new one.
+
+        Args:
+            num_classes: Number of classes; 0 for the embedding.
+
+        Raises:
+            ConfigError: If it is negative.
+        """
+        self.config = self.config.replace(num_classes=num_classes)
+        self.classes, self.factors = None, ()
+        anchor = next(self.parameters())
+        self.head = self.make_head().to(device=anchor.device, dtype=anchor.dtype)
+
+    # Forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify a batch.
+
+        Args:
+            x: A batch of what ``input`` names.
+
+        Returns:
+            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
+
+        Raises:
+            ShapeError: If its samples are of another shape than :attr:`sample_shape`.
+        """
+        return self.forward_head(self.forward_features(x))
 
     @abc.abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
@@ -56,6 +115,27 @@ class Backbone(PretrainedModel, abc.ABC):
         Args:
             x: A batch of what ``input`` names.
         """
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Return the embedding of tokens, ``(batch, embed_dim)``; by default their mean.
+
+        Args:
+            x: What :meth:`forward_features` returned.
+        """
+        return x.mean(dim=1)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool the tokens and classify.
+
+        Args:
+            x: What :meth:`forward_features` returned.
+            pre_logits: Whether to stop at the embedding.
+
+        Returns:
+            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
+        """
+        embedding = self.pool(x)
+        return embedding if pre_logits else self.head(self.head_drop(embedding))
 
     @property
     def step_dim(self) -> int:
@@ -81,11 +161,32 @@ class Backbone(PretrainedModel, abc.ABC):
         del mask
         return None
 
-    @abc.abstractmethod
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return class scores of tokens, or the embedding.
+
+class Checkpointed:
+    """What a backbone of blocks inherits before :class:`Backbone`: each can be recomputed instead of stored."""
+
+    grad_checkpointing = False
+    training: bool
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of storing it.
 
         Args:
-            x: What :meth:`forward_features` returned.
-            pre_logits: Whether to stop before the classifier.
+            enable: Whether to do so.
         """
+        self.grad_checkpointing = enable
+
+    def through(self, blocks: Iterable[nn.Module], x: Tensor, *more: Any) -> Tensor:
+        """Run blocks one after the other.
+
+        Args:
+            blocks: Each takes what the one before returned.
+            x: Tokens.
+            *more: What each block also takes, such as a mask.
+        """
+        for block in blocks:
+            if self.grad_checkpointing and self.training:
+                x = checkpoint(block, x, *more, use_reentrant=False)
+            else:
+                x = block(x, *more)
+        return x

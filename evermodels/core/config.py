@@ -161,20 +161,64 @@ class Config:
         for name, annotation in _field_types(cls).items():
             where = f"{cls.__name__}.{name}"
             object.__setattr__(self, name, _coerce(getattr(self, name), annotation, where))
-        self._check_depths()
+        self._check_counts()
         self.check()
 
-    def _check_depths(self) -> None:
-        """Refuse stacks without end: blocks are built one by one even where they take no memory."""
+    def _check_counts(self) -> None:
+        """Refuse heads and stacks without end: blocks are built one by one even where they take no memory."""
         cls: type = type(self)
         for name in _field_types(cls):
             value = getattr(self, name)
+            if name == "num_classes" and value is not None:
+                check_num_classes(value, f"{cls.__name__}.num_classes")
             if name.endswith(("depth", "depths")) and value is not None:
                 if max(value if isinstance(value, tuple) else (value,), default=0) > MOST_BLOCKS:
                     raise self.refuse(name, f"at most {MOST_BLOCKS} blocks")
 
     def check(self) -> None:
         """Raise a :class:`ConfigError` for values that cannot work together; does nothing by default."""
+
+    def at_least(self, least: int, *keys: str) -> None:
+        """Refuse numbers that are too small, in tuples too; ``None`` is let through.
+
+        Args:
+            least: The least of them.
+            *keys: Names of the fields.
+
+        Raises:
+            ConfigError: If one is smaller.
+        """
+        for key in keys:
+            value = getattr(self, key)
+            numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+            if any(number < least for number in numbers):
+                raise self.refuse(key, f"at least {least}")
+
+    def positive(self, *keys: str) -> None:
+        """Refuse numbers that are not above 0.
+
+        Args:
+            *keys: Names of the fields.
+
+        Raises:
+            ConfigError: If one is not.
+        """
+        for key in keys:
+            if not getattr(self, key) > 0:
+                raise self.refuse(key, "a positive number")
+
+    def rates(self, *keys: str) -> None:
+        """Refuse rates that are none.
+
+        Args:
+            *keys: Names of the fields.
+
+        Raises:
+            ConfigError: If one is not in [0, 1).
+        """
+        for key in keys:
+            if not 0 <= getattr(self, key) < 1:
+                raise self.refuse(key, "a number in [0, 1)")
 
     def refuse(self, key: str, allowed: str) -> ConfigError:
         """Return the error for an impossible value of ``key``.

@@ -116,8 +116,7 @@ class CEAPSettings(DataSettings):
         super().check()
         if self.fold < 0:
             raise self.refuse("fold", "0 or more")
-        if self.n_validation < 1:
-            raise self.refuse("n_validation", "at least 1")
+        self.at_least(1, "n_validation")
 
     def told(self) -> dict[str, Any]:
         """Return who was left out, whether the result is transductive, and the licence of what is trained on it."""

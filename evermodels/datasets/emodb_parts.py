@@ -58,8 +58,7 @@ class EmoDBSettings(DataSettings):
         super().check()
         if self.fold < 0:
             raise self.refuse("fold", "0 or more")
-        if self.n_validation < 1:
-            raise self.refuse("n_validation", "at least 1")
+        self.at_least(1, "n_validation")
         if len(set(self.emotions)) < 2 or not set(self.emotions) <= set(EmoDB.known):
             raise self.refuse("emotions", f"at least two of {', '.join(EmoDB.known)}, each once")
         check_threshold(self.silent_dbfs, "silent_dbfs")

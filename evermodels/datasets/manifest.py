@@ -261,8 +261,7 @@ class RecordingsSettings(DataSettings):
             raise self.refuse("manifest", "the path of a manifest")
         if not 0 <= self.overlap < 1:
             raise self.refuse("overlap", "a part of a window in [0, 1)")
-        if self.folds < 2:
-            raise self.refuse("folds", "at least 2")
+        self.at_least(2, "folds")
         if not 0 <= self.fold < self.folds:
             raise self.refuse("fold", f"0 to {self.folds - 1}")
 

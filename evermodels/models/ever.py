@@ -116,16 +116,14 @@ class EVERConfig(SystemConfig):
                 f"EVERConfig.input_spec: expected eeg, video or both, got {quoted(', '.join(self.modalities))}."
             )
         super().check()
-        if self.dim < 1:
-            raise self.refuse("dim", "at least 1")
+        self.at_least(1, "dim")
         if self.spectrogram_std <= 0:
             raise self.refuse("spectrogram_std", "a positive number")
         if min(self.spectrogram_size) < 1:
             raise self.refuse("spectrogram_size", "a positive frequency and time size")
         if self.align_weight < 0:
             raise self.refuse("align_weight", "0 or more")
-        if not 0 <= self.channel_drop_rate < 1:
-            raise self.refuse("channel_drop_rate", "a number in [0, 1)")
+        self.rates("channel_drop_rate")
         if self.input_spec.eeg is None:
             return
         if self.input_spec.eeg.features is not None:
@@ -181,9 +179,7 @@ class EVERLossConfig(Config):
         for key in ("w_ce", "w_focal", "gamma"):
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")
-        for key in ("beta", "label_smoothing"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("beta", "label_smoothing")
 
 
 _BASE = EVERConfig()

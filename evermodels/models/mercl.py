@@ -106,16 +106,12 @@ class MERCLConfig(SystemConfig):
                 f"{quoted(', '.join(self.modalities))}."
             )
         super().check()
-        for key in ("dim", "shared_dim", "num_heads", "hidden_dim", "kernel_size"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
+        self.at_least(1, "dim", "shared_dim", "num_heads", "hidden_dim", "kernel_size")
         if self.dim % self.num_heads:
             raise self.refuse("dim", f"a multiple of num_heads ({self.num_heads})")
         if not self.dilations or min(self.dilations) < 1:
             raise self.refuse("dilations", "one or more numbers of at least 1")
-        for key in ("temporal_drop_rate", "attention_drop_rate"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("temporal_drop_rate", "attention_drop_rate")
 
 
 @dataclass(frozen=True)
@@ -157,9 +153,7 @@ class MERCLLossConfig(Config):
             raise self.refuse("temperature", "a positive number")
         if not -1 <= self.margin <= 1:
             raise self.refuse("margin", "a cosine in -1..1")
-        for key in ("beta", "label_smoothing"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("beta", "label_smoothing")
 
 
 _TINY = MERCLConfig(

@@ -55,8 +55,7 @@ class SpectrogramConfig(Config):
             raise self.refuse("size", "a positive frequency and time size")
         if self.n_fft is not None and self.n_fft < 2:
             raise self.refuse("n_fft", "at least 2 samples, or None")
-        if not 0 <= self.drop_rate < 1:
-            raise self.refuse("drop_rate", "a number in [0, 1)")
+        self.rates("drop_rate")
 
 
 def _encoders() -> dict[str, EncoderConfig]:
@@ -134,15 +133,12 @@ class MilmerConfig(SystemConfig):
                 f"MilmerConfig.input_spec: expected eeg, video or both, got {quoted(', '.join(self.modalities))}."
             )
         super().check()
-        for key in ("dim", "k", "score_dim", "num_queries", "cca_dim", "depth", "num_heads"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
+        self.at_least(1, "dim", "k", "score_dim", "num_queries", "cca_dim", "depth", "num_heads")
         if self.dim % self.num_heads:
             raise self.refuse("num_heads", f"a divisor of dim ({self.dim})")
         if self.mlp_ratio <= 0:
             raise self.refuse("mlp_ratio", "a positive number")
-        if not 0 <= self.fusion_drop_rate < 1:
-            raise self.refuse("fusion_drop_rate", "a number in [0, 1)")
+        self.rates("fusion_drop_rate")
         video = self.input_spec.video
         if video is not None and self.selection in ("top_k", "even") and self.k > video.num_frames:
             raise self.refuse("k", f"at most the {video.num_frames} frames of a clip")
@@ -169,9 +165,7 @@ class MilmerLossConfig(Config):
 
     def check(self) -> None:
         """Refuse negative weights and what lies outside [0, 1)."""
-        for key in ("beta", "label_smoothing"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("beta", "label_smoothing")
         if self.cca_weight < 0:
             raise self.refuse("cca_weight", "0 or more")
 

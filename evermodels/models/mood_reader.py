@@ -115,15 +115,12 @@ class MoodReaderConfig(SystemConfig):
                 f"MoodReaderConfig.input_spec: expected eeg, eye or both, got {quoted(', '.join(self.modalities))}."
             )
         super().check()
-        for key in ("dim", "depth", "interlink_depth", "num_heads", "fusion_heads"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
+        self.at_least(1, "dim", "depth", "interlink_depth", "num_heads", "fusion_heads")
         if self.dim % self.fusion_heads:
             raise self.refuse("fusion_heads", f"a divisor of dim ({self.dim})")
         if min(self.head_dims) < 1:
             raise self.refuse("head_dims", "two widths of at least 1")
-        if not 0 <= self.attention_drop_rate < 1:
-            raise self.refuse("attention_drop_rate", "a number in [0, 1)")
+        self.rates("attention_drop_rate")
         eeg = self.input_spec.eeg
         if eeg is not None and eeg.features is None and self.entropy_shape()[0] < 1:
             raise ConfigError(
@@ -180,9 +177,7 @@ class MoodReaderLossConfig(Config):
 
     def check(self) -> None:
         """Refuse what lies outside [0, 1)."""
-        for key in ("beta", "label_smoothing"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("beta", "label_smoothing")
 
 
 _TINY = MoodReaderConfig(

@@ -90,9 +90,7 @@ class SingleEncoderLossConfig(Config):
 
     def check(self) -> None:
         """Refuse what lies outside [0, 1)."""
-        for key in ("beta", "label_smoothing"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("beta", "label_smoothing")
 
 
 class SingleEncoder(System):

@@ -92,9 +92,7 @@ class SystemConfig(Config):
         self._check_channels()
         object.__setattr__(self, "recorded", self._recorded())
         self._check_encoders()
-        for key in ("drop_rate", "modality_drop_rate"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("drop_rate", "modality_drop_rate")
 
     def _check_channels(self) -> None:
         eeg = self.input_spec.eeg

@@ -86,8 +86,7 @@ class TrimodalFusionConfig(SystemConfig):
                 f"{quoted(', '.join(self.modalities))}."
             )
         super().check()
-        if self.dim < 1:
-            raise self.refuse("dim", "at least 1")
+        self.at_least(1, "dim")
         if self.num_heads < 1 or self.dim % self.num_heads:
             raise self.refuse("num_heads", f"a divisor of dim ({self.dim})")
 
@@ -106,9 +105,7 @@ class TrimodalLossConfig(Config):
 
     def check(self) -> None:
         """Refuse what lies outside [0, 1)."""
-        for key in ("beta", "label_smoothing"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("beta", "label_smoothing")
 
 
 class Concatenation(nn.Module):

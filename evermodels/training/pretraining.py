@@ -161,8 +161,7 @@ class PretrainingRecipe(Config):
         """Refuse bad names, values that are no plain JSON, and what a pre-training cannot do."""
         check_name(self)
         check_plain("PretrainingRecipe.pretraining", self.pretraining)
-        if self.steps_per_epoch < 1:
-            raise self.refuse("steps_per_epoch", "at least 1")
+        self.at_least(1, "steps_per_epoch")
         for key in ("ema_decay", "mixup_alpha"):
             if getattr(self.optim, key) is not None:
                 raise ConfigError(f"optim.{key}: expected none in a pre-training, got {getattr(self.optim, key)!r}.")

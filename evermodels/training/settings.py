@@ -107,9 +107,7 @@ class OptimSettings(Config):
         for key, rate in self.lr.items():
             if rate < 0 or 0 < rate < self.min_lr:
                 raise ConfigError(f"OptimSettings.lr.{key}: expected 0 (frozen), or at least min_lr, got {rate!r}.")
-        for key in ("epochs", "batch_size", "restart_mult"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
+        self.at_least(1, "epochs", "batch_size", "restart_mult")
         for key in ("weight_decay", "warmup_epochs", "min_lr"):
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")
@@ -212,5 +210,4 @@ class SelectionSettings(Config):
 
     def check(self) -> None:
         """Refuse a step below one epoch."""
-        if self.every < 1:
-            raise self.refuse("every", "at least 1")
+        self.at_least(1, "every")

@@ -12,11 +12,10 @@ import torch
 from einops import rearrange
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from evermodels.backbones.audio.ast_foreign import FORMATS
-from evermodels.backbones.base import Backbone
-from evermodels.core.config import Config, check_num_classes
+from evermodels.backbones.base import Backbone, Checkpointed
+from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
 from evermodels.core.specs import AudioSpec, InputSpec
 from evermodels.layers.transformer_block import TransformerBlock
@@ -77,10 +76,7 @@ class ASTConfig(Config):
 
     def check(self) -> None:
         """Refuse sizes without a patch, widths that heads do not divide, and rates that are none."""
-        for key in ("patch_size", "embed_dim", "depth", "num_heads"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
-        check_num_classes(self.num_classes, "ASTConfig.num_classes")
+        self.at_least(1, "patch_size", "embed_dim", "depth", "num_heads")
         if min(self.stride) < 1:
             raise self.refuse("stride", "two numbers of at least 1")
         for key in ("num_frames", "num_mels"):
@@ -90,12 +86,8 @@ class ASTConfig(Config):
             raise self.refuse("num_frames", f"a spectrogram of at most {2**18:,} tokens, not {tokens:,}")
         if self.embed_dim % self.num_heads:
             raise self.refuse("embed_dim", f"a multiple of num_heads ({self.num_heads})")
-        for key in ("mlp_ratio", "norm_eps", "head_norm_eps", "std"):
-            if getattr(self, key) <= 0:
-                raise self.refuse(key, "a positive number")
-        for key in ("drop_rate", "attn_drop_rate", "drop_path_rate"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.positive("mlp_ratio", "norm_eps", "head_norm_eps", "std")
+        self.rates("drop_rate", "attn_drop_rate", "drop_path_rate")
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -130,7 +122,7 @@ def _ast(dim: int, heads: int, depth: int = 12, **changes: Any) -> ASTConfig:
     return ASTConfig(embed_dim=dim, depth=depth, num_heads=heads, **changes)
 
 
-class AST(Backbone):
+class AST(Checkpointed, Backbone):
     """Audio Spectrogram Transformer: overlapping patches of a log-mel spectrogram through a plain ViT.
 
     Source: Gong, Chung and Glass, *AST: Audio Spectrogram Transformer*, Interspeech 2021, section 2. Patches of 16 × 16
@@ -163,7 +155,6 @@ class AST(Backbone):
 
     config_class = ASTConfig
     input = "log_mel"
-    head_prefixes = ("head.",)
     foreign_formats = FORMATS
     presets: ClassVar[Mapping[str, ASTConfig]] = {
         "ast_nano": _ast(96, 3, 4, num_frames=498, stride=(16, 16)),
@@ -174,8 +165,6 @@ class AST(Backbone):
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__(config)
-        self.num_classes = config.num_classes
-        self.grad_checkpointing = False
         dim = config.embed_dim
         self.patch_embed = PatchEmbed(config)
         self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
@@ -197,7 +186,7 @@ class AST(Backbone):
             for i in range(config.depth)
         )
         self.norm = nn.LayerNorm(dim, eps=config.norm_eps)
-        self.head: nn.Module = self._make_head(config.num_classes)
+        self.head = self.make_head()
         self.reset_parameters()
 
     @classmethod
@@ -214,17 +203,11 @@ class AST(Backbone):
         """``(frames, mels)``."""
         return self.config.num_frames, self.config.num_mels
 
-    @property
-    def embed_dim(self) -> int:
-        """Width of the embedding."""
-        return self.config.embed_dim
-
-    def _make_head(self, num_classes: int) -> nn.Module:
-        if num_classes == 0:
-            return nn.Identity()
-        linear = nn.Linear(self.embed_dim, num_classes)
-        trunc_normal_(linear.weight, std=0.02)
-        nn.init.zeros_(linear.bias)
+    def make_head(self) -> nn.Module:
+        """Return a new layer norm and linear layer."""
+        linear = super().make_head()
+        if not self.num_classes:
+            return linear
         norm = nn.LayerNorm(self.embed_dim, eps=self.config.head_norm_eps)
         return nn.Sequential(OrderedDict(norm=norm, fc=linear))
 
@@ -237,28 +220,6 @@ class AST(Backbone):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head, its norm too, by a new one.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.num_classes = num_classes
-        self.head = self._make_head(num_classes).to(self.cls_token)
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of storing it.
-
-        Args:
-            enable: Whether to do so.
-        """
-        self.grad_checkpointing = enable
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the tokens after the last norm.
@@ -277,33 +238,12 @@ class AST(Backbone):
         size = x.shape[0]
         tokens = [self.cls_token.expand(size, -1, -1), self.dist_token.expand(size, -1, -1), self.patch_embed(x)]
         x = self.pos_drop(torch.cat(tokens, dim=1) + self.pos_embed)
-        for block in self.blocks:
-            if self.grad_checkpointing and self.training:
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
-        return self.norm(x)
+        return self.norm(self.through(self.blocks, x))
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Average the class and the distillation token and classify.
+    def pool(self, x: Tensor) -> Tensor:
+        """Return the mean of the class and the distillation token.
 
         Args:
             x: Tokens, ``(batch, 2 + n, embed_dim)``.
-            pre_logits: Whether to stop at the embedding.
-
-        Returns:
-            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
         """
-        embedding = (x[:, 0] + x[:, 1]) / 2
-        return embedding if pre_logits else self.head(embedding)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify a spectrogram.
-
-        Args:
-            x: Standardised log-mel spectrogram, ``(batch, frames, mels)``.
-
-        Returns:
-            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
-        """
-        return self.forward_head(self.forward_features(x))
+        return (x[:, 0] + x[:, 1]) / 2

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evermodels.backbones.audio.vggish_foreign import FORMATS
 from evermodels.backbones.base import Backbone
-from evermodels.core.config import MOST_BLOCKS, Config, check_num_classes
+from evermodels.core.config import MOST_BLOCKS, Config
 from evermodels.core.errors import check_axes
 from evermodels.core.specs import AudioSpec, InputSpec
 
@@ -75,14 +75,10 @@ class VGGishConfig(Config):
                 raise self.refuse(key, f"{_POOLS} numbers of at least 1")
         if max(self.convs) > MOST_BLOCKS:
             raise self.refuse("convs", f"at most {MOST_BLOCKS} convolutions of a stage")
-        for key in ("example_hop", "embed_dim"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
+        self.at_least(1, "example_hop", "embed_dim")
         if any(width < 1 for width in self.hidden):
             raise self.refuse("hidden", "numbers of at least 1")
-        check_num_classes(self.num_classes, "VGGishConfig.num_classes")
-        if not 0 <= self.drop_rate < 1:
-            raise self.refuse("drop_rate", "a number in [0, 1)")
+        self.rates("drop_rate")
 
     @property
     def num_steps(self) -> int:
@@ -135,7 +131,6 @@ class VGGish(Backbone):
 
     config_class = VGGishConfig
     input = "log_mel"
-    head_prefixes = ("head.",)
     foreign_formats = FORMATS
     presets: ClassVar[Mapping[str, VGGishConfig]] = {
         "vggish_tiny": VGGishConfig(
@@ -155,7 +150,6 @@ class VGGish(Backbone):
 
     def __init__(self, config: VGGishConfig) -> None:
         super().__init__(config)
-        self.num_classes = config.num_classes
         layers: list[nn.Module] = []
         before = 1
         for width, count in zip(config.widths, config.convs, strict=True):
@@ -172,7 +166,7 @@ class VGGish(Backbone):
             linear += [nn.Linear(widths[k], widths[k + 1]), nn.ReLU()]
         self.embeddings = nn.Sequential(*linear)
         self.drop = nn.Dropout(config.drop_rate)
-        self.head: nn.Module = self._make_head(config.num_classes)
+        self.head = self.make_head()
         self.reset_parameters()
 
     @classmethod
@@ -189,14 +183,6 @@ class VGGish(Backbone):
         """``(frames, mels)``."""
         return self.config.num_frames, self.config.num_mels
 
-    @property
-    def embed_dim(self) -> int:
-        """Width of a step and of the embedding."""
-        return self.config.embed_dim
-
-    def _make_head(self, num_classes: int) -> nn.Module:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else nn.Identity()
-
     def reset_parameters(self) -> None:
         """Draw the weights after He, for ReLU; the last layer's bias is positive, or its ReLU would hide half of it."""
         for module in (*self.features, *self.embeddings):
@@ -204,21 +190,6 @@ class VGGish(Backbone):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # made with a bias above
         nn.init.constant_(self.embeddings[-2].bias, 0.1)  # type: ignore[arg-type]  # likewise
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.num_classes = num_classes
-        anchor = next(self.parameters())
-        self.head = self._make_head(num_classes).to(device=anchor.device, dtype=anchor.dtype)
 
     def step_mask(self, mask: Tensor) -> Tensor:
         """Return which steps hold a valid frame, ``(batch, steps)`` bool.
@@ -254,27 +225,3 @@ class VGGish(Backbone):
         for layer in self.embeddings:
             h = layer(self.drop(h) if isinstance(layer, nn.Linear) else h)
         return h.unflatten(0, (-1, c.num_steps))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Average the steps and classify.
-
-        Args:
-            x: Steps, ``(batch, steps, embed_dim)``.
-            pre_logits: Whether to stop at the embedding.
-
-        Returns:
-            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
-        """
-        embedding = x.mean(dim=1)
-        return embedding if pre_logits else self.head(embedding)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify a spectrogram.
-
-        Args:
-            x: Log-mel spectrogram, ``(batch, frames, mels)``.
-
-        Returns:
-            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
-        """
-        return self.forward_head(self.forward_features(x))

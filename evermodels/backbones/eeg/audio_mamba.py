@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from evermodels.backbones.base import Backbone
 from evermodels.backbones.eeg.audio_mamba_foreign import FORMATS
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
 from evermodels.layers.mamba import MambaBlock
 
@@ -72,10 +72,7 @@ class AudioMambaConfig(Config):
 
     def check(self) -> None:
         """Refuse sizes below one and rates outside 0..1."""
-        for key in ("in_chans", "embed_dim", "depth", "state_size", "conv_size", "expand"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
-        check_num_classes(self.num_classes, "AudioMambaConfig.num_classes")
+        self.at_least(1, "in_chans", "embed_dim", "depth", "state_size", "conv_size", "expand")
         for key in ("input_size", "patch_size", "stride"):
             if getattr(self, key) is not None and min(getattr(self, key)) < 1:
                 raise self.refuse(key, "two numbers of at least 1")
@@ -83,9 +80,7 @@ class AudioMambaConfig(Config):
             raise self.refuse("dt_rank", "at least 1, or None")
         if self.norm_eps <= 0:
             raise self.refuse("norm_eps", "a positive number")
-        for key in ("drop_rate", "drop_path_rate"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a rate in 0..1, without 1")
+        self.rates("drop_rate", "drop_path_rate")
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -215,7 +210,6 @@ class AudioMamba(Backbone):
         "audio_mamba_small": AudioMambaConfig(embed_dim=384),
         "audio_mamba_base": AudioMambaConfig(embed_dim=768),
     }
-    head_prefixes = ("head.",)
     foreign_formats = FORMATS
 
     def __init__(self, config: AudioMambaConfig) -> None:
@@ -247,7 +241,7 @@ class AudioMamba(Backbone):
         )
         self.drop_path = DropPath(rates[-1]) if rates[-1] else nn.Identity()
         self.norm_f = RMSNorm(c.embed_dim, c.norm_eps)
-        self.head = self._make_head(c.num_classes)
+        self.head = self.make_head()
         self._cls_index = {"first": 0, "middle": num_patches // 2, "last": num_patches}[c.cls_position]
         self.reset_parameters()
 
@@ -265,19 +259,6 @@ class AudioMamba(Backbone):
         """``(channels, frequency, time)``."""
         return (self.config.in_chans, *self.config.input_size)
 
-    @property
-    def embed_dim(self) -> int:
-        """Width of the embedding."""
-        return self.config.embed_dim
-
-    def _make_head(self, num_classes: int) -> nn.Module:
-        if num_classes == 0:
-            return nn.Identity()
-        head = nn.Linear(self.embed_dim, num_classes)
-        trunc_normal_(head.weight, std=0.02)
-        nn.init.zeros_(head.bias)
-        return head
-
     def reset_parameters(self) -> None:
         """Draw tokens and positions, and scale the blocks' output by depth, as the reference does."""
         trunc_normal_(self.cls_token, std=0.02)
@@ -287,19 +268,6 @@ class AudioMamba(Backbone):
                 mixer = cast(MambaBlock, layer.mixer)
                 mixer.reset_parameters()
                 mixer.out_proj.weight /= math.sqrt(len(self.layers))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head with a new one.
-
-        Args:
-            num_classes: Number of classes; 0 gives the embedding.
-
-        Raises:
-            ConfigError: If it is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.head = self._make_head(num_classes).to(self.cls_token)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Encode a spectrogram.
@@ -334,26 +302,10 @@ class AudioMamba(Backbone):
         i = self._cls_index
         return self.pos_drop(torch.cat([patches[:, :i], cls_token, patches[:, i:]], dim=1))
 
-    def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor:
-        """Classify the class token.
+    def pool(self, x: Tensor) -> Tensor:
+        """Return the class token.
 
         Args:
-            tokens: Output of :meth:`forward_features`, ``(batch, n, embed_dim)``.
-            pre_logits: Whether the embedding is returned instead.
-
-        Returns:
-            Logits ``(batch, num_classes)``, or the embedding ``(batch, embed_dim)``.
+            x: Tokens, ``(batch, n, embed_dim)``.
         """
-        embedding = tokens[:, self._cls_index]
-        return embedding if pre_logits else self.head(embedding)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of a spectrogram, ``(batch, num_classes)``, or with 0 classes the embedding.
-
-        Args:
-            x: Spectrogram, ``(batch, in_chans, frequency, time)``.
-
-        Raises:
-            ShapeError: If ``x`` has other axes than the config's.
-        """
-        return self.forward_head(self.forward_features(x))
+        return x[:, self._cls_index]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evermodels.backbones.base import Backbone
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
 
 
@@ -48,16 +48,12 @@ class BandConformerConfig(Config):
 
     def check(self) -> None:
         """Refuse impossible sizes and rates."""
-        for key in ("num_windows", "num_bands", "num_chans", "embed_dim", "depth"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
+        self.at_least(1, "num_windows", "num_bands", "num_chans", "embed_dim", "depth")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise self.refuse("kernel_size", "an odd number of at least 1")
         if round(self.mlp_ratio * self.embed_dim) < 1:
             raise self.refuse("mlp_ratio", "a positive number")
-        check_num_classes(self.num_classes, "BandConformerConfig.num_classes")
-        if not 0 <= self.drop_rate < 1:
-            raise self.refuse("drop_rate", "a number in [0, 1)")
+        self.rates("drop_rate")
 
 
 class _Convolution(nn.Module):
@@ -135,7 +131,6 @@ class BandConformer(Backbone):
 
     config_class = BandConformerConfig
     input = "features"
-    head_prefixes = ("head.",)
     presets: ClassVar[Mapping[str, BandConformerConfig]] = {
         "band_conformer_tiny": BandConformerConfig(embed_dim=64, depth=1),
         "band_conformer_base": BandConformerConfig(num_chans=62),
@@ -143,10 +138,9 @@ class BandConformer(Backbone):
 
     def __init__(self, config: BandConformerConfig) -> None:
         super().__init__(config)
-        self.num_classes = config.num_classes
         self.embed = nn.Linear(config.num_bands * config.num_chans, config.embed_dim)
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
-        self.head: nn.Module = self._make_head(config.num_classes)
+        self.head = self.make_head()
 
     @classmethod
     def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
@@ -161,28 +155,6 @@ class BandConformer(Backbone):
     def sample_shape(self) -> tuple[int, ...]:
         """``(windows, bands, channels)``."""
         return self.config.num_windows, self.config.num_bands, self.config.num_chans
-
-    @property
-    def embed_dim(self) -> int:
-        """Width of a step and of the embedding."""
-        return self.config.embed_dim
-
-    def _make_head(self, num_classes: int) -> nn.Module:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else nn.Identity()
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.num_classes = num_classes
-        self.head = self._make_head(num_classes).to(self.embed.weight)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return a step for each stretch.
@@ -209,27 +181,3 @@ class BandConformer(Backbone):
         for block in self.blocks:
             x = block(x)
         return x
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Average the steps and classify.
-
-        Args:
-            x: Steps, ``(batch, windows, embed_dim)``.
-            pre_logits: Whether to stop at the embedding.
-
-        Returns:
-            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
-        """
-        embedding = x.mean(dim=1)
-        return embedding if pre_logits else self.head(embedding)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify features.
-
-        Args:
-            x: ``(batch, windows, bands, channels)``.
-
-        Returns:
-            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
-        """
-        return self.forward_head(self.forward_features(x))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from evermodels.backbones.base import Backbone
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
 from evermodels.core.kinds import KINDS
 
@@ -43,14 +43,10 @@ class ChannelMLPConfig(Config):
 
     def check(self) -> None:
         """Refuse empty shapes and widths."""
-        check_num_classes(self.num_classes, "ChannelMLPConfig.num_classes")
         if len(self.shape) < 2 or min(self.shape) < 1:
             raise self.refuse("shape", "channels and one or more axes of 1 or more")
-        for key in ("embed_dim", "hidden_dim"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
-        if not 0 <= self.drop_rate < 1:
-            raise self.refuse("drop_rate", "a number in [0, 1)")
+        self.at_least(1, "embed_dim", "hidden_dim")
+        self.rates("drop_rate")
 
 
 class ChannelMLP(Backbone):
@@ -91,7 +87,7 @@ class ChannelMLP(Backbone):
         self.act = nn.GELU()
         self.drop = nn.Dropout(config.drop_rate)
         self.fc2 = nn.Linear(config.hidden_dim, config.embed_dim)
-        self.head: nn.Module = self._make_head(config.num_classes)
+        self.head = self.make_head()
 
     @classmethod
     def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
@@ -107,28 +103,6 @@ class ChannelMLP(Backbone):
         """The channels first."""
         shape: tuple[int, ...] = self.config.shape
         return shape
-
-    @property
-    def embed_dim(self) -> int:
-        """Width of the tokens and of the embedding."""
-        width: int = self.config.embed_dim
-        return width
-
-    def _make_head(self, num_classes: int) -> nn.Module:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else nn.Identity()
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.head = self._make_head(num_classes).to(self.fc1.weight)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the tokens.
@@ -146,30 +120,6 @@ class ChannelMLP(Backbone):
         check_axes(self.input, x, f"batch {' '.join(axes)}", **dict(zip(axes, self.config.shape, strict=False)))
         x = self.drop(self.act(self.fc1(self.norm(x.flatten(2)))))
         return self.drop(self.fc2(x))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Take the mean of the tokens and classify.
-
-        Args:
-            x: Tokens, ``(batch, channels, embed_dim)``.
-            pre_logits: Whether to stop at the embedding.
-
-        Returns:
-            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
-        """
-        x = x.mean(dim=1)
-        return x if pre_logits else self.head(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify a window.
-
-        Args:
-            x: ``(batch, channels, …)`` as ``shape`` says.
-
-        Returns:
-            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
-        """
-        return self.forward_head(self.forward_features(x))
 
 
 class SpectrogramChannelMLP(ChannelMLP):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from evermodels.backbones.base import Backbone
 from evermodels.backbones.video.videomae import sinusoid_table
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
 from evermodels.layers.transformer_block import TransformerBlock
 
@@ -106,13 +106,10 @@ class EEGformerConfig(Config):
 
     def check(self) -> None:
         """Refuse sizes below one, windows shorter than the filters, and widths that do not divide."""
-        for key in ("in_chans", "num_filters", "kernel_size", "num_convs", "depth", "num_heads", "decoder_filters"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
+        self.at_least(1, "in_chans", "num_filters", "kernel_size", "num_convs", "depth", "num_heads", "decoder_filters")
         for key in ("depth", "num_convs"):
             if getattr(self, key) > 1000:
                 raise self.refuse(key, "at most 1000")
-        check_num_classes(self.num_classes, "EEGformerConfig.num_classes")
         if self.num_features < 1:
             eaten = self.num_convs * (self.kernel_size - 1)
             raise self.refuse("num_samples", f"more than {eaten}, which {self.num_convs} layers of filters take away")
@@ -123,12 +120,8 @@ class EEGformerConfig(Config):
         if self.temporal_width < 1 or self.temporal_width % self.num_heads:
             key = "num_filters" if self.temporal_dim is None else "temporal_dim"
             raise self.refuse(key, f"a multiple of num_heads ({self.num_heads})")
-        for key in ("unit", "mlp_ratio", "norm_eps"):
-            if getattr(self, key) <= 0:
-                raise self.refuse(key, "a positive number")
-        for key in ("drop_rate", "attn_drop_rate"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.positive("unit", "mlp_ratio", "norm_eps")
+        self.rates("drop_rate", "attn_drop_rate")
 
     @property
     def num_features(self) -> int:
@@ -283,7 +276,6 @@ class EEGformer(Backbone):
 
     config_class = EEGformerConfig
     input = "eeg"
-    head_prefixes = ("head.",)
     presets: ClassVar[Mapping[str, EEGformerConfig]] = {
         "eegformer_nano": EEGformerConfig(
             in_chans=19,
@@ -305,7 +297,6 @@ class EEGformer(Backbone):
     def __init__(self, config: EEGformerConfig) -> None:
         super().__init__(config)
         c = config
-        self.num_classes = c.num_classes
         self.convolutions = DepthwiseConvolutions(c)
         self.regional = AxisTransformer(c.num_filters, c.num_features, c.dim, c)
         self.synchronous = AxisTransformer(c.in_chans, c.dim, c.dim, c)
@@ -314,7 +305,7 @@ class EEGformer(Backbone):
         self.back = nn.Identity() if c.temporal_dim is None else nn.Linear(c.temporal_dim, whole)
         self.decoder = Decoder(c)
         self.head_drop = nn.Dropout(c.drop_rate)
-        self.head: nn.Module = self._make_head(c.num_classes)
+        self.head = self.make_head()
         self.reset_parameters()
         self.reset_buffers()
 
@@ -342,14 +333,6 @@ class EEGformer(Backbone):
         """Width of a segment's token, channels times features."""
         return self.config.in_chans * self.config.num_filters
 
-    def _make_head(self, num_classes: int) -> nn.Module:
-        if num_classes == 0:
-            return nn.Identity()
-        head = nn.Linear(self.embed_dim, num_classes)
-        trunc_normal_(head.weight, std=0.02)
-        nn.init.zeros_(head.bias)
-        return head
-
     def reset_parameters(self) -> None:
         """Draw all weights so that signals keep their size: torch's own draws shrink them a hundredfold."""
         for part in (self.regional, self.synchronous, self.temporal):
@@ -367,20 +350,6 @@ class EEGformer(Backbone):
         """Rebuild fixed positions on the device of the parameters."""
         for part in (self.regional, self.synchronous, self.temporal):
             part.reset_buffers()
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.num_classes = num_classes
-        self.head = self._make_head(num_classes).to(self.regional.proj.weight)
 
     def normalise(self, x: Tensor) -> Tensor:
         """Take out each channel's trend and scale it, in float32 at least.
@@ -426,26 +395,11 @@ class EEGformer(Backbone):
         )  # averaged along D, as the paper shortens its temporal axis
         return self.back(self.temporal(z))
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Decode the tokens and classify.
+    def pool(self, x: Tensor) -> Tensor:
+        """Return what the decoder makes of the tokens.
 
         Args:
             x: Tokens, ``(batch, M, S · C)``.
-            pre_logits: Whether to stop at the embedding.
-
-        Returns:
-            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
         """
-        embedding = self.decoder(rearrange(x, "batch m (s c) -> batch m s c", s=self.config.in_chans))
-        return embedding if pre_logits else self.head(self.head_drop(embedding))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify a window.
-
-        Args:
-            x: EEG in µV, ``(batch, channels, time)``.
-
-        Returns:
-            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
-        """
-        return self.forward_head(self.forward_features(x))
+        segments = rearrange(x, "batch m (s c) -> batch m s c", s=self.config.in_chans)
+        return self.decoder(segments)

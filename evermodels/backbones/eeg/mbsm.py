@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from evermodels import montage
 from evermodels.backbones.base import Backbone
 from evermodels.backbones.eeg.mbsm_foreign import FORMATS
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, ShapeError, UnknownNameError, check_axes
 from evermodels.core.specs import EEGSpec, InputSpec
 from evermodels.functional import real_spherical_harmonics
@@ -83,10 +83,7 @@ class MBSMConfig(Config):
 
     def check(self) -> None:
         """Refuse sizes that patches and heads do not divide, and channels that have no place."""
-        for key in ("in_chans", "num_samples", "patch_size", "embed_dim", "depth", "num_heads"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
-        check_num_classes(self.num_classes, "MBSMConfig.num_classes")
+        self.at_least(1, "in_chans", "num_samples", "patch_size", "embed_dim", "depth", "num_heads")
         if self.num_samples % self.patch_size:
             raise self.refuse("num_samples", f"a multiple of patch_size ({self.patch_size})")
         if self.num_patches > 2**18:
@@ -96,14 +93,10 @@ class MBSMConfig(Config):
         self._check_channels()
         if not 0 <= self.spectrum_bins <= self.patch_size // 2:
             raise self.refuse("spectrum_bins", f"0 to {self.patch_size // 2}, the frequencies of a patch")
-        for key in ("mlp_ratio", "norm_eps"):
-            if getattr(self, key) <= 0:
-                raise self.refuse(key, "a positive number")
+        self.positive("mlp_ratio", "norm_eps")
         if self.sfreq is not None and self.sfreq <= 0:
             raise self.refuse("sfreq", "a positive rate in Hz, or None")
-        for key in ("drop_rate", "drop_path_rate"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("drop_rate", "drop_path_rate")
 
     def _check_channels(self) -> None:
         object.__setattr__(self, "ch_names", montage.canonical_all(self.ch_names))
@@ -303,7 +296,6 @@ class MBSMEncoder(Backbone):
 
     input = "eeg"
     config_class = MBSMConfig
-    head_prefixes = ("head.",)
     foreign_formats = FORMATS
     told = ("ch_names", "sfreq")
     pos_embed: Tensor
@@ -331,7 +323,7 @@ class MBSMEncoder(Backbone):
             for i in range(c.depth)
         )
         self.norm = nn.LayerNorm(c.embed_dim, eps=c.norm_eps)
-        self.head = self._make_head(c.num_classes)
+        self.head = self.make_head()
         self.reset_parameters()
         self.reset_buffers()
 
@@ -350,24 +342,10 @@ class MBSMEncoder(Backbone):
         return (self.config.in_chans, self.config.num_samples)
 
     @property
-    def embed_dim(self) -> int:
-        """Width of the embedding."""
-        width: int = self.config.embed_dim
-        return width
-
-    @property
     def follows_inputs(self) -> frozenset[str]:
         """Values of the configuration that may differ where weights are taken over."""
         own = {"ch_names"} if self.config.channels == "positions" else set()
         return super().follows_inputs | own
-
-    def _make_head(self, num_classes: int) -> nn.Module:
-        if num_classes == 0:
-            return nn.Identity()
-        head = nn.Linear(self.embed_dim, num_classes)
-        nn.init.trunc_normal_(head.weight, std=0.02)
-        nn.init.zeros_(head.bias)
-        return head
 
     def reset_parameters(self) -> None:
         """Draw the linear weights after Glorot, as the reference does."""
@@ -388,19 +366,6 @@ class MBSMEncoder(Backbone):
         if c.channels == "positions":
             maps = electrode_harmonics(c.ch_names, c.degree).to(weight.dtype) / c.in_chans
         self.register_buffer("harmonics", maps.to(weight.device), persistent=False)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.head = self._make_head(num_classes).to(self.norm.weight)
 
     def adapt_montage(self, ch_names: Sequence[str], *, min_real: float = 0.5) -> Mapping[str, str]:
         """Take recordings of other electrodes from now on: the weights are generated for their positions.
@@ -562,18 +527,14 @@ class MBSMEncoder(Backbone):
         """
         return self.encode(self.patch_tokens(*self.spread(x, ch_names, channels)))
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool the tokens and classify.
+    def pool(self, x: Tensor) -> Tensor:
+        """Return the norm of the mean of the tokens.
 
         Args:
             x: Tokens, ``(batch, n, embed_dim)``.
-            pre_logits: Whether to stop at the embedding.
-
-        Returns:
-            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
         """
-        x = self.norm(x.mean(dim=1))
-        return x if pre_logits else self.head(x)
+        pooled: Tensor = self.norm(x.mean(dim=1))
+        return pooled
 
     def forward(
         self,

@@ -64,9 +64,7 @@ class MBSMPretrainingConfig(Config):
         for key in ("mask_ratio", "focus_rate"):
             if not 0 < getattr(self, key) < 1:
                 raise self.refuse(key, "a number between 0 and 1")
-        for key in ("mask_span", "decoder_embed_dim", "decoder_depth", "decoder_num_heads"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
+        self.at_least(1, "mask_span", "decoder_embed_dim", "decoder_depth", "decoder_num_heads")
         if self.decoder_embed_dim % 2 or self.decoder_embed_dim % self.decoder_num_heads:
             raise self.refuse("decoder_embed_dim", f"an even multiple of decoder_num_heads ({self.decoder_num_heads})")
         if self.mlp_ratio <= 0:

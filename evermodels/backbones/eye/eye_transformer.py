@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evermodels.backbones.base import Backbone
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
 from evermodels.layers import ResidualAttention
 
@@ -45,16 +45,12 @@ class EyeTransformerConfig(Config):
 
     def check(self) -> None:
         """Refuse sizes that patches and heads do not divide, and a rate that is none."""
-        for key in ("num_windows", "num_features", "patch_size", "embed_dim", "depth", "num_heads"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
-        check_num_classes(self.num_classes, "EyeTransformerConfig.num_classes")
+        self.at_least(1, "num_windows", "num_features", "patch_size", "embed_dim", "depth", "num_heads")
         if self.num_windows % self.patch_size:
             raise self.refuse("patch_size", f"a divisor of the {self.num_windows} rows of a sample")
         if self.embed_dim % self.num_heads:
             raise self.refuse("embed_dim", f"a multiple of num_heads ({self.num_heads})")
-        if not 0 <= self.drop_rate < 1:
-            raise self.refuse("drop_rate", "a number in [0, 1)")
+        self.rates("drop_rate")
 
     @property
     def num_tokens(self) -> int:
@@ -88,7 +84,6 @@ class EyeTransformer(Backbone):
 
     config_class = EyeTransformerConfig
     input = "eye"
-    head_prefixes = ("head.",)
     presets: ClassVar[Mapping[str, EyeTransformerConfig]] = {
         "eye_transformer_nano": EyeTransformerConfig(embed_dim=32, depth=1),
         "eye_transformer_tiny": EyeTransformerConfig(embed_dim=64),
@@ -102,7 +97,7 @@ class EyeTransformer(Backbone):
         self.blocks = nn.ModuleList(
             ResidualAttention(config.embed_dim, config.num_heads, config.drop_rate) for _ in range(config.depth)
         )
-        self.head = self._make_head(config.num_classes)
+        self.head = self.make_head()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -123,27 +118,6 @@ class EyeTransformer(Backbone):
         """``(windows, features)``."""
         return self.config.num_windows, self.config.num_features
 
-    @property
-    def embed_dim(self) -> int:
-        """Width of the embedding."""
-        return self.config.embed_dim
-
-    def _make_head(self, num_classes: int) -> nn.Module:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else nn.Identity()
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.head = self._make_head(num_classes).to(self.pos_embed)
-
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the tokens after the last block, ``(batch, n, embed_dim)``.
 
@@ -159,27 +133,3 @@ class EyeTransformer(Backbone):
         for block in self.blocks:
             x, _ = block(x)
         return x
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Average the tokens and classify.
-
-        Args:
-            x: Tokens, ``(batch, n, embed_dim)``.
-            pre_logits: Whether to stop at the embedding.
-
-        Returns:
-            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
-        """
-        x = x.mean(dim=1)
-        return x if pre_logits else self.head(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify.
-
-        Args:
-            x: Standardised features, ``(batch, windows, features)``.
-
-        Returns:
-            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
-        """
-        return self.forward_head(self.forward_features(x))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from evermodels.backbones.base import Backbone
 from evermodels.backbones.video.frame_encoder_foreign import FORMATS
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import ShapeError, check_axes
 from evermodels.core.specs import InputSpec, VideoSpec
 
@@ -70,10 +70,7 @@ class FrameEncoderConfig(Config):
 
     def check(self) -> None:
         """Refuse sizes that do not fit each other, and rates that are none."""
-        for key in ("num_frames", "patch_size", "embed_dim", "window_size"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
-        check_num_classes(self.num_classes, "FrameEncoderConfig.num_classes")
+        self.at_least(1, "num_frames", "patch_size", "embed_dim", "window_size")
         self._check_stages()
         if any(side < 1 or side % self.patch_size for side in self.img_size):
             raise self.refuse("img_size", f"a height and width that are multiples of patch_size ({self.patch_size})")
@@ -81,12 +78,8 @@ class FrameEncoderConfig(Config):
             raise self.refuse("img_size", f"a frame of at most {2**16:,} patches, not {tokens:,}")
         if self.pool == "token" and self.family == "swin":
             raise self.refuse("pool", "'mean', as Swin has no class token")
-        for key in ("mlp_ratio", "norm_eps"):
-            if getattr(self, key) <= 0:
-                raise self.refuse(key, "a positive number")
-        for key in ("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.positive("mlp_ratio", "norm_eps")
+        self.rates("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate")
 
     def _check_stages(self) -> None:
         stages = len(self.depths)
@@ -176,7 +169,6 @@ class FrameEncoder(Backbone):
 
     config_class = FrameEncoderConfig
     input = "video"
-    head_prefixes = ("head.",)
     foreign_formats = FORMATS
     presets: ClassVar[Mapping[str, FrameEncoderConfig]] = {
         "swin_frames_nano": FrameEncoderConfig(
@@ -191,7 +183,6 @@ class FrameEncoder(Backbone):
 
     def __init__(self, config: FrameEncoderConfig) -> None:
         super().__init__(config)
-        self.num_classes = config.num_classes
         shared: dict[str, Any] = {
             "img_size": config.img_size,
             "patch_size": config.patch_size,
@@ -211,8 +202,7 @@ class FrameEncoder(Backbone):
             self.net = VisionTransformer(
                 depth=config.depths[0], num_heads=config.num_heads[0], pos_drop_rate=config.drop_rate, **shared
             )
-        self.head_drop = nn.Dropout(config.head_drop_rate)
-        self.head: nn.Module = self._make_head(config.num_classes)
+        self.head = self.make_head()
 
     @classmethod
     def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
@@ -234,14 +224,6 @@ class FrameEncoder(Backbone):
         config: FrameEncoderConfig = self.config
         return config.embed_dim * 2 ** (len(config.depths) - 1)
 
-    def _make_head(self, num_classes: int) -> nn.Module:
-        if num_classes == 0:
-            return nn.Identity()
-        head = nn.Linear(self.embed_dim, num_classes)
-        nn.init.trunc_normal_(head.weight, std=0.02)
-        nn.init.zeros_(head.bias)
-        return head
-
     def reset_buffers(self) -> None:
         """Rebuild timm's computed tables (window masks, relative positions) on the device of the parameters."""
         like = next(self.parameters())
@@ -251,20 +233,6 @@ class FrameEncoder(Backbone):
                     setattr(module, name, torch.empty_like(buffer, device=like.device))
             if callable(fill := getattr(module, "init_non_persistent_buffers", None)):
                 fill()
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.num_classes = num_classes
-        self.head = self._make_head(num_classes).to(next(self.net.parameters()))
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of storing it.
@@ -344,26 +312,10 @@ class FrameEncoder(Backbone):
         check_axes("video", x, "batch frames channels height width", frames=frames)
         return self.forward_frames(x).flatten(1, 2)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool the tokens and classify.
+    def pool(self, x: Tensor) -> Tensor:
+        """Return the mean over the frames' embeddings.
 
         Args:
             x: Tokens of whole frames, ``(batch, frames * tokens, embed_dim)``.
-            pre_logits: Whether to stop at the embedding.
-
-        Returns:
-            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``: the mean over the frames.
         """
-        x = self.pool_frames(x.unflatten(1, (-1, self.config.tokens))).mean(dim=1)
-        return x if pre_logits else self.head(self.head_drop(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify a clip.
-
-        Args:
-            x: Normalised frames, ``(batch, frames, 3, height, width)``.
-
-        Returns:
-            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
-        """
-        return self.forward_head(self.forward_features(x))
+        return self.pool_frames(x.unflatten(1, (-1, self.config.tokens))).mean(dim=1)

@@ -10,11 +10,10 @@ from typing import Any, ClassVar
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from evermodels.backbones.base import Backbone
+from evermodels.backbones.base import Backbone, Checkpointed
 from evermodels.backbones.video.videomae_foreign import FORMATS
-from evermodels.core.config import Config, check_num_classes
+from evermodels.core.config import Config
 from evermodels.core.errors import ShapeError, check_axes
 from evermodels.core.specs import InputSpec, VideoSpec
 from evermodels.layers.transformer_block import TransformerBlock
@@ -76,10 +75,7 @@ class VideoMAEConfig(Config):
 
     def check(self) -> None:
         """Refuse sizes that tubelets and heads do not divide, and rates that are none."""
-        for key in ("num_frames", "patch_size", "tubelet_size", "in_chans", "embed_dim", "depth", "num_heads"):
-            if getattr(self, key) < 1:
-                raise self.refuse(key, "at least 1")
-        check_num_classes(self.num_classes, "VideoMAEConfig.num_classes")
+        self.at_least(1, "num_frames", "patch_size", "tubelet_size", "in_chans", "embed_dim", "depth", "num_heads")
         self._check_clip()
         if self.embed_dim % self.num_heads:
             raise self.refuse("embed_dim", f"a multiple of num_heads ({self.num_heads})")
@@ -90,9 +86,7 @@ class VideoMAEConfig(Config):
                 raise self.refuse(key, "a positive number")
         if self.init_values < 0:
             raise self.refuse("init_values", "0 (no layer scale) or a positive number")
-        for key in ("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate"):
-            if not 0 <= getattr(self, key) < 1:
-                raise self.refuse(key, "a number in [0, 1)")
+        self.rates("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate")
 
     def _check_clip(self) -> None:
         if self.num_frames % self.tubelet_size:
@@ -153,7 +147,7 @@ def _vit(dim: int, heads: int, depth: int = 12, frames: int = 16, size: int = 22
     return VideoMAEConfig(num_frames=frames, img_size=(size, size), embed_dim=dim, depth=depth, num_heads=heads)
 
 
-class VideoMAE(Backbone):
+class VideoMAE(Checkpointed, Backbone):
     """Encoder of VideoMAE and AdaMAE, fine-tuning form: all tubelets enter, their mean is the embedding.
 
     Source: Tong et al., "VideoMAE", NeurIPS 2022, §3; Bandara et al., "AdaMAE", CVPR 2023, §3, whose fine-tuning
@@ -177,7 +171,6 @@ class VideoMAE(Backbone):
 
     config_class = VideoMAEConfig
     input = "video"
-    head_prefixes = ("head.",)
     foreign_formats = FORMATS
     pos_embed: Tensor
     presets: ClassVar[Mapping[str, VideoMAEConfig]] = {
@@ -190,8 +183,6 @@ class VideoMAE(Backbone):
 
     def __init__(self, config: VideoMAEConfig) -> None:
         super().__init__(config)
-        self.num_classes = config.num_classes
-        self.grad_checkpointing = False
         self.patch_embed = TubeletEmbed(config)
         self.pos_drop = nn.Dropout(config.drop_rate)
         steps = max(config.depth - 1, 1)
@@ -211,8 +202,7 @@ class VideoMAE(Backbone):
             for i in range(config.depth)
         )
         self.fc_norm = nn.LayerNorm(config.embed_dim, eps=config.fc_norm_eps or config.norm_eps)
-        self.head_drop = nn.Dropout(config.head_drop_rate)
-        self.head: nn.Module = self._make_head(config.num_classes)
+        self.head = self.make_head()
         self.reset_parameters()
         self.reset_buffers()
 
@@ -230,33 +220,25 @@ class VideoMAE(Backbone):
         """``(frames, 3, height, width)``."""
         return self.config.input_spec.shape("video")
 
-    @property
-    def embed_dim(self) -> int:
-        """Width of the embedding."""
-        return self.config.embed_dim
-
-    def _make_head(self, num_classes: int) -> nn.Module:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else nn.Identity()
-
-    def _scale_head(self) -> None:
-        if isinstance(self.head, nn.Linear):
-            nn.init.trunc_normal_(self.head.weight, std=0.02)
-            nn.init.zeros_(self.head.bias)
+    def make_head(self) -> nn.Module:
+        """Return a new linear layer, its weights scaled by ``init_scale``."""
+        head = super().make_head()
+        if isinstance(head, nn.Linear):
             with torch.no_grad():
-                self.head.weight.mul_(self.config.init_scale)
+                head.weight.mul_(self.config.init_scale)
+        return head
 
     def reset_parameters(self) -> None:
-        """Draw the linear weights after Glorot, zero their biases, and scale the head.
+        """Draw the linear weights after Glorot and zero their biases.
 
         As the references' pre-training code does; their fine-tuning code draws all widths from a normal of 0.02, which
         is made for ViT-B and far too small for the narrow presets.
         """
-        for module in self.modules():
+        for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        self._scale_head()
 
     def reset_buffers(self) -> None:
         """Rebuild the position table on the device of the parameters."""
@@ -265,29 +247,6 @@ class VideoMAE(Backbone):
         # On meta nothing is computed: a width that the weights do not have would take any amount of memory.
         table = torch.empty(1, *size, device=device) if device.type == "meta" else sinusoid_table(*size).to(device)
         self.register_buffer("pos_embed", table, persistent=False)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        self.num_classes = num_classes
-        self.head = self._make_head(num_classes).to(self.fc_norm.weight)
-        self._scale_head()
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of storing it.
-
-        Args:
-            enable: Whether to do so.
-        """
-        self.grad_checkpointing = enable
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the tokens after the last block.
@@ -312,33 +271,13 @@ class VideoMAE(Backbone):
         check_axes("video", x, axes, frames=c.num_frames, channels=c.in_chans, height=height, width=width)
         x = self.patch_embed(x)
         x = self.pos_drop(x + self.pos_embed.to(x.dtype))
-        for block in self.blocks:
-            if self.grad_checkpointing and self.training:
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
-        return x
+        return self.through(self.blocks, x)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool the tokens and classify.
+    def pool(self, x: Tensor) -> Tensor:
+        """Return the norm of the mean of the tokens.
 
         Args:
             x: Tokens, ``(batch, n, embed_dim)``.
-            pre_logits: Whether to stop at the embedding.
-
-        Returns:
-            Logits, ``(batch, num_classes)``, or the embedding, ``(batch, embed_dim)``.
         """
-        x = self.fc_norm(x.mean(dim=1))
-        return x if pre_logits else self.head(self.head_drop(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify a clip.
-
-        Args:
-            x: Normalised frames, ``(batch, frames, 3, height, width)``.
-
-        Returns:
-            Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
-        """
-        return self.forward_head(self.forward_features(x))
+        pooled: Tensor = self.fc_norm(x.mean(dim=1))
+        return pooled

@@ -42,8 +42,7 @@ class VideoSpec(ModalitySpec):
 
     def check(self) -> None:
         """Refuse empty clips and pictures."""
-        if self.num_frames < 1:
-            raise self.refuse("num_frames", "at least 1")
+        self.at_least(1, "num_frames")
         if min(self.size) < 1:
             raise self.refuse("size", "a positive height and width")
         if min(self.std) <= 0:
