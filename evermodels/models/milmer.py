@@ -499,26 +499,26 @@ class Milmer(System):
         if not isinstance(encoder, FrameEncoder):
             tokens = projection(encoder.forward_features(video))
             return (tokens if self.integration is None else self.integration(tokens)), None
-        frames = projection(encoder.forward_frames(video))
         if self.mil is not None:
-            picked = self.mil(frames, valid)
+            picked = self.mil(projection(encoder.forward_frames(video)), valid)
             chosen, there, weights = picked.chosen, picked.there, picked.chosen_weights
         else:
-            chosen, there, weights = self._fixed(frames, valid)
+            places, there, weights = self._fixed(video, valid)
+            chosen = projection(encoder.forward_frames(video[:, places]))  # the others are not even encoded
         tokens = self._integrated(chosen, None if valid is None else there)
         return tokens, zero_absent(weights.to(tokens.dtype), given.here("video"))
 
-    def _fixed(self, frames: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return frames at fixed places, evenly spaced, which of them are valid, and equal weights of those."""
-        n = frames.shape[1]
+    def _fixed(self, video: Tensor, valid: Tensor | None) -> tuple[list[int], Tensor, Tensor]:
+        """Return fixed places of frames, evenly spaced, which of them are valid, and equal weights of those."""
+        n = video.shape[1]
         count = {"single": 1, "all": n}.get(self.config.selection, self.config.k)
         places = [(2 * i + 1) * n // (2 * count) for i in range(count)]
-        every = torch.ones(frames.shape[0], n, dtype=torch.bool, device=frames.device)
+        every = torch.ones(video.shape[0], n, dtype=torch.bool, device=video.device)
         there = (every if valid is None else valid)[:, places]
-        taken = torch.zeros(n, dtype=torch.bool, device=frames.device)
+        taken = torch.zeros(n, dtype=torch.bool, device=video.device)
         taken[places] = True
-        weights = (taken & (every if valid is None else valid)).to(frames.dtype)
-        return frames[:, places], there, weights / weights.sum(dim=1, keepdim=True).clamp_min(1)
+        weights = (taken & (every if valid is None else valid)).to(video.dtype)
+        return places, there, weights / weights.sum(dim=1, keepdim=True).clamp_min(1)
 
     def _integrated(self, chosen: Tensor, there: Tensor | None) -> Tensor:
         """Return the chosen frames' tokens in one row; places without a frame hold a learned token."""

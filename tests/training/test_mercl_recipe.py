@@ -67,6 +67,8 @@ def test_every_row_can_be_built(recipe):
     tables = {row.name: row.table for row in recipe.rows}
     assert {n for n, t in tables.items() if t == 7} == {"audio_video", "audio_eeg", "video_eeg", "audio_eeg_video"}
     assert {n for n, t in tables.items() if t == 8} == {"mercl", "no_contrast", "no_attention", "neither"}
+    alone = {m: m for m in ("eeg", "video", "audio")}  # contrast or not, all start from the same encoders
+    assert all(dict(recipe.row(name).init_from) == alone for name in ("pretrain", "no_contrast", "neither"))
 
 
 def test_the_speech_encoder_alone():
@@ -87,7 +89,7 @@ def test_the_encoders_of_stage_1_stay_in_stage_2(recipe, tmp_path):
         ("eeg_subject",),
         {"arousal": "state", "valence": "expression"},
     )
-    fit(recipe, tmp_path / "1", row="pretrain", parts=parts, progress=False)
+    fit(recipe.for_row("pretrain"), tmp_path / "1", parts=parts, progress=False)  # from random encoders
     lines = [json.loads(line) for line in (tmp_path / "1/metrics.jsonl").read_text().splitlines()]
     for line in lines:
         assert line["loss"]["cross_entropy"] == 0 < line["loss"]["intra_modal"] and line["validation"]["loss"] > 0
