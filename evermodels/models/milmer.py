@@ -234,7 +234,7 @@ class Milmer(System):
 
     config_class = MilmerConfig
     loss_config_class: ClassVar[type[Config]] = MilmerLossConfig
-    masked: ClassVar[tuple[str, ...]] = ("video",)
+    masked = ("video",)
     presets: ClassVar[Mapping[str, MilmerConfig]] = {"milmer_tiny": _TINY, "milmer_base": _BASE}
     captions: ClassVar[Mapping[str, str]] = {
         "frames": "How attention weighs the frames of each window (eq. 3): those with a weight were chosen and reach "

@@ -10,15 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from evermodels import montage
+from evermodels.backbones.base import Backbone
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, ShapeError, quoted
+from evermodels.core.errors import ConfigError, ShapeError, check_axes, quoted
 from evermodels.core.outputs import EmotionOutput
+from evermodels.core.presence import zero_absent
 from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, EyeSpec, InputSpec, VideoSpec
 from evermodels.functional import class_balanced_weights
 from evermodels.layers import DifferentialEntropy, FeatureNorm, SpectrogramFrontEnd
 from evermodels.losses import EmotionLoss
 from evermodels.models.system import System
 from evermodels.models.system_config import EncoderConfig, SystemConfig
+
+_LEAST_VARIANCE = 1e-5  # where all steps are equal, the slope of the root stays finite
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class SingleEncoderConfig(SystemConfig):
         n_fft: STFT window in samples, where the encoder takes spectrograms of EEG (default: about one second).
         hop_length: STFT hop in samples (default: ``n_fft // 4``).
         spectrogram_size: Frequency × time to which those spectrograms are resized.
+        readout: ``"embedding"``, the encoder's own, or ``"statistics"``: mean and standard deviation of its steps over
+            time. Where the encoder knows which frames a step holds, ``masks`` are taken then, and valid steps count.
         spectrogram_norm: ``"scalar"`` (as they are) or ``"channel_frequency"``: standardised by the statistics of the
             training people (:meth:`System.fit_statistics`).
         made_features: Features that are computed of raw EEG, where the encoder takes features.
@@ -54,6 +60,7 @@ class SingleEncoderConfig(SystemConfig):
     n_fft: int | None = None
     hop_length: int | None = None
     spectrogram_size: tuple[int, int] = (64, 64)
+    readout: Literal["embedding", "statistics"] = "embedding"
     spectrogram_norm: Literal["scalar", "channel_frequency"] = "scalar"
     made_features: EEGFeatures = field(default_factory=EEGFeatures)
 
@@ -130,6 +137,8 @@ class SingleEncoder(System):
             )
         super().__init__(config)
         self.build_encoders(None)
+        knows_frames = type(self.encoder(self.modality)).step_mask is not Backbone.step_mask
+        self.masked = (self.modality,) if config.readout == "statistics" and knows_frames else ()
         self.front_end = self._front_end(config, self.encoder(self.modality).input)
         self.drop = nn.Dropout(config.drop_rate)
         self.head = self._make_head(config.num_classes)
@@ -187,7 +196,8 @@ class SingleEncoder(System):
     @property
     def embed_dim(self) -> int:
         """Width of the embedding."""
-        return self.encoder(self.modality).embed_dim
+        encoder = self.encoder(self.modality)
+        return encoder.embed_dim if self.config.readout == "embedding" else 2 * encoder.step_dim
 
     def _make_head(self, num_classes: int) -> nn.Module | None:
         return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else None
@@ -238,19 +248,43 @@ class SingleEncoder(System):
         Args:
             x: The batch, as ``input_spec`` says.
             present: Which samples have it, ``(batch,)`` bool by modality; all must (default: all).
-            masks: None are taken.
+            masks: Valid frames, ``(batch, frames)`` bool by modality, if the model takes them (:attr:`masked`). A
+                sample without a valid frame is read whole.
 
         Returns:
-            Logits, ``(batch, num_classes)``; the encoder's embedding, ``(batch, dim)``, fused and by modality alike.
+            Logits, ``(batch, num_classes)``; the embedding, ``(batch, dim)``, fused and by modality alike.
 
         Raises:
-            ShapeError: If the shape is wrong or a sample has nothing.
+            ShapeError: If a shape is wrong or a sample has nothing.
             SignalError: If a value is not finite (checked in eager mode only).
         """
         given = self.given({self.modality: x}, present, masks)
-        z = self.encode(self.modality, self._made(given.inputs[self.modality]), given)
+        made = self._made(given.inputs[self.modality])
+        if self.config.readout == "embedding":
+            z = self.encode(self.modality, made, given)
+        else:
+            z = zero_absent(self._statistics(made, (masks or {}).get(self.modality)), given.here(self.modality))
         logits = z.new_zeros(len(z), 0) if self.head is None else self.head(self.drop(z))
         return EmotionOutput(logits, z, {self.modality: z})
+
+    def _statistics(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Mean and standard deviation over the valid steps, ``(batch, 2 · step_dim)``."""
+        encoder = self.encoder(self.modality)
+        steps = encoder.forward_steps(x)
+        valid = None
+        if mask is not None:
+            check_axes(f"masks[{self.modality!r}]", mask, "batch frames", batch=x.shape[0])
+            if mask.dtype != torch.bool:
+                raise ConfigError(
+                    f"masks[{self.modality!r}]: expected bool, got {mask.dtype}. Convert it with .bool()."
+                )
+            valid = encoder.step_mask(mask)
+        valid = torch.ones(steps.shape[:2], dtype=torch.bool, device=steps.device) if valid is None else valid
+        weight = (valid | ~valid.any(dim=1, keepdim=True)).to(steps.dtype)[..., None]
+        weight = weight / weight.sum(dim=1, keepdim=True)
+        mean = (steps * weight).sum(dim=1)
+        variance = ((steps - mean[:, None]).square() * weight).sum(dim=1)
+        return torch.cat([mean, (variance + _LEAST_VARIANCE).sqrt()], dim=1)
 
     def _made(self, x: Tensor) -> Tensor:
         """Return what the encoder takes."""
@@ -298,7 +332,7 @@ class SingleEEG(SingleEncoder):
         Args:
             eeg: EEG in µV, ``(batch, channels, time)``, or features where the input spec says so.
             present: Which samples have it (default: all, and all must).
-            masks: None are taken.
+            masks: As :meth:`SingleEncoder.classify` takes them.
         """
         return self.classify(eeg, present, masks)
 
@@ -327,7 +361,7 @@ class SingleVideo(SingleEncoder):
         Args:
             video: Normalised frames, ``(batch, frames, 3, height, width)``.
             present: Which samples have it (default: all, and all must).
-            masks: None are taken.
+            masks: As :meth:`SingleEncoder.classify` takes them.
         """
         return self.classify(video, present, masks)
 
@@ -356,7 +390,7 @@ class SingleAudio(SingleEncoder):
         Args:
             audio: What the input spec says, log-mel ``(batch, frames, mels)`` or waveform ``(batch, time)``.
             present: Which samples have it (default: all, and all must).
-            masks: None are taken.
+            masks: As :meth:`SingleEncoder.classify` takes them.
         """
         return self.classify(audio, present, masks)
 
@@ -390,6 +424,6 @@ class SingleEye(SingleEncoder):
         Args:
             eye: Features, ``(batch, windows, features)``, or the series, ``(batch, time, channels)``.
             present: Which samples have it (default: all, and all must).
-            masks: None are taken.
+            masks: As :meth:`SingleEncoder.classify` takes them.
         """
         return self.classify(eye, present, masks)

@@ -69,7 +69,7 @@ class System(PretrainedModel):
     config: Any
     config_class: ClassVar[type[Config]]
     loss_config_class: ClassVar[type[Config]]
-    masked: ClassVar[tuple[str, ...]] = ()
+    masked: tuple[str, ...] = ()
     """Modalities for which ``masks`` are taken."""
 
     def __init__(self, config: SystemConfig) -> None:

@@ -195,7 +195,7 @@ class TrimodalFusion(System):
 
     config_class = TrimodalFusionConfig
     loss_config_class: ClassVar[type[Config]] = TrimodalLossConfig
-    masked: ClassVar[tuple[str, ...]] = ("video",)
+    masked = ("video",)
     presets: ClassVar[Mapping[str, TrimodalFusionConfig]] = {"trimodal_tiny": _TINY, "trimodal_base": _BASE}
     captions: ClassVar[Mapping[str, str]] = {
         "modalities": "Weight with which each modality enters the fused embedding, mean over the heads of the shared "

@@ -90,3 +90,59 @@ def test_refusals():
         eeg_model("toy_spectrogram", n_fft=1)
     with pytest.raises(ConfigError, match="this SingleVideo takes video only"):
         em.create_model("single_video").given({"video": None, "eeg": torch.zeros(1, 2, 3)}, None, None)
+
+
+def speech_model(**changes):
+    sizes = {"example_frames": 16, "example_hop": 16, "widths": (2, 2, 3, 4), "hidden": (5,), "embed_dim": 6}
+    return em.create_model(
+        "single_audio",
+        input_spec={"window_seconds": 0.825, "audio": {"n_mels": 16}},
+        encoders={"audio": {"name": "vggish_tiny", "config": sizes}},
+        num_classes=3,
+        **changes,
+    )
+
+
+def test_statistics_are_of_the_valid_steps():
+    torch.manual_seed(0)
+    model = speech_model(readout="statistics").eval()
+    x = torch.randn(3, 81, 16)
+    steps = model.audio_encoder.forward_features(x)  # five of 16 frames
+    mask = torch.zeros(3, 81, dtype=torch.bool)
+    mask[0, :20], mask[1] = True, True  # the first two steps, all, none: read whole
+    output = model(audio=x, masks={"audio": mask})
+    for k, count in enumerate((2, 5, 5)):
+        rows = steps[k, :count]
+        want = torch.cat([rows.mean(0), (rows.var(0, correction=0) + 1e-5).sqrt()])
+        torch.testing.assert_close(output.embedding[k], want)
+    assert model.embed_dim == 12 and output.logits.shape == (3, 3) and model.masked == ("audio",)
+    torch.testing.assert_close(model(audio=x).embedding[1:], output.embedding[1:])
+    changed = x.clone()
+    changed[0, 32:] = 100.0
+    torch.testing.assert_close(model(audio=changed, masks={"audio": mask}).logits[0], output.logits[0])
+    one = torch.zeros(3, 81, dtype=torch.bool)
+    one[:, 0] = True  # of one step there is no deviation, and the slope stays finite
+    model(audio=x, masks={"audio": one}).logits.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_masks_are_for_statistics_and_are_bools():
+    x = torch.randn(2, 81, 16)
+    with pytest.raises(ConfigError, match="masks: this SingleAudio takes none, got 'audio'"):
+        speech_model()(audio=x, masks={"audio": torch.ones(2, 81, dtype=torch.bool)})
+    model = speech_model(readout="statistics")
+    with pytest.raises(ConfigError, match=r"masks\['audio'\]: expected bool, got torch.float32"):
+        model(audio=x, masks={"audio": torch.ones(2, 81)})
+    with pytest.raises(ShapeError, match="frames=81"):
+        model(audio=x, masks={"audio": torch.ones(2, 80, dtype=torch.bool)})
+
+
+def test_an_encoder_whose_steps_are_no_frames_has_statistics_of_all(tmp_path):
+    model = em.create_model("single_eeg", readout="statistics").eval()
+    x = 20 * torch.randn(2, 19, 1000)
+    tokens = model.eeg_encoder.forward_features(x)
+    want = torch.cat([tokens.mean(1), (tokens.var(1, correction=0) + 1e-5).sqrt()], dim=1)
+    torch.testing.assert_close(model(eeg=x).embedding, want)
+    assert model.masked == ()
+    loaded = em.from_pretrained(model.save_pretrained(tmp_path / "saved"))
+    assert torch.equal(loaded(eeg=x).logits, model(eeg=x).logits) and loaded.config.readout == "statistics"

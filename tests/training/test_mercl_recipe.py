@@ -76,8 +76,10 @@ def test_the_speech_encoder_alone():
     for row in recipe.rows:
         model = build_model(recipe.for_row(row.name))
         mercl = MERCL.presets["mercl_tiny"].input_spec.audio
-        assert model.input_spec.audio.replace(std=1.0) == mercl
+        ours = model.input_spec.audio
+        assert ours.replace(n_mels=20, hop_seconds=0.01, mean=0.0, std=1.0) == mercl and ours.n_mels == 32
         assert model.config.num_classes == len(recipe.data.emotions) == 4
+        assert model.masked == (() if row.name == "speech_mean" else ("audio",))
 
 
 def test_the_encoders_of_stage_1_stay_in_stage_2(recipe, tmp_path):
