@@ -16,4 +16,6 @@ from .eeg.mbsm_autoencoder import (
 )
 from .eye.eye_transformer import EyeTransformer as EyeTransformer, EyeTransformerConfig as EyeTransformerConfig
 from .video.frame_encoder import FrameEncoder as FrameEncoder, FrameEncoderConfig as FrameEncoderConfig
+from .video.timesformer import TimeSformer as TimeSformer, TimeSformerConfig as TimeSformerConfig
 from .video.videomae import VideoMAE as VideoMAE, VideoMAEConfig as VideoMAEConfig
+from .video.vivit import ViViT as ViViT, ViViTConfig as ViViTConfig

@@ -23,7 +23,7 @@ from evermodels.checkpoints.verify import FileDigest
 from evermodels.core.errors import CheckpointError, ConfigError, boundary, quoted, shorten
 from evermodels.core.text import one_line
 
-CONTAINERS = ("model", "module", "state_dict")
+CONTAINERS = ("model", "module", "state_dict", "model_state")
 WRAPPERS = ("module.", "_orig_mod.")
 
 _LARGEST_CONFIG = 1 << 22  # bytes; one with the names of 20,000 classes has a third of it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,30 +120,34 @@ def spread_channels(weight: Tensor, config: Config, facts: Mapping[str, Any], re
     return spread.expand(-1, want, *weight.shape[2:]).contiguous(), f"{have} -> {want} input channels, spread evenly"
 
 
-def transformers_classes(config: Mapping[str, Any], kind: str, num_classes: int) -> dict[str, Any]:
+def transformers_classes(
+    config: Mapping[str, Any], kind: str, num_classes: int, *, hidden_act: Sequence[str] = ("gelu",)
+) -> dict[str, Any]:
     """Check whose ``config.json`` of transformers it is, and return its classes' names under ``"classes"``, if any.
 
     Args:
         config: What stands in it.
         kind: The ``model_type`` that is expected.
         num_classes: Classes of the file's head.
+        hidden_act: The activations that our model has.
 
     Raises:
-        CheckpointError: If it is of another model, has another activation than GELU, or a name that is no label.
+        CheckpointError: If it is of another model, has another activation, or a name that is no label.
 
     Example:
         >>> config = {"model_type": "vit", "hidden_act": "gelu", "id2label": {"0": "calm", "1": "tense"}}
         >>> transformers_classes(config, "vit", 2)
         {'classes': ['calm', 'tense']}
     """
-    for key, want in (("model_type", kind), ("hidden_act", "gelu")):
+    for key, want in (("model_type", (kind,)), ("hidden_act", hidden_act)):
         if key not in config:
             raise CheckpointError(
                 f"config.json: no {key!r}. Give the folder as transformers' save_pretrained wrote it."
             )
-        if config[key] != want:
+        if config[key] not in want:
             raise CheckpointError(
-                f"config.json: {key}: expected {want!r}, got {quoted(config[key])}, which our model has not."
+                f"config.json: {key}: expected {' or '.join(map(repr, want))}, got {quoted(config[key])}, which our "
+                "model has not."
             )
     labels = config.get("id2label")
     if not isinstance(labels, Mapping) or labels.keys() != {str(k) for k in range(num_classes)}:

@@ -84,6 +84,33 @@ MODELS: dict[str, ModelEntry] = {
     ),
     **_family(
         "backbone",
+        ("video",),
+        "evermodels.backbones.video.timesformer",
+        "TimeSformer",
+        {
+            "timesformer_nano": "TimeSformer, divided space-time attention, 96 wide, 4 deep, 16 frames of 64²",
+            "timesformer_tiny": "TimeSformer, 192 wide, 12 deep, 8 frames of 224²",
+            "timesformer_small": "TimeSformer, 384 wide, 12 deep, 8 frames of 224²",
+            "timesformer_base": "TimeSformer as published, ViT-B, 8 frames of 224²",
+            "timesformer_base_hr": "TimeSformer-HR as published, ViT-B, 16 frames of 448²",
+            "timesformer_base_long": "TimeSformer-L as published, ViT-B, 96 frames of 224²",
+        },
+    ),
+    **_family(
+        "backbone",
+        ("video",),
+        "evermodels.backbones.video.vivit",
+        "ViViT",
+        {
+            "vivit_nano": "ViViT, joint space-time attention, 96 wide, 4 deep, 16 frames of 64²",
+            "vivit_tiny": "ViViT, 192 wide, 12 deep, 32 frames of 224²",
+            "vivit_small": "ViViT, 384 wide, 12 deep, 32 frames of 224²",
+            "vivit_base": "ViViT-B/16x2 as published, 768 wide, 12 deep, 32 frames of 224²",
+            "vivit_large": "ViViT-L/16x2 as published, 1024 wide, 24 deep, 32 frames of 224²",
+        },
+    ),
+    **_family(
+        "backbone",
         ("eeg",),
         "evermodels.backbones.eeg.eegformer",
         "EEGformer",
