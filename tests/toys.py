@@ -19,7 +19,7 @@ from evermodels.core.outputs import EmotionOutput
 from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, EyeSpec, InputSpec
 from evermodels.losses import EmotionLoss
 from evermodels.models.system import System
-from evermodels.models.system_config import EncoderConfig, SystemConfig
+from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ToySystemConfig(SystemConfig):
 
 
 @dataclass(frozen=True)
-class ToyLossConfig(Config):
+class ToyLossConfig(LossConfig):
     gamma: float = 2.0
 
 
@@ -102,19 +102,14 @@ class ToySystem(System):
         self.build_encoders(config.dim)
         self.absent = nn.ParameterDict({m: nn.Parameter(torch.randn(config.dim)) for m in self.modalities})
         self.score = nn.Linear(config.dim, 1, bias=False)
-        self.head = self._make_head(config.num_classes)
+        self.head = self.make_head()
 
-    def _make_head(self, num_classes):
-        return nn.Linear(self.config.dim, num_classes) if num_classes else None
+    @property
+    def embed_dim(self):
+        return self.config.dim
 
-    def reset_classifier(self, num_classes):
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        head = self._make_head(num_classes)
-        self.head = head if head is None else head.to(self.score.weight)
-
-    def make_loss(self, class_counts=None, **values):
-        return EmotionLoss(class_counts, **ToyLossConfig.from_dict(values).to_dict())
+    def build_loss(self, loss, **options):
+        return EmotionLoss(gamma=loss.gamma, **options)
 
     def forward(self, audio=None, eye=None, *, present=None, masks=None):
         return self.fused({"audio": audio, "eye": eye}, present, masks)
@@ -132,8 +127,7 @@ class ToySystem(System):
         stacked = torch.stack(tokens, dim=1)
         weights = self.score(stacked).softmax(dim=1)
         embedding = (weights * stacked).sum(dim=1)
-        logits = embedding.new_zeros(size, 0) if self.head is None else self.head(embedding)
-        return EmotionOutput(logits, embedding, embeddings, {"modalities": weights[..., 0]})
+        return EmotionOutput(self.classified(embedding), embedding, embeddings, {"modalities": weights[..., 0]})
 
 
 FEATURES = EEGSpec(ch_names=("Fz", "Cz", "Pz"), sfreq=100.0, features=EEGFeatures(bands=((1.0, 4.0), (4.0, 8.0))))
@@ -158,8 +152,8 @@ class ToyThree(ToySystem):
     config_class = ToyThreeConfig
     presets: ClassVar = {"toy_three": ToyThreeConfig()}
 
-    def make_loss(self, class_counts=None, **values):
-        return EmotionLoss(class_counts, alignment="correlation", **ToyLossConfig.from_dict(values).to_dict())
+    def build_loss(self, loss, **options):
+        return EmotionLoss(gamma=loss.gamma, alignment="correlation", **options)
 
     def forward(self, eeg=None, audio=None, eye=None, *, present=None, masks=None):
         return self.fused({"eeg": eeg, "audio": audio, "eye": eye}, present, masks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -11,16 +11,14 @@ from torch import Tensor, nn
 
 from evermodels import montage
 from evermodels.checkpoints.format_1 import check_agreement
-from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, ShapeError, check_axes, quoted
 from evermodels.core.outputs import EmotionOutput
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.functional import class_balanced_weights
 from evermodels.layers import BIHGCN, SpectrogramFrontEnd
 from evermodels.losses import EmotionLoss
 from evermodels.models.ever_format_1 import upgraded
 from evermodels.models.system import System
-from evermodels.models.system_config import EncoderConfig, SystemConfig
+from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
 
 _EAV = InputSpec(
     window_seconds=20.0,
@@ -155,7 +153,7 @@ class EVERConfig(SystemConfig):
 
 
 @dataclass(frozen=True)
-class EVERLossConfig(Config):
+class EVERLossConfig(LossConfig):
     """EVER's loss, eq. 18-19 (weights from section 4.1 and Table 7; γ and β are the design's choice).
 
     Args:
@@ -179,7 +177,7 @@ class EVERLossConfig(Config):
         for key in ("w_ce", "w_focal", "gamma"):
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")
-        self.rates("beta", "label_smoothing")
+        super().check()
 
 
 _BASE = EVERConfig()
@@ -250,7 +248,8 @@ class EVER(System):
     """
 
     config_class = EVERConfig
-    loss_config_class: ClassVar[type[Config]] = EVERLossConfig
+    loss_config_class: ClassVar[type[LossConfig]] = EVERLossConfig
+    loss_options = ("class_weights", "alignment", "align_weight")
     head_prefixes = ("fusion.region_gcn.", "head.")
     renamed: ClassVar[Mapping[str, str]] = {
         "spectrogram_norm.": "spectrogram.norm.",
@@ -286,12 +285,10 @@ class EVER(System):
         self.fusion = self._graph(config) if graph else None
         self.absent_eeg: nn.Parameter | None = None
         self.absent_video: nn.Parameter | None = None
-        self.head: nn.Module | None = None
-        if not graph:
-            if config.both:
-                self.absent_eeg = nn.Parameter(torch.empty(config.dim))
-                self.absent_video = nn.Parameter(torch.empty(config.dim))
-            self.head = self._make_head(config.num_classes)
+        if config.both and not graph:
+            self.absent_eeg = nn.Parameter(torch.empty(config.dim))
+            self.absent_video = nn.Parameter(torch.empty(config.dim))
+        self.head = self.make_head()
         self.reset_parameters()
 
     @staticmethod
@@ -343,13 +340,16 @@ class EVER(System):
         config: EVERConfig = self.config
         return config.dim * (2 if config.both and config.fusion != "bih_gcn" else 1)
 
-    def _make_head(self, num_classes: int) -> nn.Module | None:
+    def make_head(self) -> nn.Module | None:
+        """Return a new linear layer, or the perceptron of ``fusion="mlp"``; ``None`` where the graph classifies."""
         config: EVERConfig = self.config
-        if num_classes == 0:
+        if self.fusion is not None:
             return None
-        if not config.both or config.fusion != "mlp":
-            return nn.Linear(self.embed_dim, num_classes)
-        return nn.Sequential(nn.Linear(self.embed_dim, config.dim), nn.GELU(), nn.Linear(config.dim, num_classes))
+        if not config.both or config.fusion != "mlp" or not config.num_classes:
+            return super().make_head()
+        return nn.Sequential(
+            nn.Linear(self.embed_dim, config.dim), nn.GELU(), nn.Linear(config.dim, config.num_classes)
+        )
 
     def reset_parameters(self) -> None:
         """Draw the tokens of absent modalities of the naive fusion; every other part has drawn its own."""
@@ -358,7 +358,7 @@ class EVER(System):
                 nn.init.normal_(token, std=0.02)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Renew the classifier: stage 2's weight of the graph (eq. 13), or the linear head.
+        """Renew the classifier: stage 2's weight of the graph (eq. 13), or the head.
 
         Args:
             num_classes: Number of classes; 0 for the fused embedding alone.
@@ -366,41 +366,18 @@ class EVER(System):
         Raises:
             ConfigError: If ``num_classes`` is negative.
         """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
+        super().reset_classifier(num_classes)
         if self.fusion is not None:
             self.fusion.reset_classifier(num_classes)
-            return
-        anchor, head = next(self.parameters()), self._make_head(num_classes)
-        self.head = None if head is None else head.to(device=anchor.device, dtype=anchor.dtype)
 
-    def make_loss(
-        self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
-    ) -> EmotionLoss:
+    def build_loss(self, loss: EVERLossConfig, **options: Any) -> EmotionLoss:
         """Return EVER's loss (eq. 18-19) with this model's alignment.
 
         Args:
-            class_counts: Training samples per class, ``(num_classes,)``, for the class-balanced weights of the
-                cross-entropy (default: no weights).
-            num_classes: Classes of the logits that the loss will see (default: the model's).
-            **values: Values of :class:`EVERLossConfig`, or ``class_weights``, ``alignment`` and ``align_weight`` of
-                :class:`~evermodels.losses.EmotionLoss`.
-
-        Raises:
-            ShapeError: If ``class_counts`` has another length than ``num_classes``.
-            ConfigError: If there is no such value, or it is impossible.
+            loss: Its numbers.
+            **options: ``class_weights``, ``alignment`` and ``align_weight`` of :class:`~evermodels.losses.EmotionLoss`.
         """
         config: EVERConfig = self.config
-        options: dict[str, Any] = {
-            key: values.pop(key) for key in ("class_weights", "alignment", "align_weight") if key in values
-        }
-        loss = EVERLossConfig.from_dict(values)
-        if class_counts is not None:
-            counts = torch.as_tensor(class_counts)
-            expected = config.num_classes if num_classes is None else num_classes
-            if counts.shape != (expected,):
-                raise ShapeError(f"class_counts: expected ({expected},), got {tuple(counts.shape)}.")
-            options["class_weights"] = class_balanced_weights(counts, loss.beta)
         own = {
             "alignment": config.alignment if config.both else "none",
             "align_weight": config.align_weight,
@@ -498,7 +475,7 @@ class EVER(System):
         if self.fusion is not None:
             return self._fuse_by_graph(self.fusion, channels, dropped, embeddings, self.hide(given))
         embedding = self._concatenated(dropped, self.hide(given))
-        logits = embedding.new_zeros(len(embedding), 0) if self.head is None else self.head(embedding)
+        logits = self.classified(embedding)
         return EmotionOutput(logits, embedding, embeddings)
 
     def _wide(self, eeg: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -10,16 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from evermodels import montage
-from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, ShapeError, check_axes, quoted
+from evermodels.core.errors import ConfigError, check_axes, quoted
 from evermodels.core.outputs import AlignableOutput
 from evermodels.core.presence import zero_absent
 from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, InputSpec, VideoSpec
-from evermodels.functional import class_balanced_weights
 from evermodels.layers import CrossModalAttention, DifferentialEntropy, FeatureNorm, ResidualTCN
 from evermodels.losses import MERCLLoss
 from evermodels.models.system import Given, System
-from evermodels.models.system_config import EncoderConfig, SystemConfig
+from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
 
 BANDS = ((0.4, 4.0), (4.0, 8.0), (8.0, 13.0), (13.0, 30.0), (30.0, 45.0))
 """Delta, theta, alpha, beta and gamma of section 3.1, in Hz."""
@@ -115,7 +113,7 @@ class MERCLConfig(SystemConfig):
 
 
 @dataclass(frozen=True)
-class MERCLLossConfig(Config):
+class MERCLLossConfig(LossConfig):
     """MERCL's loss, eq. 3-7 and Algorithm 1; the paper gives none of the numbers.
 
     Args:
@@ -153,7 +151,7 @@ class MERCLLossConfig(Config):
             raise self.refuse("temperature", "a positive number")
         if not -1 <= self.margin <= 1:
             raise self.refuse("margin", "a cosine in -1..1")
-        self.rates("beta", "label_smoothing")
+        super().check()
 
 
 _TINY = MERCLConfig(
@@ -233,7 +231,7 @@ class MERCL(System):
     """
 
     config_class = MERCLConfig
-    loss_config_class: ClassVar[type[Config]] = MERCLLossConfig
+    loss_config_class: ClassVar[type[LossConfig]] = MERCLLossConfig
     head_prefixes = ("head.",)
     masked = ("video", "audio")
     presets: ClassVar[Mapping[str, MERCLConfig]] = {"mercl_tiny": _TINY, "mercl_base": MERCLConfig()}
@@ -268,7 +266,7 @@ class MERCL(System):
         self.sources = [n for m in names for n in names if n != m] if self.attention is not None else list(names)
         self.drop = nn.Dropout(config.drop_rate)
         self.hidden = nn.Linear(len(self.sources) * config.dim, config.hidden_dim)
-        self.head = self._make_head(config.num_classes)
+        self.head = self.make_head()
         self.reset_parameters()
 
     def _front_end(self, config: MERCLConfig) -> nn.Module | None:
@@ -309,52 +307,19 @@ class MERCL(System):
         """Width of the fused embedding."""
         return self.config.hidden_dim
 
-    def _make_head(self, num_classes: int) -> nn.Module | None:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else None
-
     def reset_parameters(self) -> None:
         """Draw the tokens of absent modalities; every other part has drawn its own."""
         for token in self.absent.values():
             nn.init.normal_(token, std=0.02)
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """Renew the classifier's last layer.
-
-        Args:
-            num_classes: Number of classes; 0 for the fused embedding alone.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        head = self._make_head(num_classes)
-        self.head = None if head is None else head.to(self.hidden.weight)
-
-    def make_loss(
-        self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
-    ) -> MERCLLoss:
+    def build_loss(self, loss: MERCLLossConfig, **options: Any) -> MERCLLoss:
         """Return MERCL's loss (eq. 3-7) and the cross-entropy.
 
         Args:
-            class_counts: Training samples per class, ``(num_classes,)``, for the classes' weights where ``beta`` is
-                above 0 (default: none).
-            num_classes: Classes of the logits that the loss will see (default: the model's).
-            **values: Values of :class:`MERCLLossConfig`, or ``class_weights``.
-
-        Raises:
-            ShapeError: If ``class_counts`` has another length than ``num_classes``.
-            ConfigError: If there is no such value, or it is impossible.
+            loss: Its numbers.
+            **options: ``class_weights``.
         """
-        weights = values.pop("class_weights", None)
-        loss = MERCLLossConfig.from_dict(values)
-        if class_counts is not None and weights is None and loss.beta > 0:
-            counts = torch.as_tensor(class_counts)
-            expected = self.config.num_classes if num_classes is None else num_classes
-            if counts.shape != (expected,):
-                raise ShapeError(f"class_counts: expected ({expected},), got {tuple(counts.shape)}.")
-            weights = class_balanced_weights(counts, loss.beta)
-        return MERCLLoss(weights, **{key: value for key, value in loss.to_dict().items() if key != "beta"})
+        return MERCLLoss(**options, **{key: value for key, value in loss.to_dict().items() if key != "beta"})
 
     def forward(
         self,
@@ -401,7 +366,7 @@ class MERCL(System):
             steps[m] = self._steps(m, x, given, frames.get(m))
             embeddings[m] = zero_absent(self.shared[m](steps[m].mean()), given.here(m))
         embedding, shares = self._fuse(steps, self.hide(given))
-        logits = embedding.new_zeros(embedding.shape[0], 0) if self.head is None else self.head(embedding)
+        logits = self.classified(embedding)
         alignable = torch.ones(embedding.shape[0], dtype=torch.bool, device=embedding.device)
         if self.config.energy_selection and "audio" in frames:
             here = given.here("audio")

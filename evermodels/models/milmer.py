@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from evermodels import montage
 from evermodels.backbones.video.frame_encoder import FrameEncoder
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, ShapeError, check_axes, quoted
+from evermodels.core.errors import ConfigError, check_axes, quoted
 from evermodels.core.outputs import EmotionOutput
 from evermodels.core.presence import zero_absent
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
-from evermodels.functional import class_balanced_weights
 from evermodels.layers import SpectrogramFrontEnd, TokenCompressor, TopKAMIL, TransformerBlock
 from evermodels.losses import EmotionLoss
 from evermodels.models.system import Given, System
-from evermodels.models.system_config import EncoderConfig, SystemConfig
+from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
 
 _DEAP = InputSpec(
     window_seconds=3.0,
@@ -150,7 +149,7 @@ class MilmerConfig(SystemConfig):
 
 
 @dataclass(frozen=True)
-class MilmerLossConfig(Config):
+class MilmerLossConfig(LossConfig):
     """Milmer's loss: cross-entropy (eq. 4), and with ``fusion="deep_cca"`` the correlation of both projections.
 
     Args:
@@ -165,7 +164,7 @@ class MilmerLossConfig(Config):
 
     def check(self) -> None:
         """Refuse negative weights and what lies outside [0, 1)."""
-        self.rates("beta", "label_smoothing")
+        super().check()
         if self.cca_weight < 0:
             raise self.refuse("cca_weight", "0 or more")
 
@@ -233,7 +232,7 @@ class Milmer(System):
     """
 
     config_class = MilmerConfig
-    loss_config_class: ClassVar[type[Config]] = MilmerLossConfig
+    loss_config_class: ClassVar[type[LossConfig]] = MilmerLossConfig
     masked = ("video",)
     presets: ClassVar[Mapping[str, MilmerConfig]] = {"milmer_tiny": _TINY, "milmer_base": _BASE}
     captions: ClassVar[Mapping[str, str]] = {
@@ -281,7 +280,7 @@ class Milmer(System):
         elif config.fusion == "deep_cca":
             self.cca = nn.ModuleDict({m: nn.Linear(config.dim, config.cca_dim) for m in self.modalities})
         self.drop = nn.Dropout(config.drop_rate)
-        self.head = self._make_head(config.num_classes)
+        self.head = self.make_head()
         self.reset_parameters()
 
     def _build_transformer(self, config: MilmerConfig, counts: Mapping[str, int]) -> None:
@@ -338,55 +337,22 @@ class Milmer(System):
             return config.dim
         return 2 * (config.cca_dim if config.fusion == "deep_cca" else config.dim)
 
-    def _make_head(self, num_classes: int) -> nn.Module | None:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else None
-
     def reset_parameters(self) -> None:
         """Draw the learned tokens and embeddings; every other part has drawn its own."""
         tokens = [*self.absent.values(), *self.positions.values(), *self.kinds.values()]
         for token in tokens if self.cls is None else [*tokens, self.cls]:
             nn.init.normal_(token, std=0.02)
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """Renew the linear layer.
-
-        Args:
-            num_classes: Number of classes; 0 for the fused embedding alone.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        anchor, head = next(self.parameters()), self._make_head(num_classes)
-        self.head = None if head is None else head.to(device=anchor.device, dtype=anchor.dtype)
-
-    def make_loss(
-        self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
-    ) -> EmotionLoss:
+    def build_loss(self, loss: MilmerLossConfig, **options: Any) -> EmotionLoss:
         """Return the cross-entropy (eq. 4), with DeepCCA's term where that is the fusion.
 
         Args:
-            class_counts: Training samples per class, ``(num_classes,)``, for weights of the classes where ``beta`` is
-                not 0 (default: none).
-            num_classes: Classes of the logits that the loss will see (default: the model's).
-            **values: Values of :class:`MilmerLossConfig`, or ``class_weights``.
-
-        Raises:
-            ShapeError: If ``class_counts`` has another length than ``num_classes``.
-            ConfigError: If there is no such value, or it is impossible.
+            loss: Its numbers.
+            **options: ``class_weights``.
         """
         config: MilmerConfig = self.config
-        weights = values.pop("class_weights", None)
-        loss = MilmerLossConfig.from_dict(values)
-        if class_counts is not None and weights is None:
-            counts = torch.as_tensor(class_counts)
-            expected = config.num_classes if num_classes is None else num_classes
-            if counts.shape != (expected,):
-                raise ShapeError(f"class_counts: expected ({expected},), got {tuple(counts.shape)}.")
-            weights = class_balanced_weights(counts, loss.beta)
         return EmotionLoss(
-            weights,
+            **options,
             w_ce=1.0,
             w_focal=0.0,
             alignment="deep_cca" if config.both and config.fusion == "deep_cca" else "none",
@@ -463,7 +429,7 @@ class Milmer(System):
             embedding = self._transformed(self.cls, tokens, here, size)
         else:
             embedding = torch.cat([self._stand_in(m, embeddings.get(m), here, size) for m in self.modalities], dim=1)
-        logits = embedding.new_zeros(size, 0) if self.head is None else self.head(self.drop(embedding))
+        logits = self.classified(self.drop(embedding))
         return EmotionOutput(logits, embedding, embeddings, attention)
 
     def _masked(

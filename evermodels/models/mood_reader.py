@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from evermodels import montage
 from evermodels.backbones.base import Backbone
-from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, ShapeError, quoted
 from evermodels.core.outputs import EmotionOutput
 from evermodels.core.presence import zero_absent
 from evermodels.core.specs import EEGFeatures, EEGSpec, EyeSpec, InputSpec
-from evermodels.functional import class_balanced_weights
 from evermodels.functional._precision import at_least_float32
 from evermodels.layers import (
     DifferentialEntropy,
@@ -25,9 +23,8 @@ from evermodels.layers import (
     InterlinkedSpatioTemporalAttention,
     MultiLevelScoreFusion,
 )
-from evermodels.losses import EmotionLoss
 from evermodels.models.system import Given, System
-from evermodels.models.system_config import EncoderConfig, SystemConfig
+from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
 from evermodels.signals.eye import SEED_FEATURES
 
 _SEED = InputSpec(
@@ -163,7 +160,7 @@ class MoodReaderConfig(SystemConfig):
 
 
 @dataclass(frozen=True)
-class MoodReaderLossConfig(Config):
+class MoodReaderLossConfig(LossConfig):
     """Mood Reader's loss, eq. 9: cross-entropy.
 
     Args:
@@ -173,11 +170,6 @@ class MoodReaderLossConfig(Config):
     """
 
     beta: float = 0.0
-    label_smoothing: float = 0.0
-
-    def check(self) -> None:
-        """Refuse what lies outside [0, 1)."""
-        self.rates("beta", "label_smoothing")
 
 
 _TINY = MoodReaderConfig(
@@ -241,7 +233,7 @@ class MoodReader(System):
     """
 
     config_class = MoodReaderConfig
-    loss_config_class: ClassVar[type[Config]] = MoodReaderLossConfig
+    loss_config_class: ClassVar[type[LossConfig]] = MoodReaderLossConfig
     head_prefixes = ("head.",)
     presets: ClassVar[Mapping[str, MoodReaderConfig]] = {
         "mood_reader_tiny": _TINY,
@@ -277,7 +269,7 @@ class MoodReader(System):
             )
         elif both:
             self.absent = nn.ParameterDict({name: nn.Parameter(torch.empty(config.dim)) for name in sources})
-        self.head = self._make_head(config.num_classes)
+        self.head = self.make_head()
         self.reset_parameters()
 
     def _add_encoder(self, modality: str) -> None:
@@ -317,10 +309,11 @@ class MoodReader(System):
         levels = self.config.levels()
         return self.config.dim * (len(levels) if self.config.fusion == "multi_level" else sum(map(len, levels)))
 
-    def _make_head(self, num_classes: int) -> nn.Module | None:
-        if num_classes == 0:
-            return None
+    def make_head(self) -> nn.Module | None:
+        """Return a new batch normalisation and three linear layers."""
         config: MoodReaderConfig = self.config
+        if config.num_classes == 0:
+            return None
         first, second = config.head_dims
         return nn.Sequential(
             nn.BatchNorm1d(self.embed_dim),
@@ -329,53 +322,13 @@ class MoodReader(System):
             nn.Dropout(config.drop_rate),
             nn.Linear(first, second),
             nn.ReLU(),
-            nn.Linear(second, num_classes),
+            nn.Linear(second, config.num_classes),
         )
 
     def reset_parameters(self) -> None:
         """Draw the tokens of absent sources of the concatenation; every other part has drawn its own."""
         for token in self.absent.values():
             nn.init.normal_(token, std=0.02)
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Renew the head: its batch normalisation and its three linear layers.
-
-        Args:
-            num_classes: Number of classes; 0 for the fused embedding alone.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        anchor, head = next(self.parameters()), self._make_head(num_classes)
-        self.head = None if head is None else head.to(device=anchor.device, dtype=anchor.dtype)
-        if self.head is not None:
-            self.head.train(self.training)
-
-    def make_loss(
-        self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
-    ) -> EmotionLoss:
-        """Return the cross-entropy of eq. 9.
-
-        Args:
-            class_counts: Training samples per class, ``(num_classes,)``, for the classes' weights where ``beta`` is not
-                0 (default: none).
-            num_classes: Classes of the logits that the loss will see (default: the model's).
-            **values: Values of :class:`MoodReaderLossConfig`.
-
-        Raises:
-            ShapeError: If ``class_counts`` has another length than ``num_classes``.
-            ConfigError: If there is no such value, or it is impossible.
-        """
-        loss, weights = MoodReaderLossConfig.from_dict(values), None
-        if class_counts is not None:
-            counts = torch.as_tensor(class_counts)
-            expected = self.config.num_classes if num_classes is None else num_classes
-            if counts.shape != (expected,):
-                raise ShapeError(f"class_counts: expected ({expected},), got {tuple(counts.shape)}.")
-            weights = class_balanced_weights(counts, loss.beta) if loss.beta > 0 else None
-        return EmotionLoss(weights, w_ce=1.0, w_focal=0.0, label_smoothing=loss.label_smoothing)
 
     def front_ends(self) -> dict[str, Any]:
         """Return what standardises the features, where they are."""
@@ -474,7 +427,7 @@ class MoodReader(System):
             m: torch.cat([z for name, z in sources.items() if _modality_of(name) == m], dim=1) for m in given.inputs
         }
         embedding = self._fused({name: self.drop(z) for name, z in sources.items()}, self.hide(given))
-        logits = embedding.new_zeros(size, 0) if self.head is None else self.head(embedding)
+        logits = self.classified(embedding)
         return EmotionOutput(logits, embedding, embeddings, attention)
 
     def _read_eeg(self, given: Given) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

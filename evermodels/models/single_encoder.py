@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -11,16 +11,13 @@ from torch import Tensor, nn
 
 from evermodels import montage
 from evermodels.backbones.base import Backbone
-from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, ShapeError, check_axes, quoted
+from evermodels.core.errors import ConfigError, check_axes, quoted
 from evermodels.core.outputs import EmotionOutput
 from evermodels.core.presence import zero_absent
 from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, EyeSpec, InputSpec, VideoSpec
-from evermodels.functional import class_balanced_weights
 from evermodels.layers import DifferentialEntropy, FeatureNorm, SpectrogramFrontEnd
-from evermodels.losses import EmotionLoss
 from evermodels.models.system import System
-from evermodels.models.system_config import EncoderConfig, SystemConfig
+from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
 
 _LEAST_VARIANCE = 1e-5  # where all steps are equal, the slope of the root stays finite
 
@@ -84,20 +81,13 @@ class SingleEncoderConfig(SystemConfig):
 
 
 @dataclass(frozen=True)
-class SingleEncoderLossConfig(Config):
+class SingleEncoderLossConfig(LossConfig):
     """Loss of a :class:`SingleEncoder`: class-balanced cross-entropy.
 
     Args:
         beta: β of the effective number of samples (Cui et al., 2019) that the classes are weighed by.
         label_smoothing: Part of the target that is spread over all classes.
     """
-
-    beta: float = 0.999
-    label_smoothing: float = 0.0
-
-    def check(self) -> None:
-        """Refuse what lies outside [0, 1)."""
-        self.rates("beta", "label_smoothing")
 
 
 class SingleEncoder(System):
@@ -126,7 +116,7 @@ class SingleEncoder(System):
     """
 
     config_class = SingleEncoderConfig
-    loss_config_class: ClassVar[type[Config]] = SingleEncoderLossConfig
+    loss_config_class: ClassVar[type[LossConfig]] = SingleEncoderLossConfig
     modality: ClassVar[str]
 
     def __init__(self, config: SingleEncoderConfig) -> None:
@@ -141,7 +131,7 @@ class SingleEncoder(System):
         self.masked = (self.modality,) if config.readout == "statistics" and knows_frames else ()
         self.front_end = self._front_end(config, self.encoder(self.modality).input)
         self.drop = nn.Dropout(config.drop_rate)
-        self.head = self._make_head(config.num_classes)
+        self.head = self.make_head()
 
     def _front_end(self, config: SingleEncoderConfig, kind: str) -> nn.Module | None:
         """What makes the encoder's kind of tensor of the recordings, where they are another, or one scale of them."""
@@ -199,47 +189,6 @@ class SingleEncoder(System):
         encoder = self.encoder(self.modality)
         return encoder.embed_dim if self.config.readout == "embedding" else 2 * encoder.step_dim
 
-    def _make_head(self, num_classes: int) -> nn.Module | None:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else None
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Renew the linear layer.
-
-        Args:
-            num_classes: Number of classes; 0 for the embedding alone.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        anchor, head = next(self.parameters()), self._make_head(num_classes)
-        self.head = None if head is None else head.to(device=anchor.device, dtype=anchor.dtype)
-
-    def make_loss(
-        self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
-    ) -> EmotionLoss:
-        """Return the class-balanced cross-entropy.
-
-        Args:
-            class_counts: Training samples per class, ``(num_classes,)``, for the classes' weights (default: none).
-            num_classes: Classes of the logits that the loss will see (default: the model's).
-            **values: Values of :class:`SingleEncoderLossConfig`, or ``class_weights``.
-
-        Raises:
-            ShapeError: If ``class_counts`` has another length than ``num_classes``.
-            ConfigError: If there is no such value, or it is impossible.
-        """
-        weights = values.pop("class_weights", None)
-        loss = SingleEncoderLossConfig.from_dict(values)
-        if class_counts is not None and weights is None:
-            counts = torch.as_tensor(class_counts)
-            expected = self.config.num_classes if num_classes is None else num_classes
-            if counts.shape != (expected,):
-                raise ShapeError(f"class_counts: expected ({expected},), got {tuple(counts.shape)}.")
-            weights = class_balanced_weights(counts, loss.beta)
-        return EmotionLoss(weights, w_ce=1.0, w_focal=0.0, label_smoothing=loss.label_smoothing)
-
     def classify(
         self, x: Tensor | None, present: Mapping[str, Tensor] | None, masks: Mapping[str, Tensor] | None
     ) -> EmotionOutput:
@@ -264,8 +213,7 @@ class SingleEncoder(System):
             z = self.encode(self.modality, made, given)
         else:
             z = zero_absent(self._statistics(made, (masks or {}).get(self.modality)), given.here(self.modality))
-        logits = z.new_zeros(len(z), 0) if self.head is None else self.head(self.drop(z))
-        return EmotionOutput(logits, z, {self.modality: z})
+        return EmotionOutput(self.classified(self.drop(z)), z, {self.modality: z})
 
     def _statistics(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Mean and standard deviation over the valid steps, ``(batch, 2 · step_dim)``."""

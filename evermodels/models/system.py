@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from evermodels.backbones.base import Backbone
-from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core import registry
-from evermodels.core.config import Config
 from evermodels.core.errors import (
-    CheckpointError,
     ConfigError,
     ShapeError,
     SignalError,
@@ -27,8 +23,11 @@ from evermodels.core.errors import (
 from evermodels.core.kinds import KINDS
 from evermodels.core.presence import presence, zero_absent
 from evermodels.core.specs import InputSpec
+from evermodels.functional import class_balanced_weights
 from evermodels.layers import MontageAdapter
-from evermodels.models.system_config import EncoderConfig, SystemConfig
+from evermodels.losses import EmotionLoss
+from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
+from evermodels.models.transfer import Transfer
 
 
 class Given(NamedTuple):
@@ -51,12 +50,13 @@ class Given(NamedTuple):
         return None if self.present is None else self.present[modality]
 
 
-class System(PretrainedModel):
+class System(Transfer, abc.ABC):
     """A whole recogniser: encoders by modality, and a fusion that each subclass brings.
 
     A subclass sets ``config_class`` (a :class:`SystemConfig`) and ``loss_config_class``, builds its encoders with
-    :meth:`build_encoders`, and defines ``forward`` with its own modalities by keyword, then ``*, present=None,
-    masks=None``; :meth:`given` checks them, :meth:`encode` runs one encoder, :meth:`hide` does modality dropout.
+    :meth:`build_encoders`, says its :attr:`embed_dim`, makes ``self.head = self.make_head()``, and defines ``forward``
+    with its own modalities by keyword, then ``*, present=None, masks=None``; :meth:`given` checks them, :meth:`encode`
+    runs one encoder, :meth:`hide` does modality dropout, :meth:`classified` gives the logits.
 
     Attributes:
         check_values: Whether NaN and infinities are refused in eager mode.
@@ -67,10 +67,12 @@ class System(PretrainedModel):
     """
 
     config: Any
-    config_class: ClassVar[type[Config]]
-    loss_config_class: ClassVar[type[Config]]
+    loss_config_class: ClassVar[type[LossConfig]]
+    loss_options: ClassVar[tuple[str, ...]] = ("class_weights",)
+    """What :meth:`make_loss` takes beside the values of ``loss_config_class``."""
     masked: tuple[str, ...] = ()
     """Modalities for which ``masks`` are taken."""
+    head: nn.Module | None
 
     def __init__(self, config: SystemConfig) -> None:
         super().__init__(config)
@@ -78,11 +80,6 @@ class System(PretrainedModel):
         self.regions: Mapping[str, Sequence[int]] = {}
         if config.source_ch_names is not None:
             self.montage_adapter = MontageAdapter(config.source_ch_names, config.ch_names, min_real=0.0)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Modalities that the model takes."""
-        return self.config.modalities
 
     @property
     def input_spec(self) -> InputSpec:
@@ -102,6 +99,39 @@ class System(PretrainedModel):
     def dtype(self) -> torch.dtype:
         """Floating-point type of the weights."""
         return next(self.parameters()).dtype
+
+    # Head
+
+    @property
+    @abc.abstractmethod
+    def embed_dim(self) -> int:
+        """Width of the fused embedding."""
+
+    def make_head(self) -> nn.Module | None:
+        """Return a new classifier of the fused embedding, by default one linear layer; ``None`` without classes."""
+        return nn.Linear(self.embed_dim, self.config.num_classes) if self.config.num_classes else None
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Renew the classifier.
+
+        Args:
+            num_classes: Number of classes; 0 for the fused embedding alone.
+
+        Raises:
+            ConfigError: If it is negative.
+        """
+        self.config = self.config.replace(num_classes=num_classes)
+        self.classes, self.factors = None, ()
+        anchor, head = next(self.parameters()), self.make_head()
+        self.head = None if head is None else head.to(device=anchor.device, dtype=anchor.dtype).train(self.training)
+
+    def classified(self, embedding: Tensor) -> Tensor:
+        """Return the logits of a fused embedding, ``(batch, num_classes)``; none without classes.
+
+        Args:
+            embedding: ``(batch, embed_dim)``.
+        """
+        return embedding.new_zeros(embedding.shape[0], 0) if self.head is None else self.head(embedding)
 
     # Encoders
 
@@ -170,20 +200,6 @@ class System(PretrainedModel):
             same = dim is None or dim == width
             self.add_module(f"{modality}_projection", nn.Identity() if same or dim is None else nn.Linear(width, dim))
 
-    def encoder(self, modality: str) -> Backbone:
-        """Return the encoder of a modality.
-
-        Args:
-            modality: Its name.
-
-        Raises:
-            ConfigError: If the model does not take it.
-        """
-        if modality not in self.modalities:
-            raise ConfigError(f"{modality}: this {type(self).__name__} takes {' and '.join(self.modalities)} only.")
-        found: Backbone = getattr(self, f"{modality}_encoder")
-        return found
-
     def encode(self, modality: str, x: Tensor, given: Given) -> Tensor:
         """Run one encoder and its projection; ``(batch, dim)``, zero where absent.
 
@@ -194,98 +210,6 @@ class System(PretrainedModel):
         """
         z = getattr(self, f"{modality}_projection")(self.encoder(modality)(x))
         return zero_absent(z, given.here(modality))
-
-    def load_encoder(self, modality: str, source: str | os.PathLike[str]) -> int:
-        """Copy one whole encoder from a checkpoint: a system's, or a backbone's as ``convert`` writes it.
-
-        The checkpoint is read and checked as :func:`evermodels.from_pretrained` does. What follows from the inputs, the
-        head of a backbone and rates of dropout may be others there, every other setting of the encoder may not.
-
-        Args:
-            modality: Whose encoder is overwritten.
-            source: Folder, name or repository of the checkpoint.
-
-        Returns:
-            How many tensors were copied.
-
-        Raises:
-            CheckpointError: If the checkpoint cannot be loaded, or its encoder is not this one.
-            ConfigError: If the model does not take the modality.
-
-        Example:
-            >>> import evermodels as em, tempfile
-            >>> alone, both = em.create_model("ever_tiny", modalities=("eeg",)), em.create_model("ever_tiny")
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     copied = both.load_encoder("eeg", alone.save_pretrained(folder))
-            >>> copied == len(alone.eeg_encoder.state_dict())
-            True
-        """
-        from evermodels.checkpoints.load import from_pretrained
-
-        encoder, where = self.encoder(modality), f"{modality}_encoder of {os.fspath(source)!r}"
-        if isinstance(source, os.PathLike) and not Path(source).exists():
-            raise CheckpointError(f"{where}: no such folder. Train the row that it comes from first, or give another.")
-        found: Any = from_pretrained(source)
-        if isinstance(found, System):
-            if modality not in found.modalities:
-                raise CheckpointError(
-                    f"{where}: missing, {type(found).__name__} there has {', '.join(found.modalities)}."
-                )
-            found = found.encoder(modality)
-        if type(found) is not type(encoder):
-            raise CheckpointError(f"{where}: expected {type(encoder).__name__}, got {type(found).__name__}.")
-        ours, theirs = encoder.config.to_dict(), found.config.to_dict()
-        free = {"num_classes", *encoder.follows_inputs}
-        other = [key for key in ours if ours[key] != theirs[key] and key not in free and not key.endswith("_rate")]
-        want = encoder.state_dict()
-        have = {key: v for key, v in found.state_dict().items() if not key.startswith(encoder.head_prefixes)}
-        other += [key for key in want if key not in have or want[key].shape != have[key].shape]
-        if other:
-            said = ", ".join(f"{key} {theirs[key]!r} (here {ours[key]!r})" if key in ours else key for key in other[:3])
-            raise CheckpointError(f"{where}: another encoder, {said}. Give both the same encoder settings.")
-        encoder.load_state_dict(have)
-        return len(have)
-
-    def load_weights(self, source: str | os.PathLike[str]) -> tuple[str, ...]:
-        """Copy all weights and statistics from a checkpoint of the same kind of system, for training in stages.
-
-        Encoders and what standardises their inputs must be the same. Another sub-module that is built differently here,
-        as in a row of an ablation table, is left as it is and named.
-
-        Args:
-            source: Folder, name or repository of the checkpoint.
-
-        Returns:
-            Names of the sub-modules that were left as they are.
-
-        Raises:
-            CheckpointError: If the checkpoint cannot be loaded, is of another system, or has other encoders.
-
-        Example:
-            >>> import evermodels as em, tempfile
-            >>> first, second = em.create_model("ever_tiny"), em.create_model("ever_tiny", fusion="naive")
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     second.load_weights(first.save_pretrained(folder))
-            ('absent_eeg', 'absent_video', 'head')
-        """
-        from evermodels.checkpoints.load import from_pretrained
-
-        where = f"model of {os.fspath(source)!r}"
-        if isinstance(source, os.PathLike) and not Path(source).exists():
-            raise CheckpointError(f"{where}: no such folder. Train the row that it comes from first, or give another.")
-        found: Any = from_pretrained(source)
-        if type(found) is not type(self):
-            raise CheckpointError(f"{where}: expected {type(self).__name__}, got {type(found).__name__}.")
-        if found.input_spec != self.input_spec or found.config.encoders != self.config.encoders:
-            raise CheckpointError(f"{where}: other inputs or encoders than here. Give both rows the same.")
-        want, have = self.state_dict(), found.state_dict()
-        fits = {key: key in have and have[key].shape == tensor.shape for key, tensor in want.items()}
-        fresh = tuple(dict.fromkeys(key.partition(".")[0] for key, fit in fits.items() if not fit))
-        front = {name.partition(".")[0] for name, m in self.named_modules() if m in self.front_ends().values()}
-        if needed := [name for name in fresh if name.endswith("_encoder") or name in front]:
-            raise CheckpointError(f"{where}: {needed[0]} is built differently there. Give both rows the same.")
-        self.load_state_dict({key: have[key] for key in want if key.partition(".")[0] not in fresh}, strict=False)
-        return fresh
 
     # Inputs
 
@@ -466,13 +390,6 @@ class System(PretrainedModel):
 
     # Training
 
-    def front_ends(self) -> dict[str, Any]:
-        """Return the layers with statistics of the training people by modality, each with ``fit`` and ``fitted``.
-
-        A subclass names them; none by default.
-        """
-        return {}
-
     @property
     def has_statistics(self) -> bool:
         """Whether :meth:`fit_statistics` has nothing left to do: the numbers are there, or none are needed."""
@@ -526,15 +443,38 @@ class System(PretrainedModel):
     def make_loss(
         self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
     ) -> nn.Module:
-        """Return the loss that the paper trains with; each subclass defines it.
+        """Return the loss that the paper trains with, called as ``loss(output, target, present=None)``.
 
         Args:
-            class_counts: Training samples per class, ``(num_classes,)``, for class weights (default: none).
+            class_counts: Training samples per class, ``(num_classes,)``, for weights of the classes where the loss's
+                ``beta`` is above 0 (default: none).
             num_classes: Classes of the logits that the loss will see, where training asks for one factor of the classes
                 (default: the model's).
-            **values: Values of ``loss_config_class`` that differ from its defaults.
+            **values: Values of ``loss_config_class`` that differ from its defaults, or of ``loss_options``.
+
+        Raises:
+            ShapeError: If ``class_counts`` has another length than ``num_classes``.
+            ConfigError: If there is no such value, or it is impossible.
         """
-        raise ConfigError(f"loss: {type(self).__name__} has no loss of its own, got {sorted(values)}.")
+        options = {key: values.pop(key) for key in self.loss_options if key in values}
+        loss = self.loss_config_class.from_dict(values)
+        if class_counts is not None:
+            counts = torch.as_tensor(class_counts)
+            expected = self.config.num_classes if num_classes is None else num_classes
+            if counts.shape != (expected,):
+                raise ShapeError(f"class_counts: expected ({expected},), got {tuple(counts.shape)}.")
+            if loss.beta > 0:
+                options.setdefault("class_weights", class_balanced_weights(counts, loss.beta))
+        return self.build_loss(loss, **options)
+
+    def build_loss(self, loss: Any, **options: Any) -> nn.Module:
+        """Return the loss of a configuration, by default the cross-entropy; a subclass with more says what.
+
+        Args:
+            loss: Of ``loss_config_class``.
+            **options: Those of ``loss_options`` that are given, such as the ``class_weights``.
+        """
+        return EmotionLoss(**{"w_ce": 1.0, "w_focal": 0.0, "label_smoothing": loss.label_smoothing, **options})
 
 
 def _built(cls: type[Backbone], asked: EncoderConfig, sizes: Mapping[str, Any], where: str) -> Backbone:

@@ -54,6 +54,23 @@ class EncoderConfig(Config):
 
 
 @dataclass(frozen=True)
+class LossConfig(Config):
+    """What every system's loss holds: class-balanced cross-entropy; each system adds its own.
+
+    Args:
+        beta: β of the effective number of samples (Cui et al., 2019) that the classes are weighed by; 0 weighs none.
+        label_smoothing: Part of the cross-entropy's target that is spread over all classes.
+    """
+
+    beta: float = 0.999
+    label_smoothing: float = 0.0
+
+    def check(self) -> None:
+        """Refuse what lies outside [0, 1)."""
+        self.rates("beta", "label_smoothing")
+
+
+@dataclass(frozen=True)
 class SystemConfig(Config):
     """What every system's configuration holds; each system adds its own.
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from evermodels import montage
 from evermodels.backbones.video.frame_encoder import FrameEncoder
-from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, ShapeError, check_axes, quoted
 from evermodels.core.outputs import EmotionOutput
 from evermodels.core.presence import zero_absent
 from evermodels.core.specs import AudioSpec, EEGSpec, InputSpec, VideoSpec
-from evermodels.functional import class_balanced_weights
 from evermodels.layers.shared_attention_fusion import SharedAttentionFusion
-from evermodels.losses import EmotionLoss
 from evermodels.models.system import Given, System
-from evermodels.models.system_config import EncoderConfig, SystemConfig
+from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
 
 TAKES = ("eeg", "video", "audio")
 
@@ -92,20 +89,13 @@ class TrimodalFusionConfig(SystemConfig):
 
 
 @dataclass(frozen=True)
-class TrimodalLossConfig(Config):
+class TrimodalLossConfig(LossConfig):
     """Loss of :class:`TrimodalFusion`: class-balanced cross-entropy; the paper's summary names none (a choice).
 
     Args:
         beta: β of the effective number of samples (Cui et al., 2019) that the classes are weighed by.
         label_smoothing: Part of the target that is spread over all classes.
     """
-
-    beta: float = 0.999
-    label_smoothing: float = 0.0
-
-    def check(self) -> None:
-        """Refuse what lies outside [0, 1)."""
-        self.rates("beta", "label_smoothing")
 
 
 class Concatenation(nn.Module):
@@ -194,7 +184,7 @@ class TrimodalFusion(System):
     """
 
     config_class = TrimodalFusionConfig
-    loss_config_class: ClassVar[type[Config]] = TrimodalLossConfig
+    loss_config_class: ClassVar[type[LossConfig]] = TrimodalLossConfig
     masked = ("video",)
     presets: ClassVar[Mapping[str, TrimodalFusionConfig]] = {"trimodal_tiny": _TINY, "trimodal_base": _BASE}
     captions: ClassVar[Mapping[str, str]] = {
@@ -213,53 +203,12 @@ class TrimodalFusion(System):
             self.fusion = SharedAttentionFusion(config.dim, count, config.num_heads)
         elif count > 1:
             self.fusion = Concatenation(config.dim, count)
-        self.head = self._make_head(config.num_classes)
+        self.head = self.make_head()
 
     @property
     def embed_dim(self) -> int:
         """Width of the fused embedding."""
         return self.config.dim * (len(self.modalities) if isinstance(self.fusion, Concatenation) else 1)
-
-    def _make_head(self, num_classes: int) -> nn.Module | None:
-        return nn.Linear(self.embed_dim, num_classes) if num_classes > 0 else None
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Renew the linear head.
-
-        Args:
-            num_classes: Number of classes; 0 for the fused embedding alone.
-
-        Raises:
-            ConfigError: If ``num_classes`` is negative.
-        """
-        self.config = self.config.replace(num_classes=num_classes)
-        self.classes, self.factors = None, ()
-        anchor, head = next(self.parameters()), self._make_head(num_classes)
-        self.head = None if head is None else head.to(device=anchor.device, dtype=anchor.dtype)
-
-    def make_loss(
-        self, class_counts: Tensor | Sequence[int] | None = None, *, num_classes: int | None = None, **values: Any
-    ) -> EmotionLoss:
-        """Return the class-balanced cross-entropy.
-
-        Args:
-            class_counts: Training samples per class, ``(num_classes,)``, for the classes' weights (default: none).
-            num_classes: Classes of the logits that the loss will see (default: the model's).
-            **values: Values of :class:`TrimodalLossConfig`, or ``class_weights``.
-
-        Raises:
-            ShapeError: If ``class_counts`` has another length than ``num_classes``.
-            ConfigError: If there is no such value, or it is impossible.
-        """
-        weights = values.pop("class_weights", None)
-        loss = TrimodalLossConfig.from_dict(values)
-        if class_counts is not None and weights is None:
-            counts = torch.as_tensor(class_counts)
-            expected = self.config.num_classes if num_classes is None else num_classes
-            if counts.shape != (expected,):
-                raise ShapeError(f"class_counts: expected ({expected},), got {tuple(counts.shape)}.")
-            weights = class_balanced_weights(counts, loss.beta)
-        return EmotionLoss(weights, w_ce=1.0, w_focal=0.0, label_smoothing=loss.label_smoothing)
 
     def forward(
         self,
@@ -361,7 +310,7 @@ class TrimodalFusion(System):
             fused = fused.unflatten(0, (some.shape[0], count))
             weights = None if weights is None else weights.unflatten(0, (some.shape[0], count))
         embedding = fused[:, 0] if votes is None else votes.mean(fused)
-        logits = embedding.new_zeros(len(embedding), 0) if self.head is None else self.head(embedding)
+        logits = self.classified(embedding)
         attention: dict[str, Tensor] = {}
         if weights is not None:
             attention["modalities"] = weights[:, 0] if votes is None else votes.mean(weights)
