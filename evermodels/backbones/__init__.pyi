@@ -8,12 +8,16 @@ from .eeg.channel_mlp import (
     ChannelMLPConfig as ChannelMLPConfig,
     SpectrogramChannelMLP as SpectrogramChannelMLP,
 )
+from .eeg.crossformer import Crossformer as Crossformer, CrossformerConfig as CrossformerConfig
 from .eeg.eegformer import EEGformer as EEGformer, EEGformerConfig as EEGformerConfig
+from .eeg.itransformer import ITransformer as ITransformer, ITransformerConfig as ITransformerConfig
 from .eeg.mbsm import MBSMConfig as MBSMConfig, MBSMEncoder as MBSMEncoder
 from .eeg.mbsm_autoencoder import (
     MBSMAutoencoder as MBSMAutoencoder,
     MBSMPretrainingConfig as MBSMPretrainingConfig,
 )
+from .eeg.medformer import Medformer as Medformer, MedformerConfig as MedformerConfig
+from .eeg.patchtst import PatchTST as PatchTST, PatchTSTConfig as PatchTSTConfig
 from .eye.eye_transformer import EyeTransformer as EyeTransformer, EyeTransformerConfig as EyeTransformerConfig
 from .video.frame_encoder import FrameEncoder as FrameEncoder, FrameEncoderConfig as FrameEncoderConfig
 from .video.timesformer import TimeSformer as TimeSformer, TimeSformerConfig as TimeSformerConfig

@@ -122,6 +122,47 @@ MODELS: dict[str, ModelEntry] = {
     ),
     **_family(
         "backbone",
+        ("eeg",),
+        "evermodels.backbones.eeg.patchtst",
+        "PatchTST",
+        {
+            "patchtst_tiny": "PatchTST, 64 wide, 3 deep, patches of 0.25 s every 0.125 s, each channel by itself",
+            "patchtst_base": "PatchTST as published, 128 wide, 3 deep, patches of 16 samples every 8",
+        },
+    ),
+    **_family(
+        "backbone",
+        ("eeg",),
+        "evermodels.backbones.eeg.itransformer",
+        "ITransformer",
+        {
+            "itransformer_tiny": "iTransformer, 128 wide, 3 deep, a token for each channel's window",
+            "itransformer_small": "iTransformer, 128 wide, 6 deep, as Medformer's authors compare it",
+            "itransformer_base": "iTransformer as published, 512 wide, 3 deep",
+        },
+    ),
+    **_family(
+        "backbone",
+        ("eeg",),
+        "evermodels.backbones.eeg.crossformer",
+        "Crossformer",
+        {
+            "crossformer_tiny": "Crossformer, 64 wide, 3 scales, segments of 0.25 s, 4 routers",
+            "crossformer_base": "Crossformer as published, 256 wide, 3 scales, 10 routers, segments of 12 samples",
+        },
+    ),
+    **_family(
+        "backbone",
+        ("eeg",),
+        "evermodels.backbones.eeg.medformer",
+        "Medformer",
+        {
+            "medformer_tiny": "Medformer, 64 wide, 3 deep, patches of 0.1, 0.25 and 0.5 s across all channels",
+            "medformer_base": "Medformer as published, 128 wide, 6 deep, patches of 2, 4 and 8 samples",
+        },
+    ),
+    **_family(
+        "backbone",
         ("log_mel",),
         "evermodels.backbones.audio.ast",
         "AST",

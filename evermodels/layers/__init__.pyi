@@ -1,5 +1,6 @@
 from .attention_maps import attention_maps as attention_maps
 from .bih_gcn import BIHGCN as BIHGCN, BIHGCNOutput as BIHGCNOutput
+from .cross_attention import CrossAttention as CrossAttention
 from .cross_modal_attention import CrossModalAttention as CrossModalAttention
 from .differential_entropy import DifferentialEntropy as DifferentialEntropy
 from .feature_norm import FeatureNorm as FeatureNorm
@@ -14,6 +15,7 @@ from .multi_level_score_fusion import (
     MultiLevelScoreFusion as MultiLevelScoreFusion,
     MultiLevelScoreFusionOutput as MultiLevelScoreFusionOutput,
 )
+from .random_augmentation import RandomAugmentation as RandomAugmentation
 from .residual_attention import ResidualAttention as ResidualAttention, WeighingAttention as WeighingAttention
 from .residual_tcn import ResidualTCN as ResidualTCN
 from .self_attention import SelfAttention as SelfAttention
