@@ -307,6 +307,7 @@ def _video_rows(gap: Callable[[float, float], str]) -> list[tuple[object, ...]]:
             121.108,
             "near to one without a table of places; see [TimeSformer](models/timesformer.md)",
         ),
+        ("Swin", "video_swin_small", 58.730, "no published size; see [Video Swin](models/video-swin.md)"),
     ):
         count = _count(name, num_classes=5) / 1e6
         rows.append((title, f"{printed:.3f} M", f"{count:.3f} M, `{name}`", gap(count, printed), why))
@@ -360,6 +361,7 @@ _COUNTED = {
     "audio_mamba presets": _audio_mamba_presets,
     "videomae presets": _videomae_presets,
     "timesformer presets": functools.partial(_clip_presets, "timesformer_*"),
+    "video_swin presets": functools.partial(_clip_presets, "video_swin_*"),
     "vivit presets": functools.partial(_clip_presets, "vivit_*"),
     "table 2": _table_2,
     "trimodal presets": functools.partial(_system_presets, "trimodal_*"),

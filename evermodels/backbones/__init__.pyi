@@ -20,6 +20,11 @@ from .eeg.medformer import Medformer as Medformer, MedformerConfig as MedformerC
 from .eeg.patchtst import PatchTST as PatchTST, PatchTSTConfig as PatchTSTConfig
 from .eye.eye_transformer import EyeTransformer as EyeTransformer, EyeTransformerConfig as EyeTransformerConfig
 from .video.frame_encoder import FrameEncoder as FrameEncoder, FrameEncoderConfig as FrameEncoderConfig
+from .video.masked_video import (
+    MaskedVideoAutoencoder as MaskedVideoAutoencoder,
+    MaskedVideoConfig as MaskedVideoConfig,
+)
 from .video.timesformer import TimeSformer as TimeSformer, TimeSformerConfig as TimeSformerConfig
+from .video.video_swin import VideoSwin as VideoSwin, VideoSwinConfig as VideoSwinConfig
 from .video.videomae import VideoMAE as VideoMAE, VideoMAEConfig as VideoMAEConfig
 from .video.vivit import ViViT as ViViT, ViViTConfig as ViViTConfig

@@ -111,6 +111,18 @@ MODELS: dict[str, ModelEntry] = {
     ),
     **_family(
         "backbone",
+        ("video",),
+        "evermodels.backbones.video.video_swin",
+        "VideoSwin",
+        {
+            "video_swin_nano": "Video Swin, 24 wide, three stages of 2, windows of 4 by 4 by 4, 16 frames of 64²",
+            "video_swin_tiny": "Video Swin-T as published, 96 wide, 12 blocks, 32 frames of 224²",
+            "video_swin_small": "Video Swin-S as published, 96 wide, 24 blocks, 32 frames of 224²",
+            "video_swin_base": "Video Swin-B as published, 128 wide, 24 blocks, 32 frames of 224²",
+        },
+    ),
+    **_family(
+        "backbone",
         ("eeg",),
         "evermodels.backbones.eeg.eegformer",
         "EEGformer",

@@ -11,6 +11,7 @@ SMALL = {"embed_dim": 16, "num_heads": 2, "depth": 1}
 ENCODERS = {
     "timesformer_nano": SMALL,
     "vivit_nano": SMALL,
+    "video_swin_nano": {"embed_dim": 8, "depths": (2, 1), "num_heads": (1, 2)},
 }
 VIDEO = {"num_frames": 4, "size": (32, 48)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from evermodels.backbones.video.clip_encoder import (
 )
 from evermodels.backbones.video.videomae_foreign import FORMATS
 from evermodels.layers.transformer_block import TransformerBlock
+
+if TYPE_CHECKING:
+    from evermodels.backbones.video.masked_video import MaskedVideoAutoencoder
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,19 @@ class VideoMAE(ClipEncoder):
             ShapeError: If the clip differs from ``num_frames``, ``in_chans`` or ``img_size``.
         """
         return self.through(self.blocks, self.pos_drop(self.patch_tokens(x)))
+
+    def make_pretraining(self, **values: Any) -> MaskedVideoAutoencoder:
+        """Return the model that pre-trains this encoder; its ``pretraining_loss`` trains both.
+
+        Args:
+            **values: Values of :class:`~evermodels.backbones.video.masked_video.MaskedVideoConfig`.
+
+        Raises:
+            ConfigError: If there is no such value, or it is impossible.
+        """
+        from evermodels.backbones.video.masked_video import MaskedVideoAutoencoder, MaskedVideoConfig
+
+        return MaskedVideoAutoencoder(self, MaskedVideoConfig.from_dict(values))
 
     def pool(self, x: Tensor) -> Tensor:
         """Return the norm of the mean of the tokens.
