@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -188,6 +189,37 @@ class SingleEncoder(System):
         """Width of the embedding."""
         encoder = self.encoder(self.modality)
         return encoder.embed_dim if self.config.readout == "embedding" else 2 * encoder.step_dim
+
+    def as_backbone(self) -> Backbone:
+        """Return a copy of the encoder that has the linear layer as its own head, and so the same logits.
+
+        Returns:
+            A backbone in eval mode, with the classes of this model; it is saved under the encoder's own name.
+
+        Raises:
+            ConfigError: If the linear layer stands on statistics, or the encoder takes what is made here of recordings.
+
+        Example:
+            >>> import torch
+            >>> import evermodels as em
+            >>> model, x = em.create_model("single_eeg").eval(), torch.randn(2, 19, 1000)
+            >>> torch.equal(model.as_backbone()(x), model(eeg=x).logits)
+            True
+        """
+        if self.config.readout != "embedding":
+            raise ConfigError('readout: expected "embedding", as a backbone has no head on statistics of its steps.')
+        encoder = copy.deepcopy(self.encoder(self.modality))
+        made = self.front_end is not None or self.config.input_spec.of(self.modality).kind != encoder.input
+        if made or self.montage_adapter is not None:
+            raise ConfigError(
+                f"{self.modality}: the encoder takes {encoder.input!r}, which this model makes of recordings. Save the "
+                "model itself."
+            )
+        encoder.reset_classifier(self.config.num_classes)
+        if self.head is not None:
+            encoder.head.load_state_dict(self.head.state_dict())
+        encoder.classes, encoder.factors, encoder.provenance = self.classes, self.factors, self.provenance
+        return encoder.eval()
 
     def classify(
         self, x: Tensor | None, present: Mapping[str, Tensor] | None, masks: Mapping[str, Tensor] | None

@@ -146,3 +146,20 @@ def test_an_encoder_whose_steps_are_no_frames_has_statistics_of_all(tmp_path):
     assert model.masked == ()
     loaded = em.from_pretrained(model.save_pretrained(tmp_path / "saved"))
     assert torch.equal(loaded(eeg=x).logits, model(eeg=x).logits) and loaded.config.readout == "statistics"
+
+
+def test_a_single_encoder_becomes_a_backbone_with_its_head(tmp_path):
+    torch.manual_seed(0)
+    model = em.create_model("single_eeg", num_classes=3).eval()
+    model.classes = ("a", "b", "c")
+    x = 20 * torch.randn(2, 19, 1000)
+    backbone = model.as_backbone()
+    loaded = em.from_pretrained(backbone.save_pretrained(tmp_path / "saved"))
+    assert loaded.architecture == "mbsm_tiny" and loaded.classes == model.classes and not loaded.training
+    assert torch.equal(loaded(x), model(eeg=x).logits)
+    backbone.head.weight.data.zero_()
+    assert model.head.weight.abs().sum() > 0  # a copy
+    with pytest.raises(ConfigError, match='readout: expected "embedding"'):
+        em.create_model("single_eeg", readout="statistics").as_backbone()
+    with pytest.raises(ConfigError, match="takes 'spectrogram', which this model makes"):
+        em.create_model("single_audio").as_backbone()
