@@ -129,7 +129,7 @@ class Recognizer:
         for inputs in stream:
             batch = {name: tensor.to(self.device) for name, tensor in inputs.tensors.items()}
             with torch.inference_mode():
-                output = run_model(self.model, batch, inputs.present)
+                output = run_model(self.model, batch, inputs.present, inputs.masks)
             _check_finite(self.model, output, batch, inputs.starts.tolist(), self.input_spec)
             read.add(inputs, output)
             bar.update(len(inputs))
@@ -232,13 +232,19 @@ class _Read:
             }
 
 
-def run_model(model: Any, batch: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> EmotionOutput:
+def run_model(
+    model: Any,
+    batch: Mapping[str, Tensor],
+    present: Mapping[str, Tensor] | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+) -> EmotionOutput:
     """Run a system, or an encoder with a head, on a batch of what its input spec asks for.
 
     Args:
         model: The model. A system takes its modalities by keyword; an encoder its one tensor.
         batch: Tensors by modality.
         present: Which samples have a modality, ``(batch,)`` bool by modality; for systems.
+        masks: Valid frames, ``(batch, frames)`` bool by modality; a system gets those that it takes.
 
     Returns:
         The output; of an encoder the logits alone.
@@ -246,8 +252,14 @@ def run_model(model: Any, batch: Mapping[str, Tensor], present: Mapping[str, Ten
     if isinstance(model, Backbone):
         (x,) = batch.values()
         return EmotionOutput(model(x))
-    output: EmotionOutput = model(**batch, present=dict(present)) if present else model(**batch)
+    own = {name: mask.to(batch[name].device) for name, mask in (masks or {}).items() if name in _masked(model)}
+    named = {"present": dict(present or {}), "masks": own}
+    output: EmotionOutput = model(**batch, **{key: value for key, value in named.items() if value})
     return output
+
+
+def _masked(model: Any) -> tuple[str, ...]:
+    return tuple(getattr(model, "masked", ()))
 
 
 def _spec_of(model: Any) -> InputSpec:

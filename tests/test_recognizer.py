@@ -11,7 +11,7 @@ from evermodels import samples
 from evermodels.core.errors import CheckpointError, ConfigError, SignalError
 from evermodels.core.factors import Factor
 from evermodels.recognizer import Recognition, Recognizer, describe
-from evermodels.signals import EEG, Preprocessor, Video
+from evermodels.signals import EEG, Audio, Preprocessor, Video
 
 CLASSES = ("rest & neutral", "rest & smiling", "arithmetic & neutral", "arithmetic & smiling")
 REST = samples.path("eegmat_subject33_rest.edf")
@@ -218,6 +218,36 @@ def test_windows_without_video_reach_the_model_as_absent(quadrant, frames, monke
     assert mixed.present["video"].tolist() == here.tolist() and here[mixed.shown]
     assert [top in CLASSES for top in mixed.tops] == here.tolist()
     assert mixed.gaps == ("expression (neutral or smiling): not known in 3 of 6 windows, no usable video there",)
+
+
+def test_frames_without_a_face_and_silence_reach_the_model_as_masks(frames):
+    class Blinking:
+        """A finder that sees the face in three of four pictures."""
+
+        def __call__(self, image):
+            return None if image[0, 0, 0] % 4 == 0 else (4, 4, 40, 40)
+
+    torch.manual_seed(0)
+    model = em.create_model("trimodal_tiny", modalities=("video", "audio")).eval()
+    pictures, fps = frames
+    pictures = pictures.copy()
+    pictures[:, 0, 0, 0] = np.arange(len(pictures)) % 4
+    sound = np.random.default_rng(0).standard_normal(30 * 16000).astype(np.float32) * 0.01
+    sound[:16000] = 0.0
+    given = []
+    model.register_forward_pre_hook(lambda _, __, named: given.append(named), with_kwargs=True)
+    recognizer = Recognizer(model, batch_size=4, face=Blinking())
+    result = recognizer.predict(video=Video(pictures, fps=fps), audio=Audio(sound, sfreq=16000))
+    masks = [kw["masks"] for kw in given]
+    assert 0.6 < torch.cat([mask["video"] for mask in masks]).float().mean() < 0.9
+    silent = ~torch.cat([mask["audio"] for mask in masks if "audio" in mask])
+    assert 95 < silent[0].sum() < 101 and silent[0, :95].all() and not silent[1:].any()
+    inputs = recognizer.preprocessor(video=Video(pictures, fps=fps), audio=Audio(sound, sfreq=16000))
+    with torch.no_grad():
+        expected = model(**inputs.tensors, masks=inputs.masks)
+        unmasked = model(**inputs.tensors)
+    np.testing.assert_allclose(result.probabilities, expected.probabilities.numpy(), atol=1e-5)
+    assert not np.allclose(result.probabilities, unmasked.probabilities.numpy(), atol=1e-5)
 
 
 def test_an_encoder_with_a_head():

@@ -6,11 +6,13 @@ import abc
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core.config import Config
+from evermodels.core.errors import ConfigError
 
 
 class Backbone(PretrainedModel, abc.ABC):
@@ -160,6 +162,46 @@ class Backbone(PretrainedModel, abc.ABC):
         """
         del mask
         return None
+
+    @property
+    def reads_masks(self) -> bool:
+        """Whether :meth:`forward_valid` can leave frames out."""
+        return type(self).step_mask is not Backbone.step_mask
+
+    def forward_valid(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Classify by the valid frames alone: by the mean of their steps.
+
+        Args:
+            x: A batch of what ``input`` names.
+            mask: Valid frames, ``(batch, frames)`` bool; of a sample without any all are read.
+
+        Returns:
+            As :meth:`forward`.
+
+        Raises:
+            ConfigError: If the encoder reads a sample as a whole (:attr:`reads_masks`).
+        """
+        valid, steps = self.step_mask(mask), self.forward_steps(x)
+        if valid is None:
+            raise ConfigError(f"mask: {type(self).__name__} reads a sample as a whole. Leave it out.")
+        return self.head(self.head_drop(mean_of(steps, valid)))
+
+
+def mean_of(steps: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of the valid steps, ``(batch, dim)``; of all where a sample has none.
+
+    Args:
+        steps: ``(batch, steps, dim)``; what stands where it is not valid matters to nothing.
+        valid: ``(batch, steps)`` bool.
+
+    Example:
+        >>> import torch
+        >>> mean_of(torch.tensor([[[1.0], [5.0]]]), torch.tensor([[True, False]]))
+        tensor([[1.]])
+    """
+    valid = valid | ~valid.any(dim=1, keepdim=True)
+    kept = torch.where(valid[..., None], steps, 0)
+    return kept.sum(dim=1) / valid.sum(dim=1, keepdim=True).to(steps.dtype)
 
 
 class Checkpointed:

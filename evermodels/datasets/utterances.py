@@ -10,13 +10,12 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from evermodels.core.errors import ConfigError, DataError, did_you_mean, shorten
 from evermodels.core.specs import AudioSpec
 from evermodels.datasets.folders import existing_folder
-from evermodels.signals.audio import Audio, Reader, rms_dbfs
+from evermodels.signals.audio import Audio, Reader
 from evermodels.signals.audio.level import SILENT_DBFS, check_threshold
 
 SUFFIXES = (".wav", ".flac")
@@ -160,15 +159,8 @@ class UtteranceWindows:
         spec.check_window(seconds)
         self.speech, self.spec, self.seconds = speech, spec, spec.needed(seconds)
         self.silent_dbfs = float(silent_dbfs)
-        self._reader = Reader(spec, self.seconds)
+        self._reader = Reader(spec, self.seconds, silent_dbfs=self.silent_dbfs)
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
-
-    @property
-    def frames(self) -> int:
-        """Frames of a window, of which a mask has one value each."""
-        if self.spec.form != "waveform":
-            return self.spec.shape(self.seconds)[0]
-        return 1 + int((self.seconds - self.spec.frame_seconds) / self.spec.hop_seconds + 1e-9)
 
     def __call__(self, name: str) -> tuple[Tensor, Tensor]:
         """Return an utterance's window as the spec says, and which of its frames are valid, ``(frames,)`` bool.
@@ -187,7 +179,7 @@ class UtteranceWindows:
     def _read(self, recording: Audio) -> tuple[Tensor, Tensor]:
         stop = min(recording.stop, recording.start + self.seconds)
         sound = recording.read(recording.start, stop)
-        mask = self._valid(sound, recording.sfreq)
+        mask = self._reader.frame_mask(sound, recording.sfreq, self.seconds)
         if not mask.any():
             raise DataError(
                 f"{recording.name}: no frame of it reaches {self.silent_dbfs:g} dBFS; it is silent. Give a lower "
@@ -199,13 +191,3 @@ class UtteranceWindows:
         padded = Audio(whole, sfreq=recording.sfreq)
         window = next(self._reader.windows(self._reader.prepare(padded), [0.0], self.seconds))
         return window.tensor, torch.from_numpy(mask)
-
-    def _valid(self, sound: NDArray[np.float32], sfreq: float) -> NDArray[np.bool_]:
-        length = max(1, round(self.spec.frame_seconds * sfreq))
-        begins = np.round(np.arange(self.frames) * self.spec.hop_seconds * sfreq).astype(int)
-        inside = begins + length // 2 < len(sound)
-        padded = np.pad(sound, (0, length))
-        frames = np.lib.stride_tricks.sliding_window_view(padded, length)[begins[inside]]
-        mask = np.zeros(self.frames, dtype=bool)
-        mask[inside] = (rms_dbfs(np.ascontiguousarray(frames)) >= self.silent_dbfs).numpy()
-        return mask

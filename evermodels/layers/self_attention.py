@@ -65,27 +65,34 @@ class SelfAttention(nn.Module):
         qkv = F.linear(x, self.qkv.weight, bias)
         return rearrange(qkv, "batch n (qkv heads dim) -> qkv batch heads n dim", qkv=3, heads=self.num_heads)
 
-    def attention_weights(self, x: Tensor) -> Tensor:
+    def attention_weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the weights with which :meth:`forward` mixes the tokens, before dropout.
 
         Args:
             x: Tokens, ``(batch, n, dim)``.
+            mask: As in :meth:`forward`.
 
         Returns:
             ``(batch, heads, n, n)``: of each query (third axis) the weights of all keys, which sum to 1.
         """
         q, k, _ = self._qkv(x)
-        return (q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1)
+        scores = q @ k.mT * q.shape[-1] ** -0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None], float("-inf"))
+        return scores.softmax(dim=-1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Mix tokens.
 
         Args:
             x: Tokens, ``(batch, n, dim)``.
+            mask: Which tokens are attended to, ``(batch, n)`` bool, at least one of each sample (default: all).
 
         Returns:
             Tokens, ``(batch, n, dim)``.
         """
         q, k, v = self._qkv(x)
-        x = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
+        keys = None if mask is None else mask[:, None, None]
+        drop = self.attn_drop if self.training else 0.0
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=drop)
         return self.proj_drop(self.proj(rearrange(x, "batch heads n dim -> batch n (heads dim)")))

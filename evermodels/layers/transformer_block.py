@@ -71,16 +71,17 @@ class TransformerBlock(nn.Module):
         self.gamma_1 = nn.Parameter(torch.full((dim,), init_values)) if init_values > 0 else None
         self.gamma_2 = nn.Parameter(torch.full((dim,), init_values)) if init_values > 0 else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Update tokens.
 
         Args:
             x: Tokens, ``(batch, n, dim)``.
+            mask: Which tokens are attended to, ``(batch, n)`` bool, at least one of each sample (default: all).
 
         Returns:
             Tokens, ``(batch, n, dim)``.
         """
-        y = self.attn(self.norm1(x))
+        y = self.attn(self.norm1(x)) if mask is None else self.attn(self.norm1(x), mask)
         x = x + self.drop_path(y if self.gamma_1 is None else self.gamma_1 * y)
         y = self.mlp(self.norm2(x))
         return x + self.drop_path(y if self.gamma_2 is None else self.gamma_2 * y)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from evermodels import montage
-from evermodels.core.errors import ConfigError, check_axes, quoted
+from evermodels.backbones.base import Backbone
+from evermodels.core.errors import ConfigError, quoted
 from evermodels.core.outputs import AlignableOutput
 from evermodels.core.presence import zero_absent
 from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, InputSpec, VideoSpec
@@ -233,7 +234,7 @@ class MERCL(System):
     config_class = MERCLConfig
     loss_config_class: ClassVar[type[LossConfig]] = MERCLLossConfig
     head_prefixes = ("head.",)
-    masked = ("video", "audio")
+    masked: tuple[str, ...] = ("video", "audio")
     presets: ClassVar[Mapping[str, MERCLConfig]] = {"mercl_tiny": _TINY, "mercl_base": MERCLConfig()}
     captions: ClassVar[Mapping[str, str]] = {
         "modalities": "How much of what reaches the classifier's hidden layer came from each modality: the lengths of "
@@ -264,6 +265,8 @@ class MERCL(System):
         if several and config.cross_attention:
             self.attention = CrossModalAttention(config.dim, config.num_heads, names, config.attention_drop_rate)
         self.sources = [n for m in names for n in names if n != m] if self.attention is not None else list(names)
+        knows = {m for m in names if type(self.encoder(m)).step_mask is not Backbone.step_mask}
+        self.masked = tuple(m for m in names if m == "audio" or (m == "video" and m in knows))
         self.drop = nn.Dropout(config.drop_rate)
         self.hidden = nn.Linear(len(self.sources) * config.dim, config.hidden_dim)
         self.head = self.make_head()
@@ -338,10 +341,9 @@ class MERCL(System):
             video: Normalised frames, ``(batch, frames, 3, height, width)``, or ``None``.
             audio: Log-mel spectrogram, ``(batch, frames, mels)``, or ``None``.
             present: Which samples have a modality, ``(batch,)`` bool by modality (default: all that are given).
-            masks: ``"video"``: valid frames, ``(batch, frames)`` bool; a sample without any counts as one without
-                video. ``"audio"``: frames that are not silent (:func:`evermodels.signals.audio.energy_mask`); a sample
-                without any is read whole, and SMCL leaves it out (``energy_selection``). Encoders whose steps are no
-                frames read all of them.
+            masks: ``"video"``: valid frames, ``(batch, frames)`` bool; a sample without any has no video
+                (:attr:`System.masked`). ``"audio"``: frames that are not silent; a sample without any is read whole,
+                and SMCL leaves it out (``energy_selection``).
 
         Returns:
             Logits, ``(batch, num_classes)``; ``embedding``, the classifier's hidden layer; ``embeddings`` by modality,
@@ -354,41 +356,22 @@ class MERCL(System):
             SignalError: If a value is not finite (checked in eager mode only).
             ConfigError: If a modality comes that the model does not take.
         """
-        inputs = {"eeg": eeg, "video": video, "audio": audio}
-        frames = self._check_masks(inputs, masks or {})
-        if "video" in frames:
-            some, said = frames["video"].any(1), (present or {}).get("video")
-            if said is None or (said.dtype == torch.bool and said.shape == some.shape):  # else the base refuses it
-                present = {**(present or {}), "video": some if said is None else said & some}
-        given = self.given(inputs, present, masks)
+        given = self.given({"eeg": eeg, "video": video, "audio": audio}, present, masks)
         steps, embeddings = {}, {}
         for m, x in given.inputs.items():
-            steps[m] = self._steps(m, x, given, frames.get(m))
+            steps[m] = self._steps(m, x, given)
             embeddings[m] = zero_absent(self.shared[m](steps[m].mean()), given.here(m))
         embedding, shares = self._fuse(steps, self.hide(given))
         logits = self.classified(embedding)
         alignable = torch.ones(embedding.shape[0], dtype=torch.bool, device=embedding.device)
-        if self.config.energy_selection and "audio" in frames:
-            here = given.here("audio")
-            alignable = frames["audio"].any(1) if here is None else frames["audio"].any(1) | ~here
+        if self.config.energy_selection and "audio" in given.masks:
+            here, sounds = given.here("audio"), given.masks["audio"].any(dim=1)
+            alignable = sounds if here is None else sounds | ~here
         return AlignableOutput(logits, embedding, embeddings, {"modalities": shares}, alignable)
 
-    def _check_masks(self, inputs: Mapping[str, Tensor | None], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Masks of the modalities that came."""
-        found = {}
-        for m, mask in masks.items():
-            x = inputs.get(m)
-            if x is None or m not in self.masked:
-                continue  # of a modality that it does not take the base says so
-            check_axes(f"masks[{m!r}]", mask, "batch frames", batch=x.shape[0], frames=x.shape[1])
-            if mask.dtype != torch.bool:
-                raise ConfigError(f"masks[{m!r}]: expected bool, got {mask.dtype}. Convert it with .bool().")
-            found[m] = mask
-        return found
-
-    def _steps(self, modality: str, x: Tensor, given: Given, frames: Tensor | None) -> _Steps:
+    def _steps(self, modality: str, x: Tensor, given: Given) -> _Steps:
         """Run one encoder and its temporal convolutions."""
-        encoder, here = self.encoder(modality), given.here(modality)
+        encoder, here, frames = self.encoder(modality), given.here(modality), given.masks.get(modality)
         if modality == "eeg" and self.front_end is not None:
             x = self.front_end(x.double() if self.dtype == torch.float64 else x.float())
         steps = encoder.forward_steps(x.to(self.dtype))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from evermodels import montage
 from evermodels.backbones.video.frame_encoder import FrameEncoder
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError, check_axes, quoted
+from evermodels.core.errors import ConfigError, quoted
 from evermodels.core.outputs import EmotionOutput
 from evermodels.core.presence import zero_absent
 from evermodels.core.specs import EEGSpec, InputSpec, VideoSpec
@@ -233,7 +233,7 @@ class Milmer(System):
 
     config_class = MilmerConfig
     loss_config_class: ClassVar[type[LossConfig]] = MilmerLossConfig
-    masked = ("video",)
+    masked: tuple[str, ...] = ("video",)
     presets: ClassVar[Mapping[str, MilmerConfig]] = {"milmer_tiny": _TINY, "milmer_base": _BASE}
     captions: ClassVar[Mapping[str, str]] = {
         "frames": "How attention weighs the frames of each window (eq. 3): those with a weight were chosen and reach "
@@ -247,6 +247,7 @@ class Milmer(System):
         takes_maps = has_eeg and self.encoder("eeg").input == "spectrogram"
         self.spectrogram = self._front_end(config) if takes_maps else None
         self.by_frame = has_video and isinstance(self.encoder("video"), FrameEncoder)
+        self.masked = ("video",) if self.by_frame else ()
         self.mil: TopKAMIL | None = None
         self.integration: nn.Module | None = None
         counts: dict[str, int] = {}
@@ -396,7 +397,7 @@ class Milmer(System):
             video: Normalised frames, ``(batch, frames, 3, height, width)``; ``None`` where the whole batch has none.
             present: Which samples have a modality, ``(batch,)`` bool by modality (default: all that are given).
             masks: Which frames are valid, ``{"video": (batch, frames) bool}`` (default: all). What the others hold
-                matters to nothing; a sample without any has no video.
+                matters to nothing; a sample without any has no video (:attr:`System.masked`).
 
         Returns:
             Logits, ``(batch, num_classes)``. ``embeddings`` by modality, ``(batch, dim)``: the mean of the tokens that
@@ -409,10 +410,8 @@ class Milmer(System):
             SignalError: If a value is not finite (checked in eager mode only).
             ConfigError: If a modality or mask comes that the model does not take.
         """
-        valid = (masks or {}).get("video")
-        if valid is not None:
-            video, present = self._masked(video, valid, present)
         given = self.given({"eeg": eeg, "video": video}, present, masks)
+        valid = given.masks.get("video")
         size = next(iter(given.inputs.values())).shape[0]
         tokens: dict[str, Tensor] = {}
         attention: dict[str, Tensor] = {}
@@ -431,26 +430,6 @@ class Milmer(System):
             embedding = torch.cat([self._stand_in(m, embeddings.get(m), here, size) for m in self.modalities], dim=1)
         logits = self.classified(self.drop(embedding))
         return EmotionOutput(logits, embedding, embeddings, attention)
-
-    def _masked(
-        self, video: Tensor | None, valid: Tensor, present: Mapping[str, Tensor] | None
-    ) -> tuple[Tensor | None, Mapping[str, Tensor] | None]:
-        """Zero the frames that are not valid, and count a sample without any as one without video."""
-        if "video" not in self.modalities or video is None:
-            raise ConfigError("masks: of 'video' came without video. Leave it out, or give video too.")
-        if not self.by_frame:
-            raise ConfigError(
-                "masks: this model's video encoder reads the clip as a whole, so that no frame can be left out. Give "
-                "encoders={'video': {'name': 'swin_frames_nano'}}, or whole clips."
-            )
-        self.check_shape("video", video)
-        check_axes("masks['video']", valid, "batch frames", batch=video.shape[0], frames=video.shape[1])
-        if valid.dtype != torch.bool:
-            raise ConfigError(f"masks['video']: expected bool, got {valid.dtype}. Convert it with .bool().")
-        some = valid.any(dim=1)
-        flag = (present or {}).get("video", some)
-        both = flag & some if flag.shape == some.shape and flag.dtype == torch.bool else flag  # refused by given()
-        return torch.where(valid[..., None, None, None], video, 0), {**(present or {}), "video": both}
 
     def _eeg_tokens(self, eeg: Tensor) -> Tensor:
         if self.spectrogram is not None:  # in float32 at the least, whatever the weights are

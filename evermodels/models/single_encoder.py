@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from evermodels import montage
 from evermodels.backbones.base import Backbone
-from evermodels.core.errors import ConfigError, check_axes, quoted
+from evermodels.core.errors import ConfigError, quoted
 from evermodels.core.outputs import EmotionOutput
 from evermodels.core.presence import zero_absent
 from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, EyeSpec, InputSpec, VideoSpec
@@ -38,8 +38,9 @@ class SingleEncoderConfig(SystemConfig):
         n_fft: STFT window in samples, where the encoder takes spectrograms of EEG (default: about one second).
         hop_length: STFT hop in samples (default: ``n_fft // 4``).
         spectrogram_size: Frequency × time to which those spectrograms are resized.
-        readout: ``"embedding"``, the encoder's own, or ``"statistics"``: mean and standard deviation of its steps over
-            time. Where the encoder knows which frames a step holds, ``masks`` are taken then, and valid steps count.
+        readout: ``"embedding"``, the encoder's own, padding and all; ``"valid"``, its own of the valid frames, where it
+            can leave out others and ``masks`` come; or ``"statistics"``: mean and standard deviation of its steps over
+            time, of the valid ones where it knows which frames a step holds.
         spectrogram_norm: ``"scalar"`` (as they are) or ``"channel_frequency"``: standardised by the statistics of the
             training people (:meth:`System.fit_statistics`).
         made_features: Features that are computed of raw EEG, where the encoder takes features.
@@ -58,7 +59,7 @@ class SingleEncoderConfig(SystemConfig):
     n_fft: int | None = None
     hop_length: int | None = None
     spectrogram_size: tuple[int, int] = (64, 64)
-    readout: Literal["embedding", "statistics"] = "embedding"
+    readout: Literal["embedding", "valid", "statistics"] = "embedding"
     spectrogram_norm: Literal["scalar", "channel_frequency"] = "scalar"
     made_features: EEGFeatures = field(default_factory=EEGFeatures)
 
@@ -128,11 +129,17 @@ class SingleEncoder(System):
             )
         super().__init__(config)
         self.build_encoders(None)
-        knows_frames = type(self.encoder(self.modality)).step_mask is not Backbone.step_mask
-        self.masked = (self.modality,) if config.readout == "statistics" and knows_frames else ()
+        self.masked = (self.modality,) if self._leaves_out(config.readout) else ()
         self.front_end = self._front_end(config, self.encoder(self.modality).input)
         self.drop = nn.Dropout(config.drop_rate)
         self.head = self.make_head()
+
+    def _leaves_out(self, readout: str) -> bool:
+        """Whether frames can be left out."""
+        encoder = self.encoder(self.modality)
+        if readout == "statistics":
+            return type(encoder).step_mask is not Backbone.step_mask
+        return readout == "valid" and encoder.reads_masks
 
     def _front_end(self, config: SingleEncoderConfig, kind: str) -> nn.Module | None:
         """What makes the encoder's kind of tensor of the recordings, where they are another, or one scale of them."""
@@ -188,7 +195,7 @@ class SingleEncoder(System):
     def embed_dim(self) -> int:
         """Width of the embedding."""
         encoder = self.encoder(self.modality)
-        return encoder.embed_dim if self.config.readout == "embedding" else 2 * encoder.step_dim
+        return 2 * encoder.step_dim if self.config.readout == "statistics" else encoder.embed_dim
 
     def as_backbone(self) -> Backbone:
         """Return a copy of the encoder that has the linear layer as its own head, and so the same logits.
@@ -206,8 +213,8 @@ class SingleEncoder(System):
             >>> torch.equal(model.as_backbone()(x), model(eeg=x).logits)
             True
         """
-        if self.config.readout != "embedding":
-            raise ConfigError('readout: expected "embedding", as a backbone has no head on statistics of its steps.')
+        if self.config.readout == "statistics":
+            raise ConfigError("readout: expected another, as a backbone has no head on statistics of its steps.")
         encoder = copy.deepcopy(self.encoder(self.modality))
         made = self.front_end is not None or self.config.input_spec.of(self.modality).kind != encoder.input
         if made or self.montage_adapter is not None:
@@ -229,8 +236,7 @@ class SingleEncoder(System):
         Args:
             x: The batch, as ``input_spec`` says.
             present: Which samples have it, ``(batch,)`` bool by modality; all must (default: all).
-            masks: Valid frames, ``(batch, frames)`` bool by modality, if the model takes them (:attr:`masked`). A
-                sample without a valid frame is read whole.
+            masks: Valid frames, ``(batch, frames)`` bool by modality, if the model takes them (:attr:`System.masked`).
 
         Returns:
             Logits, ``(batch, num_classes)``; the embedding, ``(batch, dim)``, fused and by modality alike.
@@ -241,24 +247,17 @@ class SingleEncoder(System):
         """
         given = self.given({self.modality: x}, present, masks)
         made = self._made(given.inputs[self.modality])
-        if self.config.readout == "embedding":
-            z = self.encode(self.modality, made, given)
+        if self.config.readout == "statistics":
+            z = zero_absent(self._statistics(made, given.masks.get(self.modality)), given.here(self.modality))
         else:
-            z = zero_absent(self._statistics(made, (masks or {}).get(self.modality)), given.here(self.modality))
+            z = self.encode(self.modality, made, given)
         return EmotionOutput(self.classified(self.drop(z)), z, {self.modality: z})
 
     def _statistics(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Mean and standard deviation over the valid steps, ``(batch, 2 · step_dim)``."""
         encoder = self.encoder(self.modality)
         steps = encoder.forward_steps(x)
-        valid = None
-        if mask is not None:
-            check_axes(f"masks[{self.modality!r}]", mask, "batch frames", batch=x.shape[0])
-            if mask.dtype != torch.bool:
-                raise ConfigError(
-                    f"masks[{self.modality!r}]: expected bool, got {mask.dtype}. Convert it with .bool()."
-                )
-            valid = encoder.step_mask(mask)
+        valid = None if mask is None else encoder.step_mask(mask)
         valid = torch.ones(steps.shape[:2], dtype=torch.bool, device=steps.device) if valid is None else valid
         weight = (valid | ~valid.any(dim=1, keepdim=True)).to(steps.dtype)[..., None]
         weight = weight / weight.sum(dim=1, keepdim=True)
@@ -277,9 +276,8 @@ class SingleEncoder(System):
 
 def _preset(encoder: str, config: Mapping[str, Any] | None = None, /, **spec: Any) -> SingleEncoderConfig:
     (modality,) = spec
-    return SingleEncoderConfig(
-        2, InputSpec(window_seconds=5.0, **spec), {modality: EncoderConfig(encoder, config or {})}
-    )
+    recordings = InputSpec(window_seconds=5.0, **spec)
+    return SingleEncoderConfig(2, recordings, {modality: EncoderConfig(encoder, config or {})}, readout="valid")
 
 
 class SingleEEG(SingleEncoder):

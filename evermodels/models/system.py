@@ -36,10 +36,12 @@ class Given(NamedTuple):
     Args:
         inputs: Tensors by modality, zeros where a sample has none.
         present: ``(batch,)`` bool by modality, or ``None`` where every sample has all.
+        masks: Valid frames, ``(batch, frames)`` bool, of modalities that came with a mask.
     """
 
     inputs: dict[str, Tensor]
     present: dict[str, Tensor] | None
+    masks: dict[str, Tensor]
 
     def here(self, modality: str) -> Tensor | None:
         """Return which samples have a modality, or ``None`` for all.
@@ -71,7 +73,14 @@ class System(Transfer, abc.ABC):
     loss_options: ClassVar[tuple[str, ...]] = ("class_weights",)
     """What :meth:`make_loss` takes beside the values of ``loss_config_class``."""
     masked: tuple[str, ...] = ()
-    """Modalities for which ``masks`` are taken."""
+    """Modalities for which ``masks`` are taken: valid frames, ``(batch, frames)`` bool.
+
+    What the other frames hold matters to nothing, and a sample without a valid frame counts as one without that
+    modality, as with ``present=False``. Sound is the exception (:attr:`heard`): its masks leave out silence too, which
+    is part of what is heard, so that a sample of silence alone is there and read whole.
+    """
+    heard: ClassVar[tuple[str, ...]] = ("audio",)
+    """Modalities whose masks mark what is silent."""
     head: nn.Module | None
 
     def __init__(self, config: SystemConfig) -> None:
@@ -201,14 +210,16 @@ class System(Transfer, abc.ABC):
             self.add_module(f"{modality}_projection", nn.Identity() if same or dim is None else nn.Linear(width, dim))
 
     def encode(self, modality: str, x: Tensor, given: Given) -> Tensor:
-        """Run one encoder and its projection; ``(batch, dim)``, zero where absent.
+        """Run one encoder and its projection; ``(batch, dim)``, zero where absent, of valid frames where it knows them.
 
         Args:
             modality: One that is among ``given.inputs``.
             x: What the encoder takes.
             given: The batch.
         """
-        z = getattr(self, f"{modality}_projection")(self.encoder(modality)(x))
+        encoder, mask = self.encoder(modality), given.masks.get(modality)
+        z = encoder(x) if mask is None or not encoder.reads_masks else encoder.forward_valid(x, mask)
+        z = getattr(self, f"{modality}_projection")(z)
         return zero_absent(z, given.here(modality))
 
     # Inputs
@@ -235,15 +246,20 @@ class System(Transfer, abc.ABC):
         for name, value in inputs.items():
             if value is not None and name not in self.modalities:
                 raise ConfigError(f"{name}: this {type(self).__name__} takes {takes} only. Leave {name!r} out.")
-        for name in masks or ():
-            if name not in self.masked:
-                raise ConfigError(
-                    f"masks: this {type(self).__name__} takes {' and '.join(self.masked) or 'none'}, got {name!r}."
-                )
         own = {name: inputs.get(name) for name in self.modalities}
         for name, value in own.items():
             if value is not None:
                 self.check_shape(name, value)
+        valid = {name: self._checked_mask(name, mask, own.get(name)) for name, mask in (masks or {}).items()}
+        for name, mask in valid.items():
+            x = own[name]
+            if name in self.heard or x is None:
+                continue
+            own[name] = torch.where(mask.view(*mask.shape, *[1] * (x.ndim - 2)), x, 0)
+            flag = (present or {}).get(name)
+            if flag is None or (flag.dtype == torch.bool and flag.shape == mask.shape[:1]):  # else presence refuses it
+                some = mask.any(dim=1)
+                present = {**(present or {}), name: some if flag is None else flag & some}
         flags = presence(own, present)
         clean: dict[str, Tensor] = {}
         for name, value in own.items():
@@ -252,7 +268,21 @@ class System(Transfer, abc.ABC):
                 if self.check_values:
                     self._check_finite(name, x)
                 clean[name] = self.adapted(x) if name == "eeg" else x
-        return Given(clean, flags)
+        return Given(clean, flags, valid)
+
+    def _checked_mask(self, modality: str, mask: Tensor, x: Tensor | None) -> Tensor:
+        if modality not in self.masked:
+            whole = f" Its encoder of {modality} reads a sample as a whole." if modality in type(self).masked else ""
+            takes = " and ".join(self.masked) or "none"
+            raise ConfigError(f"masks: this {type(self).__name__} takes {takes}, got {modality!r}.{whole}")
+        if x is None:
+            raise ConfigError(f"masks: of {modality!r} came without {modality}. Leave it out, or give {modality} too.")
+        axes = KINDS[self.input_spec.of(modality).kind].axes
+        frames = {"frames": x.shape[1]} if axes[0] == "frames" else {}
+        check_axes(f"masks[{modality!r}]", mask, "batch frames", batch=x.shape[0], **frames)
+        if mask.dtype != torch.bool:
+            raise ConfigError(f"masks[{modality!r}]: expected bool, got {mask.dtype}. Convert it with .bool().")
+        return mask
 
     def check_shape(self, modality: str, x: Tensor) -> None:
         """Refuse a batch of another shape than the input spec says.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from evermodels import montage
 from evermodels.backbones.video.frame_encoder import FrameEncoder
-from evermodels.core.errors import ConfigError, ShapeError, check_axes, quoted
+from evermodels.core.errors import ConfigError, quoted
 from evermodels.core.outputs import EmotionOutput
 from evermodels.core.presence import zero_absent
 from evermodels.core.specs import AudioSpec, EEGSpec, InputSpec, VideoSpec
@@ -57,6 +57,8 @@ class TrimodalFusionConfig(SystemConfig):
         frame_voting: Whether each frame is fused and answers by itself, and the answers (logits) are averaged, where
             the video encoder reads frames one by one; off, their embeddings are averaged before the fusion. The paper's
             summary does not say (a choice). An encoder of whole clips has one answer in any case.
+        audio_readout: ``"valid"``: ``masks["audio"]`` says which frames hold sound, and only they are heard, where the
+            encoder can leave out others; ``"whole"``: padding is heard too, as by models of before this choice.
 
     Raises:
         ConfigError: For an unknown key, a wrong type or an impossible value.
@@ -74,6 +76,7 @@ class TrimodalFusionConfig(SystemConfig):
     dim: int = 768
     num_heads: int = 8
     frame_voting: bool = True
+    audio_readout: Literal["whole", "valid"] = "whole"
 
     def check(self) -> None:
         """Refuse other modalities, and heads that do not divide the width."""
@@ -132,7 +135,7 @@ class _Votes(NamedTuple):
         return (x * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
 
 
-_BASE = TrimodalFusionConfig()
+_BASE = TrimodalFusionConfig(audio_readout="valid")
 _TINY = TrimodalFusionConfig(
     num_classes=4,
     input_spec=InputSpec(
@@ -147,6 +150,7 @@ _TINY = TrimodalFusionConfig(
         "audio": EncoderConfig("ast_nano"),
     },
     dim=64,
+    audio_readout="valid",
     num_heads=4,
 )
 
@@ -185,7 +189,7 @@ class TrimodalFusion(System):
 
     config_class = TrimodalFusionConfig
     loss_config_class: ClassVar[type[LossConfig]] = TrimodalLossConfig
-    masked = ("video",)
+    masked: tuple[str, ...] = ("video", "audio")
     presets: ClassVar[Mapping[str, TrimodalFusionConfig]] = {"trimodal_tiny": _TINY, "trimodal_base": _BASE}
     captions: ClassVar[Mapping[str, str]] = {
         "modalities": "Weight with which each modality enters the fused embedding, mean over the heads of the shared "
@@ -197,6 +201,7 @@ class TrimodalFusion(System):
         super().__init__(config)
         self.drop = nn.Dropout(config.drop_rate)
         self.build_encoders(config.dim)
+        self.masked = tuple(m for m in self.modalities if self._leaves_out(m))
         count = len(config.modalities)
         self.fusion: SharedAttentionFusion | Concatenation | None = None
         if count > 1 and config.fusion == "shared_attention":
@@ -204,6 +209,12 @@ class TrimodalFusion(System):
         elif count > 1:
             self.fusion = Concatenation(config.dim, count)
         self.head = self.make_head()
+
+    def _leaves_out(self, modality: str) -> bool:
+        """Whether frames of a modality can be left out."""
+        if modality == "video":
+            return isinstance(self.encoder("video"), FrameEncoder)
+        return modality == "audio" and self.config.audio_readout == "valid" and self.encoder("audio").reads_masks
 
     @property
     def embed_dim(self) -> int:
@@ -227,8 +238,9 @@ class TrimodalFusion(System):
             video: Normalised frames, ``(batch, frames, 3, height, width)``; ``None`` where the whole batch has none.
             audio: Standardised log-mel spectrogram, ``(batch, frames, mels)``; ``None`` where the whole batch has none.
             present: Which samples have a modality, ``(batch,)`` bool by modality (default: all that are given).
-            masks: ``"video"``: the valid frames, ``(batch, frames)`` bool; only they vote. For encoders that read
-                frames one by one.
+            masks: ``"video"``: the valid frames, ``(batch, frames)`` bool; only they vote, and a sample without any has
+                no video (:attr:`System.masked`). ``"audio"``: the frames with sound, where
+                ``audio_readout`` is ``"valid"``.
 
         Returns:
             Logits, ``(batch, num_classes)``. ``embedding``: mean over the votes of what the fusion gives, ``(batch,
@@ -237,51 +249,28 @@ class TrimodalFusion(System):
             absent; not with one modality or ``fusion="concat"``.
 
         Raises:
-            ShapeError: If a shape is wrong, no modality is present or a video has no valid frame.
+            ShapeError: If a shape is wrong or no modality is present.
             SignalError: If a value is not finite (checked in eager mode only).
             ConfigError: If a modality or mask comes that the model does not take.
         """
-        valid = (masks or {}).get("video")
-        if video is not None and valid is not None and "video" in self.modalities:
-            video = self._valid_frames(video, valid)
         given = self.given({"eeg": eeg, "video": video, "audio": audio}, present, masks)
         embeddings: dict[str, Tensor] = {}
         votes: _Votes | None = None
         for modality, x in given.inputs.items():
             if modality == "video" and isinstance(self.encoder("video"), FrameEncoder):
-                votes = self._frames(x.to(self.dtype), given, valid)
+                votes = self._frames(x.to(self.dtype), given)
                 embeddings[modality] = votes.mean(votes.frames)
             else:
                 embeddings[modality] = self.encode(modality, x.to(self.dtype), given)
-        if masks and votes is None:
-            raise ConfigError(
-                'masks["video"]: this batch has no video, or its encoder reads whole clips and takes no mask. Leave it '
-                "out, or take an encoder of frames such as vit_frames_nano."
-            )
         return self._fused(embeddings, votes if self.config.frame_voting else None, self.hide(given))
 
-    def _valid_frames(self, video: Tensor, valid: Tensor) -> Tensor:
-        """Return the clip with zeros in frames that do not count: these may hold anything, NaN too."""
-        self.check_shape("video", video)
-        check_axes("masks['video']", valid, "batch frames", batch=video.shape[0], frames=video.shape[1])
-        if valid.dtype != torch.bool:
-            raise ConfigError(f"masks['video']: expected bool, got {valid.dtype}. Convert it with .bool().")
-        return torch.where(valid[..., None, None, None], video, 0)
-
-    def _frames(self, video: Tensor, given: Given, valid: Tensor | None) -> _Votes:
-        encoder, here = self.encoder("video"), given.here("video")
+    def _frames(self, video: Tensor, given: Given) -> _Votes:
+        encoder, here, valid = self.encoder("video"), given.here("video"), given.masks.get("video")
         assert isinstance(encoder, FrameEncoder)  # asked by the caller
         project: nn.Module = self.get_submodule("video_projection")
         frames = project(encoder.pool_frames(encoder.forward_frames(video)))
-        if valid is not None:
-            nothing = ~valid.any(dim=1) if here is None else here & ~valid.any(dim=1)
-            if not (torch.compiler.is_compiling() or valid.is_meta) and bool(nothing.any()):
-                raise ShapeError(
-                    f"masks['video']: samples {nothing.nonzero().flatten().tolist()} have no valid frame. Say that "
-                    'they have no video with present={"video": ...}.'
-                )
-            if here is not None:
-                valid = valid | ~here[:, None]  # who has no video votes as often as the others
+        if valid is not None and here is not None:
+            valid = valid | ~here[:, None]  # who has no video votes as often as the others
         return _Votes(zero_absent(frames, here), valid)
 
     def _fused(

@@ -26,6 +26,7 @@ class Inputs:
         events: What each window is a part of, such as the condition of its trial; empty where the recording has none.
         present: Which windows have a modality, ``(windows,)`` bool by modality, where some windows lack it; the rows of
             such windows hold anything.
+        masks: Which frames show a face or hold sound, ``(windows, frames)`` bool by modality, where some do not.
 
     Example:
         >>> inputs = Inputs({"eeg": torch.zeros(3, 2, 200)}, torch.tensor([0.0, 1.0, 2.0]), 2.0)
@@ -42,6 +43,7 @@ class Inputs:
     against: str = ""
     events: tuple[str, ...] = field(default=())
     present: dict[str, Tensor] = field(default_factory=dict)
+    masks: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.starts.numel())
@@ -71,6 +73,11 @@ def join(parts: Sequence[Inputs]) -> Inputs:
     every = {
         name: [part.present.get(name, torch.ones(len(part), dtype=torch.bool)) for part in parts] for name in lacking
     }
+    frames = {name: mask.shape[1:] for part in parts for name, mask in part.masks.items()}
+    masks = {
+        name: torch.cat([part.masks.get(name, torch.ones(len(part), *size, dtype=torch.bool)) for part in parts])
+        for name, size in frames.items()
+    }
     return Inputs(
         {name: torch.cat([part.tensors[name] for part in parts]) for name in first.tensors},
         torch.cat([part.starts for part in parts]),
@@ -81,4 +88,5 @@ def join(parts: Sequence[Inputs]) -> Inputs:
         against=first.against,
         events=tuple(event for part in parts for event in part.events),
         present={name: torch.cat(flags) for name, flags in every.items()},
+        masks=masks,
     )

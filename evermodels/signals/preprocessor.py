@@ -317,7 +317,17 @@ class Stream:
             against=self.against,
             events=self.readers[first].events(self.recordings[first], starts),
             present={name: flags for name, flags in present.items() if not flags.all()},
+            masks={name: mask for name, column in columns.items() if (mask := _mask(column)) is not None},
         )
+
+
+def _mask(windows: Sequence[Window]) -> torch.Tensor | None:
+    """Return the windows' masks as one, where some frame is left out."""
+    known = [window.mask for window in windows if window.mask is not None]
+    if all(bool(mask.all()) for mask in known):
+        return None
+    every = torch.ones_like(known[0])
+    return torch.stack([every if window.mask is None else window.mask for window in windows])
 
 
 def _readers(spec: InputSpec, options: Mapping[str, Any]) -> dict[str, Reader[Any]]:

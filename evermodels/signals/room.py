@@ -84,16 +84,18 @@ class Window:
         usable: Whether it can be read; a window without a face cannot.
         quality: How well it could be read, by name, such as ``"face_share"``; the same names in each window.
         why: Why it is not usable, as a clause ("no face was found").
+        mask: Which of its frames hold what is looked for (a face, sound), ``(frames,)`` bool, or ``None`` for all.
     """
 
     tensor: Tensor
     usable: bool = True
     quality: Mapping[str, float] = field(default_factory=dict)
     why: str = ""
+    mask: Tensor | None = None
 
     def light(self) -> Window:
-        """Return what is known of it without the tensor, to be kept for :meth:`Reader.notes`."""
-        return replace(self, tensor=_NOTHING)
+        """Return what is known of it without its tensors, to be kept for :meth:`Reader.notes`."""
+        return replace(self, tensor=_NOTHING, mask=None)
 
 
 class Option(NamedTuple):

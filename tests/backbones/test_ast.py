@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from evermodels.backbones import AST, ASTConfig
-from evermodels.core.errors import ConfigError
+from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.signals.audio.reader import Reader
 from evermodels.signals.audio.recording import Audio
 
@@ -79,3 +79,23 @@ def test_the_input_spec_makes_what_the_public_weights_expect():
 def test_what_cannot_be_is_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         SMALL.replace(**change)
+
+
+def test_a_padded_clip_answers_as_one_of_its_own_length():
+    """Sound that ends with a patch; positions are those of the beginning."""
+    torch.manual_seed(0)
+    long, short = AST(SMALL.replace(num_classes=4)).eval(), AST(SMALL.replace(num_classes=4, num_frames=23)).eval()
+    state = long.state_dict()
+    places = state["pos_embed"][:, 2:].unflatten(1, SMALL.grid)[:, :, : short.config.grid[1]].flatten(1, 2)
+    short.load_state_dict({**state, "pos_embed": torch.cat([state["pos_embed"][:, :2], places], dim=1)})
+    x, mask = torch.randn(3, 40, 26), torch.ones(3, 40, dtype=torch.bool)
+    x[0, 23:], mask[0, 23:], mask[2] = 9.0, False, False
+    found = long.forward_valid(x, mask)
+    # The patch from frame 20 on reaches over the border; without it none does.
+    mask[0, 20:] = False
+    inside = long.forward_valid(x, mask)
+    torch.testing.assert_close(inside[:1], short(x[:1, :23]), rtol=1e-4, atol=1e-5)
+    assert (found[0] - inside[0]).abs().max() > 1e-3
+    torch.testing.assert_close(found[1:], long(x[1:]), rtol=1e-4, atol=1e-5)  # all valid, and none: read whole
+    with pytest.raises(ShapeError, match="mask: expected"):
+        long.forward_valid(x, mask[:, :5])

@@ -39,3 +39,13 @@ def test_dropout_of_the_weights_in_training_only() -> None:
 def test_heads_that_do_not_divide(heads: int) -> None:
     with pytest.raises(ConfigError, match=rf"num_heads: expected a divisor of dim \(24\), got {heads}"):
         SelfAttention(24, heads)
+
+
+def test_masked_tokens_are_not_attended_to() -> None:
+    layer, x = SelfAttention(24, 3).eval(), torch.randn(2, 7, 24)
+    mask = torch.tensor([[True] * 4 + [False] * 3, [True] * 7])
+    torch.testing.assert_close(layer(x, mask)[:1, :4], layer(x[:1, :4]))
+    torch.testing.assert_close(layer(x, mask)[1:], layer(x[1:]))
+    weights = layer.attention_weights(x, mask)
+    assert not weights[0, :, :, 4:].any()
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 3, 7))

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from evermodels import functional as EF, montage
-from evermodels.core import registry
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.models import EVER
+from tests import toys
 
 CHANNELS = ("Fp1", "F4", "T7", "C3", "Cz", "P4", "O1")
 ABLATIONS = [
@@ -280,38 +280,12 @@ def test_any_widths(make, batch, eeg, video, dim):
     assert model(**batch(model)).embeddings["eeg"].shape == (3, dim)
 
 
-class RawEncoder(nn.Module):
-    """Eats raw EEG, as a stand-in for the encoders of raw EEG that later issues bring."""
-
-    input = "eeg"
-    told = ()
-
-    @classmethod
-    def sizes_for(cls, shape):
-        return {"in_chans": shape[0], "num_samples": shape[1]}
-
-    def __init__(self, in_chans, num_samples, width):
-        super().__init__()
-        self.embed_dim = width
-        self.lin = nn.Linear(in_chans * num_samples, width)
-
-    @classmethod
-    def from_preset(cls, name, *, num_classes, in_chans, num_samples, width=6):
-        assert name == "raw"
-        assert num_classes == 0
-        return cls(in_chans, num_samples, width)
-
-    def forward(self, x):
-        return self.lin(x.flatten(1))
-
-
 @pytest.mark.parametrize("changes", [{}, {"fusion": "naive"}, {"modalities": ("eeg",)}], ids=ids)
 def test_an_encoder_of_raw_eeg_gets_raw_eeg(make, batch, monkeypatch, changes):
-    real = registry.model_class
-    monkeypatch.setattr(registry, "model_class", lambda name: RawEncoder if name == "raw" else real(name))
-    model = make(encoders={"eeg": {"name": "raw", "config": {"width": 9}}}, **changes)
+    toys.register(monkeypatch)
+    model = make(encoders={"eeg": {"name": "toy_eeg", "config": {"width": 9}}}, **changes)
     inputs = batch(model)
-    want = model.eeg_projection(model.eeg_encoder.lin(inputs["eeg"].flatten(1)))
+    want = model.eeg_projection(model.eeg_encoder.proj(inputs["eeg"].flatten(1)).tanh())
     torch.testing.assert_close(model(**inputs).embeddings["eeg"], want)
     assert (model.spectrogram is not None) == (changes == {})
 

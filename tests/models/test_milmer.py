@@ -149,7 +149,7 @@ class TestMasks:
             encoders={"video": {"name": "videomae_nano", "config": {"depth": 1}}},
             input_spec={"video": {"num_frames": 4, "size": (32, 32)}},
         )
-        with pytest.raises(ConfigError, match="reads the clip as a whole"):
+        with pytest.raises(ConfigError, match=r"got 'video'\. Its encoder of video reads a sample as a whole"):
             clip(video=torch.zeros(2, 4, 3, 32, 32), masks={"video": torch.ones(2, 4).bool()})
         assert "frames" not in clip(video=torch.zeros(2, 4, 3, 32, 32)).attention
 

@@ -126,10 +126,10 @@ def test_statistics_are_of_the_valid_steps():
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
-def test_masks_are_for_statistics_and_are_bools():
+def test_masks_are_for_readouts_that_leave_out_frames_and_are_bools():
     x = torch.randn(2, 81, 16)
     with pytest.raises(ConfigError, match="masks: this SingleAudio takes none, got 'audio'"):
-        speech_model()(audio=x, masks={"audio": torch.ones(2, 81, dtype=torch.bool)})
+        speech_model(readout="embedding")(audio=x, masks={"audio": torch.ones(2, 81, dtype=torch.bool)})
     model = speech_model(readout="statistics")
     with pytest.raises(ConfigError, match=r"masks\['audio'\]: expected bool, got torch.float32"):
         model(audio=x, masks={"audio": torch.ones(2, 81)})
@@ -159,7 +159,18 @@ def test_a_single_encoder_becomes_a_backbone_with_its_head(tmp_path):
     assert torch.equal(loaded(x), model(eeg=x).logits)
     backbone.head.weight.data.zero_()
     assert model.head.weight.abs().sum() > 0  # a copy
-    with pytest.raises(ConfigError, match='readout: expected "embedding"'):
+    with pytest.raises(ConfigError, match="readout: expected another"):
         em.create_model("single_eeg", readout="statistics").as_backbone()
     with pytest.raises(ConfigError, match="takes 'spectrogram', which this model makes"):
         em.create_model("single_audio").as_backbone()
+
+
+def test_the_encoder_s_own_of_the_valid_steps():
+    torch.manual_seed(0)
+    model = speech_model(readout="valid").eval()
+    x, mask = torch.randn(2, 81, 16), torch.zeros(2, 81, dtype=torch.bool)
+    mask[0, :20], mask[1] = True, True
+    steps = model.audio_encoder.forward_features(x)
+    output = model(audio=x, masks={"audio": mask})
+    torch.testing.assert_close(output.embedding, torch.stack([steps[0, :2].mean(0), steps[1].mean(0)]))
+    torch.testing.assert_close(model(audio=x).embedding[1], output.embedding[1])

@@ -136,6 +136,10 @@ class AST(Checkpointed, Backbone):
     authors fill 10 s up to 1024 frames with zeros before that; ``input_spec`` asks for 10.255 s of sound instead, which
     makes 1024 frames of its own.
 
+    With a mask (:meth:`forward_valid`) patches without a valid frame are not attended to: a clip padded behind its end
+    answers as one that is as long as its sound, with the positions of its beginning. What remains is a patch across the
+    border, which is read with what stands behind it; where the sound ends with a patch there is none.
+
     Weights of other lengths: :func:`resample_positions`, which ``evermodels convert`` calls.
 
     Args:
@@ -221,11 +225,34 @@ class AST(Checkpointed, Backbone):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward_features(self, x: Tensor) -> Tensor:
+    @property
+    def reads_masks(self) -> bool:
+        """Always: what is masked is not attended to."""
+        return True
+
+    def forward_valid(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Classify by the valid frames alone: nothing attends to a patch without any.
+
+        Args:
+            x: Standardised log-mel spectrogram, ``(batch, frames, mels)``.
+            mask: Valid frames, ``(batch, frames)`` bool; of a sample without any all are read.
+        """
+        return self.forward_head(self.forward_features(x, mask))
+
+    def _keys(self, mask: Tensor) -> Tensor:
+        """Tokens that are attended to, ``(batch, 2 + n)`` bool."""
+        c: ASTConfig = self.config
+        check_axes("mask", mask, "batch frames", frames=c.num_frames)
+        some = mask.unfold(1, c.patch_size, c.stride[1]).any(dim=-1)
+        some = some | ~some.any(dim=1, keepdim=True)
+        return torch.cat([torch.ones_like(some[:, :1]).expand(-1, 2), some.repeat(1, c.grid[0])], dim=1)
+
+    def forward_features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the tokens after the last norm.
 
         Args:
             x: Standardised log-mel spectrogram, ``(batch, frames, mels)``.
+            mask: Valid frames, ``(batch, frames)`` bool (default: all).
 
         Returns:
             Tokens, ``(batch, 2 + n, embed_dim)``: class, distillation, then patches, mel bands first, then frames.
@@ -238,7 +265,7 @@ class AST(Checkpointed, Backbone):
         size = x.shape[0]
         tokens = [self.cls_token.expand(size, -1, -1), self.dist_token.expand(size, -1, -1), self.patch_embed(x)]
         x = self.pos_drop(torch.cat(tokens, dim=1) + self.pos_embed)
-        return self.norm(self.through(self.blocks, x))
+        return self.norm(self.through(self.blocks, x, *(() if mask is None else (self._keys(mask),))))
 
     def pool(self, x: Tensor) -> Tensor:
         """Return the mean of the class and the distillation token.

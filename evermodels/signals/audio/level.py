@@ -107,6 +107,36 @@ def silent_share(sound: np.ndarray, sfreq: float, threshold: float) -> float:
     return float((rms_dbfs(frames) < threshold).float().mean())
 
 
+def frame_mask(  # noqa: PLR0917 - sound, its rate, then the grid of the frames
+    sound: np.ndarray, sfreq: float, frames: int, frame_seconds: float, hop_seconds: float, threshold: float
+) -> np.ndarray:
+    """Return which frames of a window hold sound: their middle lies in it, and they are not silent.
+
+    Args:
+        sound: ``(time,)``, at most as long as the window; what is missing behind it is padding.
+        sfreq: Its sampling rate in Hz.
+        frames: Frames of the window.
+        frame_seconds: Length of a frame.
+        hop_seconds: Step from one frame to the next.
+        threshold: Level in dBFS.
+
+    Returns:
+        ``(frames,)`` bool.
+
+    Example:
+        >>> noise = np.random.default_rng(0).standard_normal(800) * ([0.1] * 400 + [0.0] * 400)
+        >>> frame_mask(noise, 1000.0, 5, 0.2, 0.2, -70.0).tolist()
+        [True, True, False, False, False]
+    """
+    length = max(1, round(frame_seconds * sfreq))
+    begins = np.round(np.arange(frames) * hop_seconds * sfreq).astype(int)
+    inside = begins + length // 2 < len(sound)
+    cut = np.lib.stride_tricks.sliding_window_view(np.pad(sound, (0, length)), length)[begins[inside]]
+    mask = np.zeros(frames, dtype=bool)
+    mask[inside] = (rms_dbfs(np.ascontiguousarray(cut)) >= threshold).numpy()
+    return mask
+
+
 def clipped_share(sound: np.ndarray, full_scale: float) -> float:
     """Return the share of samples that stand at full scale in runs of three or more.
 

@@ -12,7 +12,14 @@ from torch import Tensor
 from evermodels.core.specs import AudioSpec
 from evermodels.functional import log_mel_spectrogram
 from evermodels.signals import room
-from evermodels.signals.audio.level import SILENT_DBFS, check_threshold, clipped_share, rms_dbfs, silent_share
+from evermodels.signals.audio.level import (
+    SILENT_DBFS,
+    check_threshold,
+    clipped_share,
+    frame_mask,
+    rms_dbfs,
+    silent_share,
+)
 from evermodels.signals.audio.recording import Audio
 
 CLIPPED = 0.001
@@ -96,7 +103,7 @@ class Reader(room.Reader[Audio]):
             seconds: Their length.
 
         Yields:
-            Windows of ``(frames, mels)`` or ``(samples,)`` float32, as the spec says.
+            Windows of ``(frames, mels)`` or ``(samples,)`` float32, as the spec says, and the mask of silent frames.
         """
         for recorded, sound in recording.cut(starts, seconds, self.spec.sfreq):
             level = float(rms_dbfs(recorded))
@@ -107,7 +114,23 @@ class Reader(room.Reader[Audio]):
             }
             usable = level >= self.silent_dbfs
             why = "" if usable else f"it is silent ({level:.0f} dBFS, below {self.silent_dbfs:g})"
-            yield room.Window(self._tensor(sound), usable, quality, why)
+            mask = torch.from_numpy(self.frame_mask(recorded, recording.sfreq, seconds))
+            yield room.Window(self._tensor(sound), usable, quality, why, mask if bool(mask.any()) else None)
+
+    def frame_mask(self, sound: np.ndarray, sfreq: float, seconds: float) -> np.ndarray:
+        """Return which frames of a window hold sound, ``(frames,)`` bool; also of waveforms, by the spec's frames.
+
+        Args:
+            sound: What there is of the window, from its beginning, ``(time,)``.
+            sfreq: Its sampling rate in Hz.
+            seconds: Length of the window.
+        """
+        spec: AudioSpec = self.spec
+        if spec.form == "waveform":
+            frames = 1 + int((seconds - spec.frame_seconds) / spec.hop_seconds + 1e-9)
+        else:
+            frames = spec.shape(seconds)[0]
+        return frame_mask(sound, sfreq, frames, spec.frame_seconds, spec.hop_seconds, self.silent_dbfs)
 
     def _tensor(self, sound: np.ndarray) -> Tensor:
         spec: AudioSpec = self.spec

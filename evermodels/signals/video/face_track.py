@@ -28,12 +28,14 @@ class Seen(NamedTuple):
         faces: Largest number of faces in a frame.
         side: Median width of the face's box with its margin, in pixels; NaN where there is none, or the finder crops.
         why: Why no face was taken, or an empty text.
+        shown: Which frames show the face; empty where none was looked for.
     """
 
     share: float
     faces: int
     side: float
     why: str = ""
+    shown: tuple[bool, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -112,7 +114,7 @@ def cut_face(
         return [], Seen(share, most, float(np.median(boxes[:, 2])), why)
     x, y, w, h = (float(v) for v in boxes.mean(axis=0))
     crops = [cut(frame, (x, y, w, h)) if size is None else resize(frame, size, (x, y, w, h)) for frame in frames]
-    return crops, Seen(share, most, float(np.median(boxes[:, 2])))
+    return crops, Seen(share, most, float(np.median(boxes[:, 2])), shown=tuple(box is not None for box in own))
 
 
 def crop_faces(
@@ -187,7 +189,8 @@ def haar_face_crop(image: np.ndarray, *, margin: float = 0.1, size: tuple[int, i
 def _crops(looks: Sequence[Any], size: tuple[int, int] | None) -> tuple[list[np.ndarray], Seen]:
     """What a finder that crops by itself gave; where it saw none, the nearest earlier crop, or the first, stands in."""
     kept = [found for found in looks if isinstance(found, np.ndarray)]
-    seen = Seen(len(kept) / len(looks), 1, float("nan"))
+    shown = tuple(isinstance(found, np.ndarray) for found in looks)
+    seen = Seen(len(kept) / len(looks), 1, float("nan"), shown=shown)
     if seen.share < LEAST_SHARE:
         return [], seen._replace(why=f"a face was found in only {len(kept)} of {len(looks)} frames")
     last = kept[0]

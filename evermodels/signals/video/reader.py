@@ -115,9 +115,9 @@ class Reader(room.Reader[Video]):
     def windows(self, recording: Video, starts: Sequence[float], seconds: float) -> Iterator[Window]:
         """Yield one window ``(frames, 3, height, width)`` float32 after the other, in one pass through the video.
 
-        One without a face is not usable. ``quality`` has ``face_share`` (share of the frames that show the face),
-        ``faces`` (largest number in a frame) and ``crop_size`` (median width of the box in pixels), where a face is
-        looked for.
+        One without a face is not usable; ``mask`` says which frames show it. ``quality`` has ``face_share`` (share of
+        the frames that show the face), ``faces`` (largest number in a frame) and ``crop_size`` (median width of the box
+        in pixels), where a face is looked for.
 
         Args:
             recording: The recording.
@@ -136,7 +136,8 @@ class Reader(room.Reader[Video]):
             if seen.usable:
                 tensor = (torch.from_numpy(clip).permute(0, 3, 1, 2).float().div_(255) - mean) / std
             quality = {"face_share": seen.share, "faces": float(seen.faces), "crop_size": seen.side}
-            yield Window(tensor, seen.usable, {} if self.face is None else quality, seen.why)
+            shown = torch.tensor(seen.shown) if seen.usable and seen.shown else None
+            yield Window(tensor, seen.usable, {} if self.face is None else quality, seen.why, shown)
 
     def refuse(self, windows: Sequence[Window]) -> SignalError:
         """Return the error of a video without a face.
