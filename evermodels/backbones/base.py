@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -56,6 +56,18 @@ class Backbone(PretrainedModel, abc.ABC):
     def follows_inputs(self) -> frozenset[str]:
         """Values of the configuration that may be others where the weights are taken over from another model."""
         return frozenset(self.sizes_for(self.sample_shape))
+
+    def taken_over(self, state: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
+        """Return another encoder's weights as this one can load them, where its inputs had another size.
+
+        By default they are as they were; an encoder with a learned table of positions resamples it.
+
+        Args:
+            state: Weights by name.
+            config: The configuration of the encoder that they come from.
+        """
+        del config
+        return dict(state)
 
     @property
     def embed_dim(self) -> int:

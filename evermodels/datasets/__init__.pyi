@@ -25,7 +25,10 @@ from .splits import (
 from .unlabelled import (
     MixedMontages as MixedMontages,
     MixingSampler as MixingSampler,
+    Unlabelled as Unlabelled,
     UnlabelledWindows as UnlabelledWindows,
+    join_items as join_items,
     join_montages as join_montages,
 )
+from .unlabelled_clips import UnlabelledClips as UnlabelledClips
 from .utterances import UtteranceWindows as UtteranceWindows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -89,6 +89,8 @@ class UnlabelledWindows(Dataset[dict[str, Any]]):
         (3, ('AF7', 'AF8'), ('a', 'b'))
     """
 
+    modality = "eeg"
+
     def __init__(
         self,
         windows: Tensor,
@@ -131,6 +133,11 @@ class UnlabelledWindows(Dataset[dict[str, Any]]):
         """Everybody, in the order of the windows."""
         return tuple(dict.fromkeys(self.persons))
 
+    @property
+    def fits(self) -> tuple[int, ...]:
+        """What windows of several sets must share: their length."""
+        return (self.windows.shape[2],)
+
     def part(self, indices: Sequence[int]) -> UnlabelledWindows:
         """Return some of the windows.
 
@@ -147,11 +154,44 @@ class UnlabelledWindows(Dataset[dict[str, Any]]):
         return {"eeg": self.windows[index], "ch_names": self.ch_names, "person": self.persons[index]}
 
 
+class Unlabelled(Protocol):
+    """A set of items without labels: windows of one montage, or clips.
+
+    Attributes:
+        modality: What its items hold under this name.
+    """
+
+    modality: str
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many items were left out, by reason."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Everybody, in the order of the items."""
+
+    @property
+    def fits(self) -> tuple[int, ...]:
+        """What items of several sets must share."""
+
+    def part(self, indices: Sequence[int]) -> Unlabelled:
+        """Return some of the items.
+
+        Args:
+            indices: Which.
+        """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
 class MixedMontages(Dataset[dict[str, Any]]):
-    """Several sets of windows as one, their items one set after the other.
+    """Several sets of windows, or of clips, as one, their items one set after the other.
 
     Args:
-        sets: By name; all windows of one length.
+        sets: By name; all windows of one length, all clips of one shape.
 
     Raises:
         DataError: If there is none, or the lengths differ.
@@ -166,10 +206,11 @@ class MixedMontages(Dataset[dict[str, Any]]):
         (torch.Size([2, 2, 8]), [('AF7', 'AF8'), ('Cz',)])
     """
 
-    def __init__(self, sets: Mapping[str, UnlabelledWindows]) -> None:
-        lengths = {name: windows.windows.shape[2] for name, windows in sets.items()}
-        if not sets or len(set(lengths.values())) > 1:
-            raise DataError(f"sets: expected windows of one length, got {lengths or 'none'}.")
+    def __init__(self, sets: Mapping[str, Unlabelled]) -> None:
+        found = {name: (items.modality, *items.fits) for name, items in sets.items()}
+        if not sets or len(set(found.values())) > 1:
+            said = ", ".join(f"{name} {' '.join(map(str, what))}" for name, what in found.items())
+            raise DataError(f"sets: expected windows of one length or clips of one shape, got {said or 'none'}.")
         self.sets = dict(sets)
         self._starts = np.cumsum([0, *(len(windows) for windows in sets.values())])
 
@@ -202,6 +243,21 @@ def join_montages(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for row, item in enumerate(items):
         eeg[row, : len(item["ch_names"])] = item["eeg"]
     return {"eeg": eeg, "ch_names": [item["ch_names"] for item in items], "person": [item["person"] for item in items]}
+
+
+def join_items(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join items into a batch: windows as :func:`join_montages` does, clips one behind the other.
+
+    Args:
+        items: Those of :class:`MixedMontages`.
+
+    Example:
+        >>> join_items([{"video": torch.zeros(4, 3, 8, 8), "person": "a"}] * 2)["video"].shape
+        torch.Size([2, 4, 3, 8, 8])
+    """
+    if "video" not in items[0]:
+        return join_montages(items)
+    return {"video": torch.stack([item["video"] for item in items]), "person": [item["person"] for item in items]}
 
 
 class MixingSampler(Sampler[list[int]]):

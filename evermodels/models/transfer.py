@@ -45,7 +45,9 @@ class Transfer(PretrainedModel):
         """Copy one whole encoder from a checkpoint: a system's, or a backbone's as ``convert`` writes it.
 
         The checkpoint is read and checked as :func:`evermodels.from_pretrained` does. What follows from the inputs, the
-        head of a backbone and rates of dropout may be others there, every other setting of the encoder may not.
+        head of a backbone and rates of dropout may be others there, every other setting of the encoder may not. Where
+        the inputs had another size, a learned table of positions is resampled if the encoder knows how
+        (:meth:`Backbone.taken_over`).
 
         Args:
             modality: Whose encoder is overwritten.
@@ -85,6 +87,7 @@ class Transfer(PretrainedModel):
         other = [key for key in ours if ours[key] != theirs[key] and key not in free and not key.endswith("_rate")]
         want = encoder.state_dict()
         have = {key: v for key, v in found.state_dict().items() if not key.startswith(encoder.head_prefixes)}
+        have = encoder.taken_over(have, found.config)
         other += [key for key in want if key not in have or want[key].shape != have[key].shape]
         if other:
             said = ", ".join(f"{key} {theirs[key]!r} (here {ours[key]!r})" if key in ours else key for key in other[:3])

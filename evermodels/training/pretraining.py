@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,21 @@ from torch.utils.data import DataLoader
 from evermodels.core import registry
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, boundary, did_you_mean, require
+from evermodels.core.specs import InputSpec
 from evermodels.datasets.download import data_folder
 from evermodels.datasets.eegmat import EEGMAT
 from evermodels.datasets.exo import SSVEPExo
+from evermodels.datasets.faces import LondonFaces
 from evermodels.datasets.muse import Muse
-from evermodels.datasets.unlabelled import Cut, MixedMontages, MixingSampler, UnlabelledWindows, join_montages
+from evermodels.datasets.unlabelled import (
+    Cut,
+    MixedMontages,
+    MixingSampler,
+    Unlabelled,
+    UnlabelledWindows,
+    join_items,
+)
+from evermodels.datasets.unlabelled_clips import UnlabelledClips
 from evermodels.training import provenance
 from evermodels.training.batches import mix_seeds
 from evermodels.training.optim import make_optimizer
@@ -45,7 +55,30 @@ from evermodels.training.state import (
 _SECTIONS = ("data", "model", "optim", "pretraining", "steps_per_epoch")
 
 
-def _eegmat(folder: Path, people: tuple[str, ...], form: Mapping[str, Any]) -> UnlabelledWindows:
+class Source(NamedTuple):
+    """A data set without labels.
+
+    Args:
+        modality: What its items hold.
+        read: Reads it from a folder, for some people, as a model's input spec and the settings say.
+    """
+
+    modality: str
+    read: Callable[[Path, tuple[str, ...], InputSpec, UnlabelledSettings], Unlabelled]
+
+
+def _form(spec: InputSpec, settings: UnlabelledSettings) -> dict[str, Any]:
+    """Return how the readers of EEG make their windows."""
+    if spec.eeg is None or spec.window_seconds is None:
+        raise ConfigError(
+            "model: it does not say at which rate it takes EEG. Give model.config.sfreq and the names of its channels."
+        )
+    edges = {"l_freq": settings.l_freq, "h_freq": settings.h_freq}
+    return {"sfreq": spec.eeg.sfreq, "window_seconds": spec.window_seconds, **edges}
+
+
+def _eegmat(folder: Path, people: tuple[str, ...], spec: InputSpec, settings: UnlabelledSettings) -> UnlabelledWindows:
+    form = _form(spec, settings)
     eegmat = EEGMAT(folder, subjects=people or None, **form)
     made = [
         (f"eegmat/{person}", Cut(eegmat.windows(person, state), {}))
@@ -57,18 +90,31 @@ def _eegmat(folder: Path, people: tuple[str, ...], form: Mapping[str, Any]) -> U
 
 def _everybody(
     reader: Callable[..., Any],
-) -> Callable[[Path, tuple[str, ...], Mapping[str, Any]], UnlabelledWindows]:
-    def make(folder: Path, people: tuple[str, ...], form: Mapping[str, Any]) -> UnlabelledWindows:
+) -> Callable[[Path, tuple[str, ...], InputSpec, UnlabelledSettings], UnlabelledWindows]:
+    def make(folder: Path, people: tuple[str, ...], spec: InputSpec, settings: UnlabelledSettings) -> UnlabelledWindows:
         if people:
             raise ConfigError(f"data.people: {reader.__name__} is read whole. Leave its people out.")
-        made: UnlabelledWindows = reader(folder, **form).unlabelled()
+        made: UnlabelledWindows = reader(folder, **_form(spec, settings)).unlabelled()
         return made
 
     return make
 
 
-UNLABELLED = {"eegmat": _eegmat, "exo": _everybody(SSVEPExo), "muse": _everybody(Muse)}
-"""The closed table of data sets that give windows without labels, by the name of their folder."""
+def _faces(folder: Path, people: tuple[str, ...], spec: InputSpec, settings: UnlabelledSettings) -> UnlabelledClips:
+    if spec.video is None:
+        raise ConfigError("model: it does not say which clips it takes. Choose one that takes video.")
+    return UnlabelledClips(LondonFaces(folder), spec.video, people, clips_per_person=settings.clips_per_person)
+
+
+UNLABELLED = {
+    "eegmat": Source("eeg", _eegmat),
+    "exo": Source("eeg", _everybody(SSVEPExo)),
+    "muse": Source("eeg", _everybody(Muse)),
+    "faces": Source("video", _faces),
+}
+"""The closed table of data sets that give windows or clips without labels, by the name of their folder."""
+
+_LATER = ("clips_per_person",)
 
 
 @dataclass(frozen=True)
@@ -76,13 +122,14 @@ class UnlabelledSettings(Config):
     """What is pre-trained on.
 
     Args:
-        datasets: Names in :data:`UNLABELLED`.
-        people: Only these people of a data set, by its name (default: everybody); of those who test a model later no
-            EEG may be seen, not even without labels.
+        datasets: Names in :data:`UNLABELLED`, all of one modality.
+        people: Only these people of a data set, by its name (default: everybody); of those who test a model later
+            nothing may be seen, not even without labels.
         shares: Weight of each data set in a batch (default: the square root of its windows).
-        l_freq: Lower edge of the band-pass in Hz, or ``None``.
-        h_freq: Upper edge of the band-pass in Hz, or ``None``.
+        l_freq: Lower edge of the band-pass of EEG in Hz, or ``None``.
+        h_freq: Upper edge of the band-pass of EEG in Hz, or ``None``.
         held_out: Part of the windows of each set on which the loss is shown after each epoch; they train nothing.
+        clips_per_person: Clips that are made of each person's photographs (``faces``).
     """
 
     datasets: tuple[str, ...] = ("eegmat", "exo", "muse")
@@ -91,6 +138,7 @@ class UnlabelledSettings(Config):
     l_freq: float | None = 0.5
     h_freq: float | None = 45.0
     held_out: float = 0.02
+    clips_per_person: int = 16
 
     def check(self) -> None:
         """Refuse names that are none."""
@@ -107,23 +155,38 @@ class UnlabelledSettings(Config):
                 raise ConfigError(f"data.{key}: {extra[0]!r} is not among data.datasets ({', '.join(self.datasets)}).")
         if not 0 < self.held_out < 1:
             raise self.refuse("held_out", "a part between 0 and 1")
+        if len({UNLABELLED[name].modality for name in self.datasets}) > 1:
+            said = ", ".join(f"{name} ({UNLABELLED[name].modality})" for name in self.datasets)
+            raise ConfigError(f"data.datasets: expected sets of one modality, got {said}.")
+        self.at_least(1, "clips_per_person")
 
-    def sets(
-        self, sfreq: float, window_seconds: float, data_root: str | os.PathLike[str] | None = None
-    ) -> dict[str, UnlabelledWindows]:
-        """Read the windows, by data set.
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON; settings that came later are left out where they do as the code before them did.
+
+        So the digest of a recipe that does without them stays what it was.
+        """
+        later = {key: getattr(type(self), key) for key in _LATER}
+        return {k: v for k, v in super().to_dict().items() if k not in later or getattr(self, k) != later[k]}
+
+    def sets(self, spec: InputSpec, data_root: str | os.PathLike[str] | None = None) -> dict[str, Unlabelled]:
+        """Read the windows or clips, by data set.
 
         Args:
-            sfreq: Rate in Hz.
-            window_seconds: Length of a window.
+            spec: What the model takes.
             data_root: Folder with a folder for each data set (default: ``EVERMODELS_DATA``).
 
         Raises:
+            ConfigError: If the model takes another modality, or does not say how its recordings must look.
             DataError: If a data set is missing.
         """
-        form = {"sfreq": sfreq, "window_seconds": window_seconds, "l_freq": self.l_freq, "h_freq": self.h_freq}
+        for name in self.datasets:
+            if (modality := UNLABELLED[name].modality) not in spec.modalities:
+                raise ConfigError(
+                    f"data.datasets: {name} holds {modality}, and the model takes {', '.join(spec.modalities)}. "
+                    "Choose sets and a model of one modality."
+                )
         return {
-            name: UNLABELLED[name](data_folder(name, data_root), tuple(self.people.get(name, ())), form)
+            name: UNLABELLED[name].read(data_folder(name, data_root), tuple(self.people.get(name, ())), spec, self)
             for name in self.datasets
         }
 
@@ -201,7 +264,7 @@ def pretrain(
     data_root: str | os.PathLike[str] | None = None,
     resume: bool = True,
     progress: bool = True,
-    sets: Mapping[str, UnlabelledWindows] | None = None,
+    sets: Mapping[str, Unlabelled] | None = None,
 ) -> dict[str, Any]:
     """Pre-train an encoder, and write it as a checkpoint.
 
@@ -218,7 +281,7 @@ def pretrain(
         data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
         resume: Whether an unfinished run goes on; ``False`` begins anew and removes what this run had written.
         progress: Whether to show a bar.
-        sets: Windows by data set, read beforehand (default: the recipe's).
+        sets: Windows or clips by data set, read beforehand (default: the recipe's).
 
     Returns:
         The content of ``result.json``.
@@ -247,19 +310,23 @@ def pretrain(
             check_folder(folder)
         elif (finished := found(folder, described)) is not None:
             return finished
-        read = sets or recipe.data.sets(*_form(recipe), data_root)
+        read = sets or recipe.data.sets(_spec(recipe), data_root)
         return _Pretraining(recipe, folder, seed, described, read, progress=progress).go(resume=resume)
 
 
-def _form(recipe: PretrainingRecipe) -> tuple[float, float]:
-    spec = registry.model_class(recipe.model.architecture).presets[recipe.model.architecture]
-    spec = spec.replace(**recipe.model.config).input_spec
-    if spec is None or spec.eeg is None or spec.window_seconds is None:
+def _spec(recipe: PretrainingRecipe) -> InputSpec:
+    cls = registry.model_class(recipe.model.architecture)
+    spec: InputSpec | None = cls.spec_of(cls.presets[recipe.model.architecture].replace(**recipe.model.config))
+    if spec is None:
         raise ConfigError(
-            f"model: {recipe.model.architecture} does not say at which rate it takes EEG. Give model.config.sfreq and "
-            "the names of its channels."
+            f"model: {recipe.model.architecture} does not say how its recordings must look. Give what it lacks in "
+            "model.config, for EEG sfreq and ch_names."
         )
-    return spec.eeg.sfreq, spec.window_seconds
+    return spec
+
+
+def _on(device: torch.device, batch: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
 
 
 class _Loss(nn.Module):
@@ -281,7 +348,7 @@ def _trained_by(encoder: Any, values: Mapping[str, Any]) -> Any:
     if not hasattr(encoder, "pretraining_loss"):
         raise ConfigError(
             f"model.architecture: {type(encoder).__name__} has neither make_pretraining nor pretraining_loss, so there "
-            "is nothing to pre-train it by. mbsm_tiny has."
+            "is nothing to pre-train it by. mbsm_tiny and videomae_nano have."
         )
     if values:
         raise ConfigError(f"pretraining: {type(encoder).__name__} takes no values, got {', '.join(values)}.")
@@ -297,7 +364,7 @@ class _Pretraining:
         run_dir: Path,
         seed: int,
         described: dict[str, Any],
-        sets: Mapping[str, UnlabelledWindows],
+        sets: Mapping[str, Unlabelled],
         *,
         progress: bool,
     ) -> None:
@@ -369,12 +436,10 @@ class _Pretraining:
         self.set_seed(mix_seeds(self.seed, epoch, 2, self.accelerator.process_index))
         self.sampler.set_epoch(epoch)
         self.model.train()
-        loader: DataLoader[dict[str, Any]] = DataLoader(
-            self.train, batch_sampler=self.sampler, collate_fn=join_montages
-        )
+        loader: DataLoader[dict[str, Any]] = DataLoader(self.train, batch_sampler=self.sampler, collate_fn=join_items)
         sums: dict[str, float] = {}
         for step, batch in enumerate(loader):
-            terms = self.model({**batch, "eeg": batch["eeg"].to(self.accelerator.device)})
+            terms = self.model(_on(self.accelerator.device, batch))
             total = float(terms["total"].detach())
             if not math.isfinite(total):
                 raise TrainingError(
@@ -409,8 +474,8 @@ class _Pretraining:
                 sums: dict[str, float] = {}
                 for first in range(0, len(windows), size):
                     rows = range(first, min(first + size, len(windows)))
-                    batch = join_montages([windows[i] for i in rows])
-                    for term, value in plain({**batch, "eeg": batch["eeg"].to(self.accelerator.device)}).items():
+                    batch = join_items([windows[i] for i in rows])
+                    for term, value in plain(_on(self.accelerator.device, batch)).items():
                         sums[term] = sums.get(term, 0.0) + float(value) * len(rows) / len(windows)
                 found_[name] = {term: round(value, 5) for term, value in sums.items()}
         return found_
@@ -439,7 +504,7 @@ class _Pretraining:
         return result
 
 
-def _some(windows: UnlabelledWindows, every: int, *, held: bool) -> UnlabelledWindows:
+def _some(windows: Unlabelled, every: int, *, held: bool) -> Unlabelled:
     """Each so manieth window, or all others; of a set with fewer the last."""
     count = len(windows)
     if count < 2:

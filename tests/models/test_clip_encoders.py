@@ -43,3 +43,19 @@ def test_alone_saved_and_loaded(name, tmp_path):
     again = em.from_pretrained(model.save_pretrained(tmp_path / "m"))
     with torch.no_grad():
         torch.testing.assert_close(again(video=video).logits, model.eval()(video=video).logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_taken_over_from_clips_of_another_size(name, tmp_path):
+    """Weights of longer, larger clips enter a system: what depends on the size is resampled, all else is the same."""
+    other = em.create_model(name, num_frames=8, img_size=(48, 32), num_classes=3, **ENCODERS[name])
+    folder = other.save_pretrained(tmp_path / "m")
+    encoders = {"video": {"name": name, "config": ENCODERS[name]}}
+    model = em.create_model("single_video", input_spec={"video": VIDEO}, encoders=encoders, num_classes=2)
+    assert model.load_encoder("video", folder) == len(model.video_encoder.state_dict())
+    theirs = other.state_dict()
+    moved = {k for k, v in model.video_encoder.state_dict().items() if not torch.equal(v, theirs.get(k, v[:0]))}
+    tables = {"timesformer_nano": {"pos_embed", "time_embed"}, "vivit_nano": {"pos_embed"}}.get(name, set())
+    assert moved <= tables and bool(moved) == bool(tables)  # positions of frames start at zero
+    with torch.no_grad():
+        assert model.eval()(video=torch.randn(1, 4, 3, 32, 48)).logits.isfinite().all()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 import evermodels as em
 from evermodels.backbones import MBSMEncoder
 from evermodels.cli import main
-from evermodels.core.errors import CheckpointError, ConfigError, UnknownNameError
-from evermodels.datasets import UnlabelledWindows
+from evermodels.core.errors import CheckpointError, ConfigError, DataError, UnknownNameError
+from evermodels.core.specs import VideoSpec
+from evermodels.datasets import LondonFaces, MixedMontages, UnlabelledClips, UnlabelledWindows
 from evermodels.training import PretrainingRecipe, build_model, load_pretraining, load_recipe, pretrain, pretraining
 from evermodels.training.recipe import list_recipes
 from evermodels.training.state import TrainingError
@@ -94,12 +96,14 @@ def test_it_learns_and_a_killed_run_ends_with_the_same_bits(tmp_path, monkeypatc
 
 def test_refusals(tmp_path):
     with pytest.raises(ConfigError, match="neither make_pretraining nor pretraining_loss"):
-        pretrain(recipe(model={"architecture": "videomae_nano"}, pretraining={}), tmp_path / "a", sets=windows())
+        pretrain(recipe(model={"architecture": "vivit_nano"}, pretraining={}), tmp_path / "a", sets=windows())
     for change, match in (
         ({"pretraining": {"mask": 1}}, "mask"),
         ({"data": {"datasets": ["mus"]}}, "got 'mus'. Did you mean 'muse'"),
         ({"data": {"datasets": ["muse"], "people": {"exo": ["subject01"]}}}, "'exo' is not among"),
         ({"data": {"held_out": 0.0}}, "held_out"),
+        ({"data": {"datasets": ["muse", "faces"]}}, r"sets of one modality, got muse \(eeg\), faces \(video\)"),
+        ({"data": {"datasets": ["faces"], "clips_per_person": 0}}, "clips_per_person.*at least 1"),
         ({"steps_per_epoch": 0}, "steps_per_epoch"),
         ({"optim": {"ema_decay": 0.9}}, "ema_decay"),
         ({"name": "a/b"}, "name"),
@@ -124,3 +128,106 @@ def test_recipes_of_the_package(capsys):
         assert seen == set(split.train) and not seen & {*split.validation, *split.test}
     assert main(["pretrain", "--recipe", "mbsm_tiny_open", "--set", "optim.epoch=3"]) == 2
     assert "epoch" in capsys.readouterr().err
+
+
+@pytest.fixture
+def portraits(tmp_path):
+    """Two people's made-up photographs in a folder like the data set's."""
+    cv2 = pytest.importorskip("cv2")
+    folder = tmp_path / "data" / "faces"
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(0)
+    for person in ("001", "002"):
+        for expression in ("neutral", "smiling"):
+            picture = cv2.resize(noise.integers(0, 255, (4, 4, 3), dtype=np.uint8), (96, 96))
+            cv2.imwrite(str(folder / f"{person}_{expression}.jpg"), picture)
+    return folder
+
+
+def faces(folder, size=(16, 16), **changes):
+    return UnlabelledClips(LondonFaces(folder, crop=False), VideoSpec(num_frames=4, size=size), **changes)
+
+
+VIDEO = {"num_frames": 4, "img_size": [16, 16], "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+DECODER = {"decoder_embed_dim": 8, "decoder_depth": 1, "decoder_num_heads": 2, "mask_ratio": 0.5}
+
+
+def test_clips_are_the_same_whenever_they_are_asked_for(portraits):
+    clips = faces(portraits, clips_per_person=4)
+    assert len(clips) == 8 and clips.people == ("001", "002") and clips.fits == (4, 3, 16, 16)
+    item = clips[5]
+    assert item["person"] == "002" and item["video"].dtype == torch.float32 and item["video"].isfinite().all()
+    some = faces(portraits, people=["002"], clips_per_person=4)
+    assert torch.equal(some[1]["video"], item["video"]) and torch.equal(clips.part([5])[0]["video"], item["video"])
+    assert not torch.equal(clips[4]["video"], item["video"])
+    pixels = item["video"] * torch.tensor(VideoSpec.std)[:, None, None] + torch.tensor(VideoSpec.mean)[:, None, None]
+    assert -1e-6 < pixels.min() and pixels.max() < 1 + 1e-6
+    with pytest.raises(ConfigError, match="nobody called '003' among the 2 people"):
+        faces(portraits, people=["003"])
+    with pytest.raises(DataError, match="clips of one shape, got a video 4 3 16 16, b video 4 3 8 8"):
+        MixedMontages({"a": clips, "b": faces(portraits, (8, 8))})
+
+
+@pytest.mark.parametrize(("sampling", "terms"), [("tube", {"sampling": 0.0}), ("adaptive", {})])
+def test_frames(portraits, tmp_path, sampling, terms):
+    hidden = {**DECODER, "sampling": sampling, "sampling_num_heads": 2}
+    made = recipe(
+        model={"architecture": "videomae_nano", "config": VIDEO},
+        pretraining=hidden,
+        data={"datasets": ["faces"], "held_out": 0.25, "clips_per_person": 4},
+    )
+    result = pretrain(made, tmp_path / "run", sets={"faces": faces(portraits, clips_per_person=4)}, progress=False)
+    assert result["windows"] == {"faces": 6} and result["people"] == {"faces": 2}
+    loss = result["last"]["loss"]
+    assert set(loss) == {"total", "reconstruction", "sampling"} and loss.items() >= terms.items()
+    assert loss["total"] == pytest.approx(loss["reconstruction"] + loss["sampling"], rel=1e-5)
+    again = pretrain(made, tmp_path / "again", sets={"faces": faces(portraits, clips_per_person=4)}, progress=False)
+    assert again["last"]["loss"] == loss
+    encoder = em.from_pretrained(tmp_path / "run/model")
+    system = em.create_model(
+        "single_video",
+        input_spec={"video": {"num_frames": 4, "size": (16, 16)}},
+        encoders={
+            "video": {
+                "name": "videomae_nano",
+                "config": {k: VIDEO[k] for k in VIDEO if k not in ("num_frames", "img_size")},
+            }
+        },
+        num_classes=2,
+    )
+    assert system.load_encoder("video", tmp_path / "run/model") == len(encoder.state_dict())
+
+
+def test_frames_by_the_command_line(portraits, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pretraining, "LondonFaces", lambda folder: LondonFaces(folder, crop=False))
+    tables = {"model.config": VIDEO, "pretraining": DECODER, "data.people": {"faces": ["002"]}}
+    sets = [f"{k}={{{', '.join(f'{n} = {json.dumps(v)}' for n, v in t.items())}}}" for k, t in tables.items()]
+    sets += ["data.clips_per_person=4", "steps_per_epoch=2", "optim.epochs=1", "optim.batch_size=2"]
+    flags = [flag for change in sets for flag in ("--set", change)]
+    where = ["--data", str(portraits.parent), "--run-dir", str(tmp_path / "run")]
+    assert main(["pretrain", "--recipe", "videomae_nano_faces", *flags, *where]) == 0
+    out = capsys.readouterr().out
+    assert "faces 3" in out and "reconstruction" in out
+    assert em.from_pretrained(tmp_path / "run/model").provenance["datasets"] == ["faces"]
+    wrong = [
+        "--set",
+        'model.architecture="mbsm_tiny"',
+        "--data",
+        str(portraits.parent),
+        "--run-dir",
+        str(tmp_path / "b"),
+    ]
+    assert main(["pretrain", "--recipe", "videomae_nano_faces", *wrong]) == 2
+    assert "faces holds video, and the model takes eeg" in capsys.readouterr().err
+
+
+def test_a_later_setting_leaves_the_digest_of_older_recipes():
+    plain = load_pretraining("mbsm_tiny_open")
+    assert "clips_per_person" not in plain.to_dict()["data"]
+    changed = load_pretraining("mbsm_tiny_open", ["data.clips_per_person=3"])
+    assert changed.digest() != plain.digest() and changed.to_dict()["data"]["clips_per_person"] == 3
+
+
+def test_the_recipe_of_faces_sees_no_one_who_chooses_or_tests(real_data):
+    seen = load_pretraining("videomae_nano_faces").data.people["faces"]
+    assert list(seen) == list(LondonFaces(real_data / "faces").people[:68])

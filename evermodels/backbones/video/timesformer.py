@@ -12,7 +12,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from evermodels.backbones.video.clip_encoder import ClipEncoder, ClipTransformerConfig, draw_linear_weights, rising
-from evermodels.backbones.video.timesformer_foreign import FORMATS
+from evermodels.backbones.video.timesformer_foreign import FORMATS, resample_frames, resample_places
 from evermodels.layers.self_attention import SelfAttention
 from evermodels.layers.transformer_block import TransformerBlock
 
@@ -197,6 +197,21 @@ class TimeSformer(ClipEncoder):
             for block in self.blocks:
                 if isinstance(block, DividedBlock):
                     nn.init.zeros_(block.temporal_fc.weight)
+
+    def taken_over(self, state: Mapping[str, Tensor], config: TimeSformerConfig) -> dict[str, Tensor]:
+        """Resample the positions of places and frames to this model's, by nearest neighbour.
+
+        Args:
+            state: Weights by name.
+            config: The configuration of the encoder that they come from.
+        """
+        (frames, *old), (wanted, *new) = config.grid, self.config.grid
+        own = dict(state)
+        if old != new:
+            own["pos_embed"] = resample_places(own["pos_embed"], (old[0], old[1]), (new[0], new[1]))
+        if frames != wanted:
+            own["time_embed"] = resample_frames(own["time_embed"], wanted)
+        return own
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the tokens after the last norm.

@@ -16,7 +16,7 @@ from evermodels.backbones.video.clip_encoder import (
     draw_linear_weights,
     rising,
 )
-from evermodels.backbones.video.vivit_foreign import FORMATS
+from evermodels.backbones.video.vivit_foreign import FORMATS, resample_positions
 from evermodels.layers.transformer_block import TransformerBlock
 
 
@@ -129,6 +129,18 @@ class ViViT(ClipEncoder):
         for table in (self.cls_token, self.pos_embed):
             nn.init.trunc_normal_(table, std=0.02)
         draw_linear_weights(self.blocks)
+
+    def taken_over(self, state: Mapping[str, Tensor], config: ViViTConfig) -> dict[str, Tensor]:
+        """Resample the positions to this model's tubelets, trilinear.
+
+        Args:
+            state: Weights by name.
+            config: The configuration of the encoder that they come from.
+        """
+        own, old, new = dict(state), config.grid, self.config.grid
+        if old != new:
+            own["pos_embed"] = resample_positions(own["pos_embed"], old, new)
+        return own
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the tokens after the last norm.
