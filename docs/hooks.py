@@ -11,7 +11,7 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,11 @@ from evermodels.core.errors import DataError
 from evermodels.datasets import data_folder
 from evermodels.datasets.download import DATA_VARIABLE
 from evermodels.datasets.label_rules import rule_table
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 API = "API reference"
@@ -297,57 +302,60 @@ def _eegformer_presets() -> str:
     return _rows(rows)
 
 
-def _video_rows(gap: Callable[[float, float], str]) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    for title, name, printed, why in (
-        ("ViViT", "vivit_base", 86.244, "the printed count fits a 12-layer VideoMAE; see [ViViT](models/vivit.md)"),
+def _series_presets(family: str) -> str:
+    rows: list[tuple[object, ...]] = [
         (
-            "TimeSformer",
-            "timesformer_base",
-            121.108,
-            "near to one without a table of places; see [TimeSformer](models/timesformer.md)",
-        ),
-        ("Swin", "video_swin_small", 58.730, "no published size; see [Video Swin](models/video-swin.md)"),
-    ):
-        count = _count(name, num_classes=5) / 1e6
-        rows.append((title, f"{printed:.3f} M", f"{count:.3f} M, `{name}`", gap(count, printed), why))
-    return rows
+            "preset",
+            "window",
+            "width",
+            "depth",
+            "heads",
+            "hidden",
+            "tokens from",
+            "pool",
+            "embedding",
+            "parameters, no head",
+        )
+    ]
+    for name, c in sorted(_presets(f"{family}_*").items(), key=lambda item: _count(item[0])):
+        with torch.device("meta"):
+            width = registry.build(name, num_classes=0).embed_dim
+        if family == "patchtst":
+            tokens = f"{c.patch_size} samples every {c.stride}"
+        elif family == "itransformer":
+            tokens = "a channel's window"
+        elif family == "crossformer":
+            tokens = f"{c.segment_size} samples, {c.num_routers} routers"
+        else:
+            tokens = ", ".join(map(str, c.patch_sizes)) + " samples"
+        sizes = (f"{c.in_chans} × {c.num_samples}", c.embed_dim, c.depth, c.num_heads, c.mlp_dim, tokens)
+        rows.append((f"`{name}`", *sizes, f"`{c.pool}`", f"{width:,}", f"{_count(name):,}"))
+    return _rows(rows)
 
 
-def _table_2() -> str:
-    eeg = {"in_chans": 30, "input_size": (128, 128), "num_classes": 5}
-    forms = [_count("audio_mamba_tiny", direction=d, **eeg) / 1e6 for d in ("fo_fo", "fo_bi", "bi_bi")]
-    twelve, nine = (_count("adamae_base", num_classes=5, depth=depth) / 1e6 for depth in (12, 9))
-    base, paper = _count("ever_base") / 1e6, _count("ever_paper") / 1e6
+def _parameters() -> str:
+    rows: list[tuple[object, ...]] = [("model", "paper, M", "ours, M", "gap", "reference, M", "what is known")]
+    quiet = ("num_classes", "in_chans", "input_size")
+    for row in tomllib.loads((ROOT / "docs" / "parameters.toml").read_text("utf-8"))["model"]:
+        ours, gaps = [], []
+        for one in row.get("ours", ()):
+            config = {k: tuple(v) if isinstance(v, list) else v for k, v in one.get("config", {}).items()}
+            count = _count(one["preset"], **config) / 1e6
+            said = "".join(f", {key} {value}" for key, value in config.items() if key not in quiet)
+            ours.append(f"{count:.3f} `{one['preset']}`{said}")
+            gap = 100 * (count / row["paper"] - 1)
+            gaps.append(f"{gap:+{'.0f' if abs(gap) >= 10 else '.2g'}} %".replace("-", "−") if gap < 10_000 else "–")
+        sides = (f"{row['paper']:.3f}", "<br>".join(ours) or "–", "<br>".join(gaps) or "–")
+        rows.append((row["title"], *sides, row.get("reference", ""), row["known"]))
+    return _rows(rows)
 
-    def gap(ours: float, printed: float) -> str:
-        return f"{100 * (ours / printed - 1):+.2g} %".replace("-", "−")
 
-    return _rows(
-        [
-            ("model", "paper", "ours", "gap", "why"),
-            ("AdaMAE, VideoMAE", "64.983 M", f"{twelve:.3f} M, 12 layers", gap(twelve, 64.983), "the canonical size"),
-            ("", "", f"{nine:.3f} M, 9 layers", gap(nine, 64.983), "the printed count is that of a 9-layer ViT-B"),
-            *_video_rows(gap),
-            (
-                "Audio-Mamba",
-                "0.008 M",
-                f"{forms[0]:.3f} / {forms[1]:.3f} / {forms[2]:.3f} M (tiny, Fo-Fo / Fo-Bi / Bi-Bi)",
-                "–",
-                "no Audio-Mamba has 8 thousand parameters; in thousands of millions the tiny one with 30 input "
-                "channels and two scans is 0.008",
-            ),
-            ("EVER, `ever_base`", "91.922 M", f"{base:.3f} M", gap(base, 91.922), "the 12-layer video encoder"),
-            (
-                "EVER, `ever_paper`",
-                "91.922 M",
-                f"{paper:.3f} M",
-                gap(paper, 91.922),
-                "d, F, T and n_fft are not printed and cannot be recovered; what is missing would be a larger F × T "
-                "in eq. 5",
-            ),
-        ]
-    )
+def _all_presets() -> str:
+    rows: list[tuple[object, ...]] = [("preset", "takes", "what", "parameters")]
+    for name, row in registry.MODELS.items():
+        if row.kind == "backbone":
+            rows.append((f"`{name}`", ", ".join(row.takes), row.summary, f"{_count(name, num_classes=0):,}"))
+    return _rows(rows)
 
 
 _COUNTED = {
@@ -363,7 +371,12 @@ _COUNTED = {
     "timesformer presets": functools.partial(_clip_presets, "timesformer_*"),
     "video_swin presets": functools.partial(_clip_presets, "video_swin_*"),
     "vivit presets": functools.partial(_clip_presets, "vivit_*"),
-    "table 2": _table_2,
+    "series patchtst": functools.partial(_series_presets, "patchtst"),
+    "series itransformer": functools.partial(_series_presets, "itransformer"),
+    "series crossformer": functools.partial(_series_presets, "crossformer"),
+    "series medformer": functools.partial(_series_presets, "medformer"),
+    "all presets": _all_presets,
+    "parameters": _parameters,
     "trimodal presets": functools.partial(_system_presets, "trimodal_*"),
     "ast presets": _ast_presets,
     "eegformer presets": _eegformer_presets,
