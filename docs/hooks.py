@@ -285,6 +285,17 @@ def _system_presets(pattern: str) -> str:
     return _rows(rows)
 
 
+def _baseline_presets() -> str:
+    rows: list[tuple[object, ...]] = [("preset", "one sample", "embedding", "parameters, no head")]
+    for stem in ("dgcnn", "rgnn", "sognn", "bfe_net", "eegnet"):
+        for name in sorted(_presets(f"{stem}_*"), key=_count):
+            with torch.device("meta"):
+                model = registry.build(name)
+            shape = " × ".join(map(str, model.sample_shape))
+            rows.append((f"`{name}`", shape, model.embed_dim, f"{_count(name):,}"))
+    return _rows(rows)
+
+
 def _ast_presets() -> str:
     rows: list[tuple[object, ...]] = [("preset", "width", "depth", "heads", "frames × mels", "step", "parameters")]
     for name, c in sorted(_presets("ast_*").items(), key=lambda item: _count(item[0])):
@@ -381,6 +392,9 @@ _COUNTED = {
     "ast presets": _ast_presets,
     "eegformer presets": _eegformer_presets,
     "mercl presets": functools.partial(_system_presets, "mercl_*"),
+    "hicmae presets": functools.partial(_system_presets, "hicmae_*"),
+    "tvlt presets": functools.partial(_system_presets, "tvlt_*"),
+    "baseline presets": _baseline_presets,
 }
 
 

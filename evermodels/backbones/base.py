@@ -152,6 +152,19 @@ class Backbone(PretrainedModel, abc.ABC):
         return embedding if pre_logits else self.head(self.head_drop(embedding))
 
     @property
+    def num_intermediates(self) -> int:
+        """How many levels :meth:`forward_intermediates` returns."""
+        return 1
+
+    def forward_intermediates(self, x: Tensor) -> list[Tensor]:
+        """Return the steps after each block, normalised, the last ones last; by default the last ones alone.
+
+        Args:
+            x: A batch of what ``input`` names.
+        """
+        return [self.forward_steps(x)]
+
+    @property
     def step_dim(self) -> int:
         """Width of the steps that :meth:`forward_steps` returns, by default that of the embedding."""
         return self.embed_dim

@@ -108,7 +108,21 @@ def spread_channels(weight: Tensor, config: Config, facts: Mapping[str, Any], re
         ConfigError: If it is needed and was not asked for.
     """
     del facts
-    have, want = weight.shape[1], config.in_chans  # type: ignore[attr-defined]  # of the format's own config class
+    return spread_to(weight, config.in_chans, request)  # type: ignore[attr-defined]  # of the format's own config class
+
+
+def spread_to(weight: Tensor, want: int, request: Request) -> tuple[Tensor, str]:
+    """Fit a patch embedding to a number of input channels; see :func:`spread_channels`.
+
+    Args:
+        weight: Weights ``(dim, channels, …)``.
+        want: Channels that the model has.
+        request: Says whether it was asked for.
+
+    Raises:
+        ConfigError: If it is needed and was not asked for.
+    """
+    have = weight.shape[1]
     if have == want:
         return weight, ""
     if not request.spread_channels:

@@ -207,6 +207,63 @@ MODELS: dict[str, ModelEntry] = {
     ),
     **_family(
         "backbone",
+        ("eeg",),
+        "evermodels.backbones.eeg.eegnet",
+        "EEGNet",
+        {
+            "eegnet_tiny": "EEGNet-8,2 on raw EEG, 5 s of 19 channels at 200 Hz",
+            "eegnet_base": "EEGNet-8,2 on raw EEG, 5 s of 62 channels at 128 Hz",
+        },
+    ),
+    **{
+        name: entry
+        for module, cls, stem, what in (
+            ("dgcnn", "DGCNN", "dgcnn", "DGCNN: a learned graph of the channels, Chebyshev filters"),
+            ("rgnn", "RGNN", "rgnn", "RGNN: a graph that starts from distances on the head"),
+            ("sognn", "SOGNN", "sognn", "SOGNN: graphs that each sample makes itself, over time"),
+            ("sognn", "BFENet", "bfe_net", "a self-made graph for each band, after BFE-Net's abstract"),
+        )
+        for name, entry in _family(
+            "backbone",
+            ("features",),
+            f"evermodels.backbones.eeg.{module}",
+            cls,
+            {f"{stem}_tiny": f"{what}; 19 channels", f"{stem}_base": f"{what}; 62 channels"},
+        ).items()
+    },
+    **_family(
+        "backbone",
+        ("spectrogram",),
+        "evermodels.backbones.audiovisual.spectrogram_vit",
+        "SpectrogramViT",
+        {
+            "spectrogram_vit_nano": "HiCMAE's encoder of sound, 96 wide, 3 deep, slices of time of 19 spectrograms",
+            "spectrogram_vit_small": "HiCMAE's encoder of sound, 384 wide, 10 deep, 256 frames of 128 bands",
+            "spectrogram_vit_base": "HiCMAE's encoder of sound, 512 wide, 10 deep, 256 frames of 128 bands",
+        },
+    ),
+    **_family(
+        "backbone",
+        ("spectrogram",),
+        "evermodels.backbones.audiovisual.tvlt_patches",
+        "SpectrogramPatches",
+        {
+            "spectrogram_patches_nano": "TVLT's tokens of a spectrogram, 96 wide, no transformer, 19 channels",
+            "spectrogram_patches_base": "TVLT's tokens of a spectrogram, 768 wide, no transformer",
+        },
+    ),
+    **_family(
+        "backbone",
+        ("video",),
+        "evermodels.backbones.audiovisual.tvlt_patches",
+        "FramePatches",
+        {
+            "frame_patches_nano": "TVLT's tokens of video, 96 wide, no transformer, 8 frames of 64²",
+            "frame_patches_base": "TVLT's tokens of video, 768 wide, no transformer, 8 frames of 224²",
+        },
+    ),
+    **_family(
+        "backbone",
         ("video",),
         "evermodels.backbones.video.frame_encoder",
         "FrameEncoder",
@@ -290,6 +347,46 @@ MODELS: dict[str, ModelEntry] = {
         {
             "milmer_tiny": "Milmer at no more than 1.5 M parameters, 10 frames of 64², spectrograms of EEG",
             "milmer_base": "Milmer as published: Swin-T on 10 frames of 224², 32 channels, 3 s",
+        },
+    ),
+    **_family(
+        "system",
+        ("eeg", "video"),
+        "evermodels.models.hicmae",
+        "HiCMAE",
+        {
+            "hicmae_tiny": "HiCMAE on EEG and video at no more than 1.5 M parameters, 16 frames of 64²",
+            "hicmae_base": "HiCMAE-B with spectrograms of EEG in sound's place, 16 frames of 160²",
+        },
+    ),
+    **_family(
+        "system",
+        ("video", "audio"),
+        "evermodels.models.hicmae",
+        "HiCMAEAudio",
+        {
+            "hicmae_audio_tiny": "HiCMAE on sound and video at no more than 1.5 M parameters, 16 frames of 64²",
+            "hicmae_audio_base": "HiCMAE-B as published, 256 frames of sound, 16 frames of 160²",
+        },
+    ),
+    **_family(
+        "system",
+        ("eeg", "video"),
+        "evermodels.models.tvlt",
+        "TVLT",
+        {
+            "tvlt_tiny": "TVLT on EEG and video at no more than 1.5 M parameters, 8 frames of 64²",
+            "tvlt_base": "TVLT with spectrograms of EEG in sound's place, 8 frames of 224²",
+        },
+    ),
+    **_family(
+        "system",
+        ("video", "audio"),
+        "evermodels.models.tvlt",
+        "TVLTAudio",
+        {
+            "tvlt_audio_tiny": "TVLT on sound and video at no more than 1.5 M parameters, 8 frames of 64²",
+            "tvlt_audio_base": "TVLT as published, 12 deep, 8 frames of 224², 128 mel bands",
         },
     ),
     **{

@@ -1,6 +1,7 @@
 from .attention_maps import attention_maps as attention_maps
 from .bih_gcn import BIHGCN as BIHGCN, BIHGCNOutput as BIHGCNOutput
 from .cross_attention import CrossAttention as CrossAttention
+from .cross_attention_block import CrossAttentionBlock as CrossAttentionBlock
 from .cross_modal_attention import CrossModalAttention as CrossModalAttention
 from .differential_entropy import DifferentialEntropy as DifferentialEntropy
 from .feature_norm import FeatureNorm as FeatureNorm

@@ -1,4 +1,5 @@
 from .ever import EVER as EVER, EVERConfig as EVERConfig, EVERLossConfig as EVERLossConfig
+from .hicmae import HiCMAE as HiCMAE, HiCMAEAudio as HiCMAEAudio, HiCMAEConfig as HiCMAEConfig
 from .mbsm import MBSMAutoencoder as MBSMAutoencoder, MBSMEncoder as MBSMEncoder
 from .mercl import MERCL as MERCL, MERCLConfig as MERCLConfig, MERCLLossConfig as MERCLLossConfig
 from .milmer import (
@@ -21,6 +22,7 @@ from .single_encoder import (
     SingleEye as SingleEye,
     SingleVideo as SingleVideo,
 )
+from .spectrogram_pair import SpectrogramPairLossConfig as SpectrogramPairLossConfig
 from .system import System as System
 from .system_config import EncoderConfig as EncoderConfig, SystemConfig as SystemConfig
 from .trimodal import (
@@ -28,3 +30,4 @@ from .trimodal import (
     TrimodalFusionConfig as TrimodalFusionConfig,
     TrimodalLossConfig as TrimodalLossConfig,
 )
+from .tvlt import TVLT as TVLT, TVLTAudio as TVLTAudio, TVLTConfig as TVLTConfig

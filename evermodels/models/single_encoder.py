@@ -100,8 +100,9 @@ class SingleEncoder(System):
     Any registered backbone becomes a classifier that trains by a recipe, takes recordings, is carried to another
     headset, is saved and loaded. The encoder gets the recordings as the input spec says, or what is made of them here:
     of raw EEG spectrograms (EVER, eq. 2-3) or features by band (:class:`~evermodels.layers.DifferentialEntropy`), of a
-    log-mel its picture with one channel. Eye movement is standardised by the statistics of the training people, as its
-    features have units of their own. There is a subclass for each modality, :class:`SingleEEG` and so on.
+    log-mel its picture with one channel. Features of EEG and eye movement are standardised by the statistics of the
+    training people, as they have units of their own. There is a subclass for each modality, :class:`SingleEEG` and so
+    on.
 
     Args:
         config: A :class:`SingleEncoderConfig`.
@@ -146,12 +147,11 @@ class SingleEncoder(System):
         spec = config.input_spec
         if self.modality == "eye":
             return FeatureNorm(spec.shape("eye")[1:])
+        if self.modality == "eeg" and kind == "features":
+            return self._features(spec.of("eeg"), config.made_features)
         if self.modality != "eeg" or kind == spec.of("eeg").kind:
             return None
         assert spec.eeg is not None
-        if kind == "features":
-            made = config.made_features
-            return DifferentialEntropy(spec.eeg.sfreq, made.bands, made.seconds, method=made.method, kind=made.kind)
         return SpectrogramFrontEnd(
             len(config.ch_names),
             self._window_length(spec.eeg),
@@ -159,6 +159,14 @@ class SingleEncoder(System):
             config.spectrogram_size,
             norm=config.spectrogram_norm,
         )
+
+    @staticmethod
+    def _features(spec: Any, made: EEGFeatures) -> FeatureNorm:
+        """Features by band on one scale, made here where raw EEG comes."""
+        if spec.features is not None:
+            return FeatureNorm((len(spec.features.bands), len(spec.ch_names)))
+        source = DifferentialEntropy(spec.sfreq, made.bands, made.seconds, method=made.method, kind=made.kind)
+        return FeatureNorm((len(made.bands), len(spec.ch_names)), source)
 
     def _window_length(self, spec: EEGSpec) -> int:
         n_fft: int | None = self.config.n_fft
@@ -185,7 +193,7 @@ class SingleEncoder(System):
         return super().encoder_shape(modality, kind)
 
     def front_ends(self) -> dict[str, Any]:
-        """Return the spectrogram where it has statistics, or what standardises eye movement."""
+        """Return the spectrogram where it has statistics, or what standardises features of EEG or eye movement."""
         front_end = self.front_end
         needs = isinstance(front_end, FeatureNorm)
         needs |= isinstance(front_end, SpectrogramFrontEnd) and front_end.needs_statistics

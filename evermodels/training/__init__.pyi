@@ -8,6 +8,12 @@ from .bootstrap import (
 )
 from .build import build_model as build_model
 from .engine import fit as fit, run_folder as run_folder
+from .estimators import (
+    ESTIMATORS as ESTIMATORS,
+    Windows as Windows,
+    eeg_windows as eeg_windows,
+    make_estimator as make_estimator,
+)
 from .evaluation import evaluate as evaluate, evaluate_checkpoint as evaluate_checkpoint, predict as predict
 from .fusion import late_fusion as late_fusion, own_late_fusion as own_late_fusion
 from .metrics import summarize as summarize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +18,8 @@ from evermodels.backbones.video.clip_encoder import (
     rising,
 )
 from evermodels.backbones.video.videomae_foreign import FORMATS
+from evermodels.checkpoints.foreign_format import ForeignFormat
+from evermodels.core.config import Config
 from evermodels.layers.transformer_block import TransformerBlock
 
 if TYPE_CHECKING:
@@ -123,8 +126,8 @@ class VideoMAE(ClipEncoder):
         (torch.Size([2, 4]), torch.Size([2, 128, 96]))
     """
 
-    config_class = VideoMAEConfig
-    foreign_formats = FORMATS
+    config_class: ClassVar[type[Config]] = VideoMAEConfig
+    foreign_formats: ClassVar[tuple[ForeignFormat, ...]] = FORMATS
     pos_embed: Tensor
     presets: ClassVar[Mapping[str, VideoMAEConfig]] = {
         "videomae_nano": _vit(96, 3, depth=4, size=64),
@@ -136,8 +139,7 @@ class VideoMAE(ClipEncoder):
 
     def __init__(self, config: VideoMAEConfig) -> None:
         super().__init__(config)
-        side = config.patch_size
-        self.patch_embed = TubeletEmbed(config.in_chans, config.embed_dim, (config.tubelet_size, side, side))
+        self.patch_embed = self.make_patch_embed()
         self.pos_drop = nn.Dropout(config.drop_rate)
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -159,6 +161,11 @@ class VideoMAE(ClipEncoder):
         self.reset_parameters()
         self.reset_buffers()
 
+    def make_patch_embed(self) -> nn.Module:
+        """Return what cuts the input and projects each piece."""
+        c: VideoMAEConfig = self.config
+        return TubeletEmbed(c.in_chans, c.embed_dim, (c.tubelet_size, c.patch_size, c.patch_size))
+
     def make_head(self) -> nn.Module:
         """Return a new linear layer, its weights scaled by ``init_scale``."""
         head = super().make_head()
@@ -177,11 +184,21 @@ class VideoMAE(ClipEncoder):
 
     def reset_buffers(self) -> None:
         """Rebuild the position table on the device of the parameters."""
-        t, h, w = self.config.grid
-        size, device = (t * h * w, self.embed_dim), self.fc_norm.weight.device
+        size, device = (math.prod(self.config.grid), self.embed_dim), self.fc_norm.weight.device
         # On meta nothing is computed: a width that the weights do not have would take any amount of memory.
         table = torch.empty(1, *size, device=device) if device.type == "meta" else sinusoid_table(*size).to(device)
         self.register_buffer("pos_embed", table, persistent=False)
+
+    def check_input(self, x: Tensor) -> None:
+        """Refuse what is of another shape than :attr:`sample_shape`.
+
+        Args:
+            x: A batch of what ``input`` names.
+
+        Raises:
+            ShapeError: If an axis differs.
+        """
+        self.check_clip(x)
 
     def patch_tokens(self, x: Tensor) -> Tensor:
         """Return what enters the first block: projected tubelets with their positions.
@@ -195,7 +212,7 @@ class VideoMAE(ClipEncoder):
         Raises:
             ShapeError: If the clip differs from ``num_frames``, ``in_chans`` or ``img_size``.
         """
-        self.check_clip(x)
+        self.check_input(x)
         x = self.patch_embed(x)
         return x + self.pos_embed.to(x.dtype)
 
@@ -225,6 +242,23 @@ class VideoMAE(ClipEncoder):
         from evermodels.backbones.video.masked_video import MaskedVideoAutoencoder, MaskedVideoConfig
 
         return MaskedVideoAutoencoder(self, MaskedVideoConfig.from_dict(values))
+
+    @property
+    def num_intermediates(self) -> int:
+        """One level a block."""
+        return len(self.blocks)
+
+    def forward_intermediates(self, x: Tensor) -> list[Tensor]:
+        """Return the tokens after each block, each through the norm of the pooling.
+
+        Args:
+            x: As :meth:`forward_features` takes it.
+        """
+        x, levels = self.pos_drop(self.patch_tokens(x)), []
+        for block in self.blocks:
+            x = self.through((block,), x)
+            levels.append(self.fc_norm(x))
+        return levels
 
     def pool(self, x: Tensor) -> Tensor:
         """Return the norm of the mean of the tokens.
