@@ -36,7 +36,9 @@ def attention_maps(model: nn.Module, *inputs: Any, **named: Any) -> dict[str, Te
         {'attn': torch.Size([2, 3, 10, 10])}
     """
     found: dict[str, Tensor] = {}
-    layers = {name: layer for name, layer in model.named_modules() if hasattr(layer, "attention_weights")}
+    layers = {
+        name: layer for name, layer in model.named_modules() if callable(getattr(layer, "attention_weights", None))
+    }
     if not layers:
         raise ConfigError(
             f"model: {type(model).__name__} has no layer whose attention weights could be asked for "

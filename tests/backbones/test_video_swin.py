@@ -255,7 +255,7 @@ def test_regularisers_act_in_training_only():
         ({"depths": ()}, "depths.*1 to 8 stages"),
         ({"num_heads": (2, 3)}, "num_heads.*divisor of the width 16 in stage 1"),
         ({"window_size": (2, 0, 3)}, "window_size.*at least 1"),
-        ({"window_size": (16, 17, 17)}, "at most 4,096 tokens in a window"),
+        ({"window_size": (16, 12, 12)}, "at most 2,048 tokens in a window"),
         ({"img_size": (0, 8)}, "img_size.*at least 1"),
         ({"clipped_bias": "none"}, "clipped_bias: expected one of 'first_rows', 'geometric'"),
         ({"num_frames": 10**6, "img_size": (224, 224)}, "at most 262,144 tokens"),

@@ -320,7 +320,9 @@ class MaskedVideoAutoencoder(nn.Module):
             return mask.bool(), counts[0]
         if log_p is None:
             return self.tube_mask(batch, video.device), self.num_seen
-        drawn = torch.multinomial(log_p.detach().exp(), self.num_seen, replacement=False)
+        # Where fewer have a probability than are drawn, the rest are taken from those without.
+        p = log_p.detach().exp().clamp_min(torch.finfo(log_p.dtype).tiny)
+        drawn = torch.multinomial(p, self.num_seen, replacement=False)
         return torch.ones_like(log_p, dtype=torch.bool).scatter(1, drawn, False), self.num_seen
 
     def pretraining_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:

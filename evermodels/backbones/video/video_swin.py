@@ -26,7 +26,7 @@ from evermodels.core.specs import InputSpec, VideoSpec
 
 Size = tuple[int, int, int]
 _MOST_STAGES = 8
-_MOST_IN_WINDOW = 4096
+_MOST_IN_WINDOW = 2048
 _ALL = (slice(None),)
 _FAR = -100.0  # what the reference adds to the score of a token from another part of the clip
 
@@ -397,8 +397,13 @@ class Stage(nn.Module):
 
     def reset_buffers(self) -> None:
         """Work out anew which relative position each two tokens of a window have."""
-        index = relative_positions(self.window, self.full, first_rows=self.first_rows)
-        self.register_buffer("index", index.to(self.blocks[0].norm1.weight.device), persistent=False)  # type: ignore[union-attr, arg-type]  # a block's
+        device = next(self.parameters()).device
+        count = math.prod(self.window)
+        if device.type == "meta":
+            index = torch.empty(count, count, dtype=torch.long, device=device)
+        else:
+            index = relative_positions(self.window, self.full, first_rows=self.first_rows).to(device)
+        self.register_buffer("index", index, persistent=False)
 
 
 class VideoSwin(ClipEncoder):
