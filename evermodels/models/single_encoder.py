@@ -264,8 +264,12 @@ class SingleEncoder(System):
     def _statistics(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Mean and standard deviation over the valid steps, ``(batch, 2 · step_dim)``."""
         encoder = self.encoder(self.modality)
-        steps = encoder.forward_steps(x)
         valid = None if mask is None else encoder.step_mask(mask)
+        if mask is not None and valid is not None:
+            # An edge to silence would tell how long a recording is that ends before the window does.
+            some = mask | ~mask.any(dim=1, keepdim=True)
+            x = torch.where(some.view(*some.shape, *[1] * (x.ndim - 2)), x, 0)
+        steps = encoder.forward_steps(x)
         valid = torch.ones(steps.shape[:2], dtype=torch.bool, device=steps.device) if valid is None else valid
         weight = (valid | ~valid.any(dim=1, keepdim=True)).to(steps.dtype)[..., None]
         weight = weight / weight.sum(dim=1, keepdim=True)

@@ -107,9 +107,11 @@ def test_statistics_are_of_the_valid_steps():
     torch.manual_seed(0)
     model = speech_model(readout="statistics").eval()
     x = torch.randn(3, 81, 16)
-    steps = model.audio_encoder.forward_features(x)  # five of 16 frames
     mask = torch.zeros(3, 81, dtype=torch.bool)
     mask[0, :20], mask[1] = True, True  # the first two steps, all, none: read whole
+    filled = x.clone()
+    filled[0, 20:] = 0.0
+    steps = model.audio_encoder.forward_features(filled)  # five of 16 frames
     output = model(audio=x, masks={"audio": mask})
     for k, count in enumerate((2, 5, 5)):
         rows = steps[k, :count]
@@ -118,7 +120,7 @@ def test_statistics_are_of_the_valid_steps():
     assert model.embed_dim == 12 and output.logits.shape == (3, 3) and model.masked == ("audio",)
     torch.testing.assert_close(model(audio=x).embedding[1:], output.embedding[1:])
     changed = x.clone()
-    changed[0, 32:] = 100.0
+    changed[0, 20:] = 100.0
     torch.testing.assert_close(model(audio=changed, masks={"audio": mask}).logits[0], output.logits[0])
     one = torch.zeros(3, 81, dtype=torch.bool)
     one[:, 0] = True  # of one step there is no deviation, and the slope stays finite
