@@ -110,6 +110,13 @@ def test_another_montage(golden, tmp_path):
         assert encoder(x[:, :3]).shape == (2, 8)
 
 
+def test_the_window_is_asked_for(golden, tmp_path):
+    source = foreign_file(golden("medformer_a")["weights"], tmp_path)
+    some = {key: value for key, value in SIZES.items() if key != "num_samples"}
+    with pytest.raises(ConfigError, match=r"num_samples: the file does not tell the window.*--set num_samples=T"):
+        load_foreign(source, "medformer_base", request=Request(some))
+
+
 def test_neighbours_are_refused(golden, tmp_path):
     for name in ("patchtst_a", "itransformer_a", "crossformer_tsl_a"):
         with pytest.raises(CheckpointError, match="in no layout that medformer_base knows"):

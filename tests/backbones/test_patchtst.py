@@ -140,6 +140,16 @@ def test_a_file_s_head_belongs_to_its_channels_and_window(library, golden, tmp_p
     assert load_foreign(source, "patchtst_base", request=asked).model(torch.randn(2, 19, 96)).shape == (2, 19 * 12 * 16)
 
 
+def test_the_window_is_asked_for_where_the_head_hangs_on_it(golden, tmp_path):
+    source = foreign_file(golden("patchtst_a")["weights"], tmp_path)
+    some = {key: value for key, value in SIZES.items() if key != "num_samples"}
+    with pytest.raises(ConfigError, match=r"num_samples: the file does not tell the window.*--set num_samples=T"):
+        load_foreign(source, "patchtst_base", request=Request(some))
+    for classes in (0, 3):
+        model = load_foreign(source, "patchtst_base", request=Request({**some, "num_classes": classes})).model
+        assert model.config.num_samples == 1000 and model.config.in_chans == 30  # the architecture's own
+
+
 def test_neighbours_are_refused(golden, tmp_path):
     for name in ("itransformer_a", "medformer_a", "crossformer_tsl_a"):
         with pytest.raises(CheckpointError, match="in no layout that patchtst_base knows"):

@@ -14,6 +14,7 @@ from evermodels.backbones.eeg.series_foreign import (
     channels_of_head,
     layer_facts,
     layer_keys,
+    window_of,
 )
 from evermodels.checkpoints.foreign_format import Fit, ForeignFormat, Request, axes, spread_channels
 from evermodels.core.config import Config
@@ -36,6 +37,7 @@ def _facts(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Re
         "patch_sizes": tuple(sizes),
         "inter_attention": any(".attn.inter." in key for key in tensors),
         "single_channel": single,
+        "num_samples": window_of(request, "the fixed waves that tell the channels are as long"),
         "scale": "none",
         "pool": "flatten",
     }

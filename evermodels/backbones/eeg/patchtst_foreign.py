@@ -14,14 +14,14 @@ from evermodels.backbones.eeg.series_foreign import (
     attention_keys,
     channels_of_head,
     fit_head,
+    keeps_head,
     layer_facts,
     layer_keys,
+    window_of,
 )
 from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes
 from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError
-
-_SAMPLES = 1000  # of a window, where nobody says otherwise
 
 
 def _library(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Request) -> dict[str, Any]:
@@ -29,7 +29,6 @@ def _library(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: 
     facts = layer_facts(tensors)
     dim, patch = axes(tensors, "patch_embed.weight", 2)
     stride = asked(request, "stride", max(patch // 2, 1))
-    samples = asked(request, "num_samples", _SAMPLES)
     facts |= {
         "patch_size": patch,
         "stride": stride,
@@ -42,7 +41,8 @@ def _library(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: 
         "scale": "channel",
         "pool": "flatten",
     }
-    if facts["num_classes"]:
+    if keeps_head(facts, request):
+        samples = window_of(request, "its head has weights for each patch")
         patches = max(samples + stride - patch, 0) // stride + 1
         width = axes(tensors, "head.weight", 2)[1]
         facts["in_chans"] = channels_of_head(width, dim * patches, f"{samples} samples")

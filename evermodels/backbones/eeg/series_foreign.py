@@ -94,6 +94,36 @@ def asked(request: Request, key: str, default: int) -> int:
     return value if type(value) is int and value > 0 else default
 
 
+def window_of(request: Request, why: str) -> int:
+    """Return the window that the user gives, where the file does not tell it and it matters.
+
+    Args:
+        request: What is asked for.
+        why: What hangs on it, for the message.
+
+    Raises:
+        ConfigError: If it is not given.
+    """
+    if "num_samples" not in request.config:
+        raise ConfigError(
+            f"num_samples: the file does not tell the window, and {why}. Say what it was trained on, with --set "
+            "num_samples=T."
+        )
+    return asked(request, "num_samples", 1)
+
+
+def keeps_head(facts: Mapping[str, Any], request: Request) -> bool:
+    """Return whether the file has a head and as many classes are wanted.
+
+    Args:
+        facts: What the file says; has ``num_classes``.
+        request: What is asked for.
+    """
+    return (
+        bool(facts["num_classes"]) and request.config.get("num_classes", facts["num_classes"]) == facts["num_classes"]
+    )
+
+
 def channels_of_head(width: int, of_one: int, what: str) -> int:
     """Return the channels that a head over all tokens was made for.
 
