@@ -272,6 +272,7 @@ class HiCMAEAudio(HiCMAE):
         torch.Size([2, 4])
     """
 
+    takes = "audio"
     foreign_formats = formats("audio")
     presets: ClassVar[Mapping[str, HiCMAEConfig]] = {
         "hicmae_audio_tiny": _with_sound(

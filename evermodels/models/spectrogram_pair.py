@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -156,8 +156,18 @@ class SpectrogramPair(Checkpointed, System):
     """
 
     loss_config_class = SpectrogramPairLossConfig
+    takes: ClassVar[str] = "eeg"
+    """Whose spectrogram ``forward`` takes."""
 
     def __init__(self, config: SpectrogramPairConfig) -> None:
+        if config.spectral != self.takes:
+            other = {"eeg": f"{type(self).__name__}Audio", "audio": type(self).__name__.removesuffix("Audio")}[
+                self.takes
+            ]
+            raise ConfigError(
+                f"{type(config).__name__}.input_spec: {type(self).__name__} takes {self.takes} and video, got "
+                f"{config.spectral}. Take {other}."
+            )
         super().__init__(config)
         self.spectral = config.spectral
         self.absent = nn.ParameterDict()

@@ -292,6 +292,7 @@ class TVLTAudio(TVLT):
         torch.Size([2, 4])
     """
 
+    takes = "audio"
     foreign_formats = formats("audio")
     masked: tuple[str, ...] = ("video", "audio")
     presets: ClassVar[Mapping[str, TVLTConfig]] = {

@@ -140,6 +140,7 @@ def make_estimator(
         microvolts = preprocessing.FunctionTransformer(_microvolts)
         steps = (microvolts, estimation.Covariances("oas"), tangent.TangentSpace(), scale, regression)
         return pipeline.make_pipeline(*steps)
+    DifferentialEntropy(sfreq, bands, seconds)  # refuses bands that it cannot compute, before anything is fitted
     kind = "power" if name == "band_power_lr" else "differential_entropy"
     own = {"kind": kind, "sfreq": float(sfreq), "bands": tuple(map(tuple, bands)), "seconds": seconds}
     features = preprocessing.FunctionTransformer(_bands, kw_args=own)

@@ -182,6 +182,10 @@ def test_sizes():
         ({"fusion_depth": 0}, "at least 1"),
         ({"modalities": ["video"]}, "video and one of eeg, audio"),
         ({"n_fft": 5000}, "n_fft"),
+        (
+            {"input_spec": {"eeg": None, "audio": {}}, "encoders": {"audio": {"name": "spectrogram_vit_nano"}}},
+            "HiCMAE takes eeg and video, got audio. Take HiCMAEAudio",
+        ),
     ):
         with pytest.raises(ConfigError, match=message):
             em.create_model("hicmae_tiny", **changes)

@@ -55,6 +55,8 @@ def test_what_does_not_fit_is_refused(monkeypatch):
             make_estimator(*arguments)
     with pytest.raises(ConfigError, match="C: expected a positive"):
         make_estimator("svm_de", 100.0, C=-1)
+    with pytest.raises(ConfigError, match="bands"):
+        make_estimator("svm_de", 60.0)  # 45 Hz lies above half of it
     monkeypatch.setitem(sys.modules, "pyriemann.estimation", None)
     with pytest.raises(ConfigError, match="pyriemann is not installed"):
         make_estimator("tangent_space_lr", 100.0)
