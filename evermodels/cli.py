@@ -458,7 +458,7 @@ def _finetune_manifest(args: argparse.Namespace) -> int:
         recipe, _ = _recipe(args, fold)
         settings = {"seed": args.seed, "resume": not args.restart, "progress": _terminal()}
         result = training.finetune_manifest(recipe, run_dir, **settings)
-        print(training.format_result(result))
+        print(training.format_result(result, {"run-dir": args.run_dir}))
         print(f"model: {training.run_folder(run_dir, f'fold-{fold}', args.seed) / 'model'}")
     if every:
         print(f"all {count} folds, everybody tested once:")
@@ -483,7 +483,7 @@ def _finetune(args: argparse.Namespace) -> int:
         resume=not args.restart,
         progress=_terminal(),
     )
-    print(training.format_result(result))
+    print(training.format_result(result, {"data": args.data, "run-dir": args.run_dir}))
     folder = training.run_folder(run_dir, result["row"] or recipe.name, args.seed)
     print(f"model: {folder / 'model'}")
     return OK

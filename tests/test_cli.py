@@ -446,13 +446,15 @@ def test_finetune_passes_its_arguments_on(capsys, monkeypatch, tmp_path):
         return {"row": settings["row"]}
 
     monkeypatch.setattr(training, "finetune", finetune, raising=False)
-    monkeypatch.setattr(training, "format_result", lambda result: f"row {result['row']}", raising=False)
+    monkeypatch.setattr(
+        training, "format_result", lambda result, folders: f"row {result['row']} {folders}", raising=False
+    )
     code, out, _ = run(
         capsys,
         *("finetune", "--recipe", "ever_tiny_quadrant", "--seed", 3, "--row", "eeg", "--data", tmp_path),
         *("--set", "optim.epochs=2", "--set", "optim.lr.rest=1e-3", "--restart"),
     )
-    assert code == 0 and out.splitlines()[0] == "row eeg"
+    assert code == 0 and out.splitlines()[0] == f"row eeg {{'data': {tmp_path!r}, 'run-dir': None}}"
     assert seen["recipe"].optim.epochs == 2 and seen["recipe"].optim.lr["rest"] == 1e-3
     assert seen["run_dir"] == Path("runs/ever_tiny_quadrant") and seen["data_root"] == tmp_path
     assert (seen["seed"], seen["row"], seen["resume"]) == (3, "eeg", False)

@@ -18,6 +18,7 @@ from evermodels.checkpoints.push import push_to_hub
 from evermodels.cli_predict import option_flags
 from evermodels.core.specs import MODALITIES
 from evermodels.datasets.manifest import RecordingsSettings
+from evermodels.models.system import System
 from evermodels.report import write_report
 from evermodels.signals import Preprocessor
 from evermodels.signals.describe import describe_recording
@@ -51,6 +52,13 @@ LOAD = Function(
         "dtype": "half precision is for training and servers",
     },
 )
+ADAPT = Function(
+    System.adapt_montage,
+    reasons={
+        "min_real": "of a recording with fewer than half of the model's channels most would be made up; who wants that "
+        "all the same says so in Python, as the error shows"
+    },
+)
 RECORDINGS = {
     "eeg": {"source": "eeg", "start": "start", "ch_names": "ch_names"},
     "video": {"source": "video", "start": "start"},
@@ -82,6 +90,7 @@ COMMANDS: dict[str, list[Function]] = {
     "demo": [Function(demo.run, reasons={"progress": BAR})],
     "predict": [
         LOAD,
+        ADAPT,
         Function(em.Recognizer, {"options": "whole_picture"}),
         Function(em.Recognizer.predict, {"recordings": "eeg"}, {"progress": BAR}),
         Function(Preprocessor, {"options": "whole_picture"}, {"input_spec": "the model's"}),

@@ -35,7 +35,14 @@ def _describe(annotation: Any) -> str:  # noqa: PLR0911 - one branch a kind of a
         return "[" + ", ".join(_describe(a) for a in args) + "]"
     if origin in (dict, Mapping):
         return "a mapping"
-    return getattr(annotation, "__name__", str(annotation))
+    name: str = getattr(annotation, "__name__", str(annotation))
+    return "a table" if name.startswith("_") else name  # a class that users never name
+
+
+def _holds_configs(value: Any, annotation: Any) -> bool:
+    if isinstance(value, (list, tuple)) and typing.get_origin(annotation) is tuple:
+        return dataclasses.is_dataclass(typing.get_args(annotation)[0])
+    return isinstance(value, Mapping) and dataclasses.is_dataclass(annotation)
 
 
 def _coerce(value: Any, annotation: Any, where: str) -> Any:  # noqa: PLR0911, PLR0912 - one branch a kind of annotation
@@ -57,7 +64,7 @@ def _coerce(value: Any, annotation: Any, where: str) -> Any:  # noqa: PLR0911, P
                 return _coerce(value, option, where)
             except ConfigError as error:
                 # A nested config or list names its own key, which says more than the union's summary.
-                if isinstance(value, Mapping) and dataclasses.is_dataclass(option):
+                if _holds_configs(value, option):
                     raise error
         raise wrong()
     if origin is typing.Literal:
@@ -249,7 +256,14 @@ class Config:
             no_default = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if no_default and key not in mapping:
                 raise ConfigError(f"{where}: missing key {key!r}.")
-        return cls(**mapping)
+        try:
+            return cls(**mapping)
+        except ConfigError as error:
+            said = str(error)
+            if not cls.__name__.startswith("_") or not said.startswith(f"{cls.__name__}."):
+                raise
+            # A class that users never name: the message names where its values stand.
+            raise ConfigError(where + said[len(cls.__name__) :]) from error
 
     @classmethod
     def refuse_unknown(cls, mapping: Mapping[str, Any], known: Iterable[str], *, where: str | None = None) -> None:

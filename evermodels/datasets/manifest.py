@@ -176,8 +176,8 @@ def _session(entry: Any, number: int, folder: Path, baselines: Mapping[str, Any]
             raise DataError(f"{where}: unknown key {key!r}.{did_you_mean(key, known)} Allowed: {', '.join(known)}.")
     try:
         made = _Entry.from_dict({**rest, "recordings": files}, where=where)
-    except ConfigError as error:
-        raise DataError(f"{where}: {error}") from error
+    except ConfigError as error:  # which says where
+        raise DataError(str(error)) from error
     segments = made.segments
     chosen = (
         _table(folder / segments, where)

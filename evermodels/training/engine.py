@@ -35,6 +35,7 @@ from evermodels.training.state import (
     TrainingError,
     check_folder,
     clear,
+    folder_made,
     found,
     locked,
     restore_state,
@@ -153,31 +154,30 @@ def fit(
     }
     if resume and (finished := found(run_dir, described)) is not None:
         return finished
-    with writing(run_dir):
-        run_dir.mkdir(parents=True, exist_ok=True)
-    teachers = []
-    for number, own in enumerate(teacher_seeds(seed, settled.distil.teachers)):
-        folder = run_dir / TEACHERS / str(number)
-        again: dict[str, Any] = {"resume": resume, "progress": progress, "parts": parts, "init_from": init_from}
-        fit(recipe.teacher(), folder, seed=own, row=row, data_root=data_root, **again)
-        teachers.append(folder / "model")
-    with locked(run_dir), _threads(settled.optim.num_threads):
-        if not resume:
-            check_folder(run_dir)
-        elif (finished := found(run_dir, described)) is not None:
-            return finished
-        return _Run(
-            recipe=settled,
-            run_dir=run_dir,
-            seed=seed,
-            described=described,
-            sources=sources,
-            teachers=teachers,
-            data_root=data_root,
-            resume=resume,
-            progress=progress,
-            parts=parts,
-        ).go()
+    with folder_made(run_dir):
+        teachers = []
+        for number, own in enumerate(teacher_seeds(seed, settled.distil.teachers)):
+            folder = run_dir / TEACHERS / str(number)
+            again: dict[str, Any] = {"resume": resume, "progress": progress, "parts": parts, "init_from": init_from}
+            fit(recipe.teacher(), folder, seed=own, row=row, data_root=data_root, **again)
+            teachers.append(folder / "model")
+        with locked(run_dir), _threads(settled.optim.num_threads):
+            if not resume:
+                check_folder(run_dir)
+            elif (finished := found(run_dir, described)) is not None:
+                return finished
+            return _Run(
+                recipe=settled,
+                run_dir=run_dir,
+                seed=seed,
+                described=described,
+                sources=sources,
+                teachers=teachers,
+                data_root=data_root,
+                resume=resume,
+                progress=progress,
+                parts=parts,
+            ).go()
 
 
 class _Run:

@@ -43,6 +43,7 @@ from evermodels.training.state import (
     TrainingError,
     check_folder,
     clear,
+    folder_made,
     found,
     locked,
     restore_state,
@@ -303,9 +304,7 @@ def pretrain(
     }
     if resume and (finished := found(folder, described)) is not None:
         return finished
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with folder_made(folder), locked(folder):
         if not resume:
             check_folder(folder)
         elif (finished := found(folder, described)) is not None:

@@ -42,6 +42,30 @@ def writing(run_dir: Path) -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
+def folder_made(run_dir: Path) -> Iterator[None]:
+    """Make a run's folder; where the run fails before it writes anything, what was made goes again.
+
+    Args:
+        run_dir: The run's folder.
+
+    Raises:
+        TrainingError: If it cannot be made.
+    """
+    new = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
+    with writing(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in new:
+            with contextlib.suppress(OSError):  # it holds more, or is gone
+                if {path.name for path in folder.iterdir()} == {_LOCK}:
+                    (folder / _LOCK).unlink()
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
     """Keep other processes out of a run's folder; the lock belongs to the process and ends with it, also by a kill.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -46,11 +47,13 @@ a gain of its own only above it. \
 """
 
 
-def format_result(result: Mapping[str, Any]) -> str:
+def format_result(result: Mapping[str, Any], folders: Mapping[str, Any] | None = None) -> str:
     """Return one run's result in a few lines.
 
     Args:
         result: As :func:`fit` returns it.
+        folders: Options of the command line that name folders, by name, for the command that repeats the run; a result
+            itself names no folder of a machine (default: none).
 
     Returns:
         Text without a newline at the end.
@@ -80,7 +83,9 @@ def format_result(result: Mapping[str, Any]) -> str:
             cells.append(f"{text} {ends_text(ends)}" if ends else text)
         lines.append(f"{part:<12}" + "".join(f"{cell:>25}" for cell in cells))
     lines += [f"test UAR by {group}: {text}" for group, text in by_person(result["test"]).items()]
-    lines.append(f"{result['seconds']:.0f} s; again with: {result['command']}")
+    given = [word for name, folder in (folders or {}).items() if folder for word in (f"--{name}", str(folder))]
+    again = " ".join([result["command"], shlex.join(given)]).strip()
+    lines.append(f"{result['seconds']:.0f} s; again with: {again}")
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import evermodels as em
 from evermodels.backbones import EEGformer, EEGformerConfig
 from evermodels.core.errors import ConfigError
+from evermodels.layers import attention_maps
 
 SMALL = EEGformerConfig(
     in_chans=3,
@@ -192,3 +193,13 @@ def test_any_montage_and_window(channels, samples):
 def test_what_cannot_be_is_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         SMALL.replace(**change)
+
+
+def test_the_attention_of_each_transformer_can_be_read():
+    model = EEGformer.from_preset("eegformer_nano", in_chans=3, num_samples=200).eval()
+    maps = attention_maps(model, 20 * torch.randn(2, 3, 200))
+    shapes = {name: weights.shape for name, weights in maps.items()}
+    assert shapes["regional.blocks.0.attn"] == (2 * 3, 4, 8, 8)  # features of each channel
+    assert shapes["synchronous.blocks.1.attn"] == (2 * 8, 4, 3, 3)  # channels for each feature
+    assert shapes["temporal.blocks.1.attn"] == (2, 4, 8, 8) and len(shapes) == 6
+    assert all(torch.allclose(weights.sum(-1), torch.ones(())) for weights in maps.values())

@@ -223,7 +223,12 @@ def test_a_manifest_becomes_parts(folder):
         ),
         (entry(0) + '[baselines]\np1 = "x.edf"', "'p1' stands in baselines or split and has no recording"),
         (entry(0, 'lable = "x"'), r"recordings\[1\]: unknown key 'lable'. Did you mean 'label'"),
-        (entry(0, "label = 3"), r"recordings\[1\].*label: expected str"),
+        (entry(0, "label = 3"), r"^recordings\[1\]\.label: expected str or None, got 3"),
+        (
+            entry(0, 'segments = [{start = 0, stop = "x", label = "a"}]'),
+            r"^recordings\[1\]\.segments\[0\]\.stop: expected float, got 'x'",
+        ),
+        (entry(0) + "[split]\ntrain = 3\nvalidation = []\ntest = []", r"m\.toml: split\.train: expected a list of str"),
         (entry(0, 'label = "x"\nbaseline = [0, "a"]'), r"baseline: expected a file or \[start, stop\]"),
         (entry(0, 'segments = "none.csv"'), "there is no table of segments"),
         ('classes = "x"\n' + entry(0), "classes: expected a list of names"),

@@ -54,6 +54,19 @@ def test_teachers_are_trained_first_each_with_its_own_seed(run):
     assert lines[0]["loss"]["imitation"] == pytest.approx(lines[0]["loss"]["total"])  # weight 1: nothing else counts
 
 
+def test_a_run_without_its_data_leaves_no_folder(fake, tmp_path):
+    (tmp_path / "runs").mkdir()
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"data\.dataset: none is named"):
+            fit(distilled(fake), tmp_path / "runs" / "eeg" / "seed-0", row="eeg", progress=False)
+        assert not list((tmp_path / "runs").iterdir())
+    (tmp_path / "runs" / "eeg").mkdir()
+    (tmp_path / "runs" / "eeg" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError):
+        fit(distilled(fake), tmp_path / "runs" / "eeg", row="eeg", progress=False)
+    assert [path.name for path in (tmp_path / "runs" / "eeg").iterdir()] == ["notes.txt"]
+
+
 def test_each_training_may_have_draws_of_its_own(fake, tmp_path):
     asked = []
 

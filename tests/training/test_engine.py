@@ -78,7 +78,9 @@ def test_the_folder_holds_what_it_promises(trained, fake):
     ends = result["test"]["intervals"]["uar"]
     assert ends["low"] <= ends["value"] == pytest.approx(result["test"]["uar"])
     text = format_result(result)
-    assert f"{result['test']['uar']:.3f}" in text and result["command"] in text
+    assert f"{result['test']['uar']:.3f}" in text and text.endswith(f"again with: {result['command']}")
+    where = format_result(result, {"data": None, "run-dir": "my runs"})
+    assert where.endswith(f"again with: {result['command']} --run-dir 'my runs'")
 
 
 def test_a_finished_run_is_not_repeated(trained, fake):

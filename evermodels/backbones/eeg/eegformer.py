@@ -260,6 +260,8 @@ class EEGformer(Backbone):
 
     The embedding is the decoder's output, :math:`M / 2 \cdot N` wide. Blocks are pre-norm with a residual around
     attention and around the MLP. Convolutions of the decoder have kernel 1 and so are linear layers here.
+    :func:`evermodels.layers.attention_maps` gives each block's weights: how features, channels and segments attend to
+    each other, by layer name (``synchronous.blocks.0.attn`` for channels: a row for each sample's feature).
 
     Args:
         config: An :class:`EEGformerConfig`.
