@@ -69,7 +69,7 @@ def test_the_rows_are_each_alone_pairs_and_all(recipe):
         model = build_model(recipe.for_row(row.name))
         if row.table == 1:
             assert model.modalities == (row.name,)
-            assert dict(row.init_from) == ({"model": "pictures"} if row.name == "video" else {})
+            assert dict(row.init_from) == ({"video": "pictures"} if row.name == "video" else {})
         elif row.table:  # each encoder comes from its own row
             assert dict(row.init_from) == {m: m for m in model.modalities}
         if row.table == 2 and row.name != "trimodal":
