@@ -18,7 +18,7 @@ BANDS: tuple[tuple[float, float], ...] = ((1.0, 4.0), (4.0, 8.0), (8.0, 13.0), (
 ESTIMATORS: Mapping[str, str] = {
     "svm_de": "linear support vector machine on the differential entropy of bands",
     "band_power_lr": "logistic regression on the logarithm of band power",
-    "tangent_space_lr": "logistic regression in the tangent space of the channels' covariances (Riemannian)",
+    "tangent_space_lr": "logistic regression in the Riemannian tangent space of the channels' covariances in bands",
 }
 """What :func:`make_estimator` makes, by name."""
 
@@ -75,8 +75,13 @@ def _bands(X: Any, kind: Any, sfreq: float, bands: Sequence[tuple[float, float]]
     return features.flatten(1).numpy()
 
 
-def _microvolts(X: Any) -> np.ndarray:
-    return _checked(X).numpy()
+def _within(X: Any, low: float, high: float, sfreq: float) -> np.ndarray:
+    """Keep one band of each window, ``(windows, channels, time)``, by its Fourier transform."""
+    windows = _checked(X)
+    time = windows.shape[2]
+    frequency = torch.fft.rfftfreq(time, 1 / sfreq, dtype=windows.dtype)
+    kept = (frequency >= low) & (frequency < high)
+    return torch.fft.irfft(torch.fft.rfft(windows) * kept, n=time).numpy()
 
 
 def _checked(X: Any) -> torch.Tensor:
@@ -108,8 +113,9 @@ def make_estimator(
     Args:
         name: A key of :data:`ESTIMATORS`.
         sfreq: Sampling rate of the windows in Hz.
-        bands: Lower and upper edge of each band in Hz; not looked at by ``"tangent_space_lr"``.
-        seconds: Stretches that a window is cut into, over which its features are averaged; nor is this.
+        bands: Lower and upper edge of each band in Hz; one, such as ``[(1, 45)]``, for covariances of the whole signal.
+        seconds: Stretches that a window is cut into, over which its features are averaged; ``"tangent_space_lr"`` takes
+            windows whole.
         C: Inverse strength of the regularisation.
         seed: For solvers that draw.
 
@@ -135,12 +141,16 @@ def make_estimator(
     linear = _needed("sklearn.linear_model")
     regression = linear.LogisticRegression(C=C, max_iter=2000, class_weight="balanced", random_state=seed)
     scale = preprocessing.StandardScaler()
+    DifferentialEntropy(sfreq, bands, seconds)  # refuses bands that it cannot compute, before anything is fitted
     if name == "tangent_space_lr":
         estimation, tangent = _needed("pyriemann.estimation"), _needed("pyriemann.tangentspace")
-        microvolts = preprocessing.FunctionTransformer(_microvolts)
-        steps = (microvolts, estimation.Covariances("oas"), tangent.TangentSpace(), scale, regression)
-        return pipeline.make_pipeline(*steps)
-    DifferentialEntropy(sfreq, bands, seconds)  # refuses bands that it cannot compute, before anything is fitted
+
+        def branch(low: float, high: float) -> Any:
+            own = {"low": low, "high": high, "sfreq": float(sfreq)}
+            band = preprocessing.FunctionTransformer(_within, kw_args=own)
+            return pipeline.make_pipeline(band, estimation.Covariances("oas"), tangent.TangentSpace())
+
+        return pipeline.make_pipeline(pipeline.make_union(*(branch(*band) for band in bands)), scale, regression)
     kind = "power" if name == "band_power_lr" else "differential_entropy"
     own = {"kind": kind, "sfreq": float(sfreq), "bands": tuple(map(tuple, bands)), "seconds": seconds}
     features = preprocessing.FunctionTransformer(_bands, kw_args=own)
