@@ -42,7 +42,8 @@ class SingleEncoderConfig(SystemConfig):
             can leave out others and ``masks`` come; or ``"statistics"``: mean and standard deviation of its steps over
             time, of the valid ones where it knows which frames a step holds.
         spectrogram_norm: ``"scalar"`` (as they are) or ``"channel_frequency"``: standardised by the statistics of the
-            training people (:meth:`System.fit_statistics`).
+            training people (:meth:`System.fit_statistics`), a log-mel each band by itself, of valid frames where the
+            model takes masks.
         made_features: Features that are computed of raw EEG, where the encoder takes features.
 
     Raises:
@@ -149,6 +150,8 @@ class SingleEncoder(System):
             return FeatureNorm(spec.shape("eye")[1:])
         if self.modality == "eeg" and kind == "features":
             return self._features(spec.of("eeg"), config.made_features)
+        if config.spectrogram_norm != "scalar" and spec.of(self.modality).kind == "log_mel":
+            return FeatureNorm(spec.shape(self.modality)[1:])
         if self.modality != "eeg" or kind == spec.of("eeg").kind:
             return None
         assert spec.eeg is not None
@@ -281,7 +284,7 @@ class SingleEncoder(System):
         """Return what the encoder takes."""
         if self.front_end is not None:
             x = self.front_end(x.double() if self.dtype == torch.float64 else x.float())
-        elif self.config.input_spec.of(self.modality).kind == "log_mel" != self.encoder(self.modality).input:
+        if self.config.input_spec.of(self.modality).kind == "log_mel" != self.encoder(self.modality).input:
             x = x.transpose(1, 2)[:, None]
         return x.to(self.dtype)
 

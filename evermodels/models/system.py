@@ -24,7 +24,7 @@ from evermodels.core.kinds import KINDS
 from evermodels.core.presence import presence, zero_absent
 from evermodels.core.specs import InputSpec
 from evermodels.functional import class_balanced_weights
-from evermodels.layers import MontageAdapter
+from evermodels.layers import FeatureNorm, MontageAdapter
 from evermodels.losses import EmotionLoss
 from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
 from evermodels.models.transfer import Transfer
@@ -454,6 +454,9 @@ class System(Transfer, abc.ABC):
                     raise ShapeError(f"batches: expected {modality!r} in each, got {', '.join(batch) or 'nothing'}.")
                 here = (batch.get("present") or {}).get(modality)
                 x = batch[modality] if here is None else batch[modality][here]
+                mask = (batch.get("masks") or {}).get(modality) if modality in self.masked else None
+                if mask is not None and here is None and isinstance(layers[modality], FeatureNorm):
+                    x = x[mask][None]  # padding is no part of the statistics
                 x = x.to(device)
                 yield self.adapted(x) if modality == "eeg" else x
 

@@ -176,3 +176,16 @@ def test_the_encoder_s_own_of_the_valid_steps():
     output = model(audio=x, masks={"audio": mask})
     torch.testing.assert_close(output.embedding, torch.stack([steps[0, :2].mean(0), steps[1].mean(0)]))
     torch.testing.assert_close(model(audio=x).embedding[1], output.embedding[1])
+
+
+def test_each_band_of_sound_by_the_valid_frames_of_the_training_people():
+    model = speech_model(readout="statistics", spectrogram_norm="channel_frequency").eval()
+    x = 3.0 * torch.randn(4, 81, 16) + torch.arange(16.0)
+    mask = torch.arange(81)[None] < torch.tensor([[81], [60], [40], [20]])
+    padded = torch.where(mask[..., None], x, -50.0)
+    model.fit_statistics([{"audio": padded, "masks": {"audio": mask}}])
+    torch.testing.assert_close(model.front_end.mean, x[mask].mean(0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.front_end.std, x[mask].std(0, correction=0), rtol=1e-5, atol=1e-5)
+    other = torch.where(mask[..., None], x, 7.0)  # what lies behind the sound reaches nothing
+    one, two = (model(audio=a, masks={"audio": mask}).logits for a in (padded, other))
+    assert torch.equal(one, two)
