@@ -21,7 +21,7 @@ from evermodels.core.warning import LicenceWarning
 from evermodels.models.system import System
 
 RECORD = Path(__file__).parents[1] / "golden" / "bundled_answers.json"
-NAMES = ("mood_reader_tiny.workload",)
+NAMES = ("mood_reader_tiny.workload", "mbsm_tiny.open")
 
 
 def load(name: str) -> Any:

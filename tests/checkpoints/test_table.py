@@ -24,7 +24,7 @@ NAMES = sorted(load_table())
 def test_entry_has_files_card_score_and_recipe(name):
     entry = lookup(name)
     assert 0 < entry.score.value <= 1
-    assert entry.recipe in list_recipes()
+    assert entry.recipe in [*list_recipes(), *list_recipes(folder="pretraining_recipes")]
     if not entry.bundled:
         return  # its files, the card among them, have digests and a commit: the table refuses an entry without
     folder = bundled_folder(name, entry)
@@ -59,7 +59,7 @@ def test_entry_loads(name):
     assert model.architecture == name.partition(".")[0]
     assert model.load_report.verified == "the weight table"
     assert not model.load_report.reinitialised
-    assert len(model.classes) == model.config.num_classes
+    assert len(model.classes or ()) == model.config.num_classes  # an encoder that gives an embedding has none
     if "_tiny" in name:
         assert sum(p.numel() for p in model.parameters()) <= 1_500_000
     assert all(torch.isfinite(t).all() for t in model.state_dict().values())
