@@ -8,7 +8,6 @@ softmax are tensors, which is what they are compared with here.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -58,9 +57,11 @@ def peers() -> tuple[nn.Module, nn.Module]:
         return theirs, load_foreign(folder, "patchtst_base", request=request).model
 
 
-def written_out(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0) -> Tensor:
+def written_out(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0) -> Tensor:
     """Attention with its scores and its softmax as tensors."""
-    return F.dropout((q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1), dropout_p) @ v
+    scores = q @ k.mT * q.shape[-1] ** -0.5
+    scores = scores if attn_mask is None else scores.masked_fill(~attn_mask, float("-inf"))
+    return F.dropout(scores.softmax(dim=-1), dropout_p) @ v
 
 
 def sides(name: str, train: bool) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -106,9 +107,15 @@ def peak(name: str, side: str) -> float:
 def memory(name: str, side: str) -> None:
     """Print the peak of a training step above what lies there before."""
     step = runs(name, True)[side]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _high_water()
     step()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((_high_water() - before) / 1024)
+
+
+def _high_water() -> int:
+    """Return the most KiB that this process has held; of ``getrusage`` the parent's would be a part."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def rows(name: str, repeats: int) -> None:
@@ -133,13 +140,14 @@ def rows(name: str, repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--only", choices=tuple(SIZES), help="one comparison (default: all)")
     parser.add_argument("--memory", nargs=2, metavar=("NAME", "SIDE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # one thread's CPU time does not see what else the machine does
     if arguments.memory:
         memory(*arguments.memory)
         return
-    for name in SIZES:
+    for name in (arguments.only,) if arguments.only else SIZES:
         rows(name, arguments.repeats)
 
 
