@@ -108,7 +108,8 @@ class TubeletEmbed(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Turn ``(batch, frames, channels, height, width)`` into ``(batch, n, dim)``, time first, then rows."""
-        return self.proj(video.transpose(1, 2)).flatten(2).mT
+        # Contiguous: each sum of the residual stream and each norm would else go through memory crosswise.
+        return self.proj(video.transpose(1, 2)).flatten(2).mT.contiguous()
 
 
 class ClipEncoder(Checkpointed, Backbone):
