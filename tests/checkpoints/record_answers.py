@@ -21,7 +21,7 @@ from evermodels.core.warning import LicenceWarning
 from evermodels.models.system import System
 
 RECORD = Path(__file__).parents[1] / "golden" / "bundled_answers.json"
-NAMES = ("mood_reader_tiny.workload", "mbsm_tiny.open")
+NAMES = ("mood_reader_tiny.workload", "mbsm_tiny.open", "mbsm_tiny.eegmat")
 
 
 def load(name: str) -> Any:
@@ -47,7 +47,7 @@ def answers(name: str) -> dict[str, list[list[float]]]:
     model, g = load(name), torch.Generator().manual_seed(11)
     if not isinstance(model, System):
         (x,) = (torch.randn(2, *model.sample_shape, generator=g).half().float(),)
-        return {"embedding": model(x)[:, :8].tolist()}
+        return {"output": model(x)[:, :8].tolist()}
     spec = model.input_spec
     inputs = {m: torch.randn(2, *spec.shape(m), generator=g).half().float() for m in model.modalities}
     found = {"+".join(inputs): model(**inputs).logits.tolist()}
