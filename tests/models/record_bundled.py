@@ -1,4 +1,4 @@
-"""Records what the bundled checkpoints of Milmer and the trimodal fusion answer.
+"""Records what the bundled checkpoints of Milmer, MERCL and the trimodal fusion answer.
 
     python -m tests.models.record_bundled
 
@@ -20,7 +20,7 @@ from evermodels.checkpoints.table import BUNDLED
 from tests.models.record_ever import digest
 
 RECORD = Path(__file__).parents[1] / "golden" / "bundled_systems.safetensors"
-NAMES = ("milmer_tiny.quadrant", "trimodal_tiny.quadrant")
+NAMES = ("milmer_tiny.quadrant", "mercl_tiny.quadrant", "trimodal_tiny.quadrant")
 
 
 def draw(model) -> dict[str, Tensor]:

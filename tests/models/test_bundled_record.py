@@ -1,4 +1,4 @@
-"""The bundled checkpoints of Milmer and the trimodal fusion answer as they did when they were bundled."""
+"""The bundled checkpoints of Milmer, MERCL and the trimodal fusion answer as they did when they were bundled."""
 
 from __future__ import annotations
 

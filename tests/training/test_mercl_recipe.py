@@ -29,6 +29,7 @@ SMALL = [
     "model.config.encoders.video.config.embed_dim=12",
     "model.config.encoders.video.config.depths=[1]",
     "model.config.dim=8",
+    "model.encoders_from={}",  # the ViT of trimodal_tiny.quadrant is larger
 ]
 
 
