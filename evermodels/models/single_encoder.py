@@ -215,7 +215,8 @@ class SingleEncoder(System):
             A backbone in eval mode, with the classes of this model; it is saved under the encoder's own name.
 
         Raises:
-            ConfigError: If the linear layer stands on statistics, or the encoder takes what is made here of recordings.
+            ConfigError: If the linear layer stands on statistics, the encoder takes what is made here of recordings, or
+                its own head is another.
 
         Example:
             >>> import torch
@@ -235,6 +236,11 @@ class SingleEncoder(System):
             )
         encoder.reset_classifier(self.config.num_classes)
         if self.head is not None:
+            if not isinstance(encoder.head, nn.Linear):
+                raise ConfigError(
+                    f"{type(encoder).__name__}: its own head is more than a linear layer, so it has no place for this "
+                    "one. Save the model itself."
+                )
             encoder.head.load_state_dict(self.head.state_dict())
         encoder.classes, encoder.factors, encoder.provenance = self.classes, self.factors, self.provenance
         return encoder.eval()

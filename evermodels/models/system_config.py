@@ -48,9 +48,10 @@ class EncoderConfig(Config):
         """Return all values after a change, before they are checked; what was changed goes by a preset again.
 
         Args:
-            **changes: As :meth:`replace` takes them.
+            **changes: As :meth:`replace` takes them. Another name leaves the values behind that were of the first.
         """
-        return super().changed(**({"whole": False, **changes} if changes else {}))
+        other = {"config": {}} if changes.get("name", self.name) != self.name else {}
+        return super().changed(**({"whole": False, **other, **changes} if changes else {}))
 
 
 @dataclass(frozen=True)

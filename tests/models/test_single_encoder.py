@@ -165,6 +165,8 @@ def test_a_single_encoder_becomes_a_backbone_with_its_head(tmp_path):
         em.create_model("single_eeg", readout="statistics").as_backbone()
     with pytest.raises(ConfigError, match="takes 'spectrogram', which this model makes"):
         em.create_model("single_audio").as_backbone()
+    with pytest.raises(ConfigError, match="AST: its own head is more than a linear layer"):
+        em.create_model("single_audio", num_classes=2, encoders={"audio": {"name": "ast_nano"}}).as_backbone()
 
 
 def test_the_encoder_s_own_of_the_valid_steps():
@@ -189,3 +191,10 @@ def test_each_band_of_sound_by_the_valid_frames_of_the_training_people():
     other = torch.where(mask[..., None], x, 7.0)  # what lies behind the sound reaches nothing
     one, two = (model(audio=a, masks={"audio": mask}).logits for a in (padded, other))
     assert torch.equal(one, two)
+
+
+def test_another_encoder_takes_no_values_of_the_preset_s():
+    model = em.create_model("single_audio", num_classes=2, encoders={"audio": {"name": "vggish_tiny"}})
+    assert type(model.audio_encoder).__name__ == "VGGish"
+    kept = em.create_model("single_audio", encoders={"audio": {"config": {"patch_size": (8, 8)}}})
+    assert type(kept.audio_encoder).__name__ == "AudioMamba"
