@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from evermodels.backbones import VideoMAE, VideoMAEConfig
-from evermodels.backbones.video.videomae import sinusoid_table
 from evermodels.core.errors import ConfigError, ShapeError
+from evermodels.functional.positions import sinusoid_table
 
 TINY = VideoMAEConfig(num_frames=4, img_size=(16, 24), patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=3)
 

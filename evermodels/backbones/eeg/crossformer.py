@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from evermodels.backbones.eeg.crossformer_foreign import FORMATS
 from evermodels.backbones.eeg.series import SeriesConfig, SeriesEncoder
-from evermodels.backbones.video.videomae import sinusoid_table
+from evermodels.functional.positions import sinusoid_table
 from evermodels.layers.cross_attention import CrossAttention
 from evermodels.layers.self_attention import SelfAttention
 

@@ -12,9 +12,9 @@ from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from evermodels.backbones.base import Backbone
-from evermodels.backbones.video.videomae import sinusoid_table
 from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
+from evermodels.functional.positions import sinusoid_table
 from evermodels.layers.transformer_block import TransformerBlock
 
 _FLAT = 1e-5  # variance in µV² that is added, so that a flat channel stays zero

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from evermodels.backbones.eeg.medformer_foreign import FORMATS
 from evermodels.backbones.eeg.series import SeriesConfig, SeriesEncoder
-from evermodels.backbones.video.videomae import sinusoid_table
+from evermodels.functional.positions import sinusoid_table
 from evermodels.layers.random_augmentation import RandomAugmentation
 from evermodels.layers.self_attention import SelfAttention
 

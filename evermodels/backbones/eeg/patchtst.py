@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from evermodels.backbones.eeg.patchtst_foreign import FORMATS
 from evermodels.backbones.eeg.series import SeriesBlock, SeriesConfig, SeriesEncoder, TokenBatchNorm
-from evermodels.backbones.video.videomae import sinusoid_table
+from evermodels.functional.positions import sinusoid_table
 
 
 @dataclass(frozen=True)

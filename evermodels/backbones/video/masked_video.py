@@ -11,10 +11,11 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from evermodels.backbones.video.clip_encoder import draw_linear_weights
-from evermodels.backbones.video.videomae import VideoMAE, VideoMAEConfig, sinusoid_table
+from evermodels.backbones.video.videomae import VideoMAE, VideoMAEConfig
 from evermodels.core.config import Config
 from evermodels.core.errors import DataError, check_axes
 from evermodels.core.specs import VideoSpec
+from evermodels.functional.positions import sinusoid_table
 from evermodels.layers.transformer_block import TransformerBlock
 
 _LOWEST = 1e-6  # added to the deviation of a tubelet's pixels, as the references do

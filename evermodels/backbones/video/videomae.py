@@ -20,6 +20,7 @@ from evermodels.backbones.video.clip_encoder import (
 from evermodels.backbones.video.videomae_foreign import FORMATS
 from evermodels.checkpoints.foreign_format import ForeignFormat
 from evermodels.core.config import Config
+from evermodels.functional.positions import sinusoid_table
 from evermodels.layers.transformer_block import TransformerBlock
 
 if TYPE_CHECKING:
@@ -76,28 +77,6 @@ class VideoMAEConfig(ClipTransformerConfig):
     def tubelet(self) -> int:
         """Frames in one token."""
         return self.tubelet_size
-
-
-def sinusoid_table(length: int, dim: int) -> Tensor:
-    """Return the fixed position table, ``(1, length, dim)`` in float32.
-
-    Column j of row p is ``sin`` (even j) or ``cos`` (odd j) of ``p / 10000^(2⌊j/2⌋/dim)``. It is computed in float64
-    and rounded once, as the reference does.
-
-    Args:
-        length: Number of tokens; the index runs over time, then height, then width.
-        dim: Width of the tokens.
-
-    Example:
-        >>> sinusoid_table(2, 4)[0, 0]
-        tensor([0., 1., 0., 1.])
-    """
-    column = torch.arange(dim, device="cpu", dtype=torch.float64)
-    position = torch.arange(length, device="cpu", dtype=torch.float64)
-    angle = position[:, None] / 10000 ** (2 * (column // 2) / dim)
-    angle[:, 0::2].sin_()
-    angle[:, 1::2].cos_()
-    return angle.float()[None]
 
 
 def _vit(dim: int, heads: int, depth: int = 12, frames: int = 16, size: int = 224) -> VideoMAEConfig:
