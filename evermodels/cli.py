@@ -341,7 +341,8 @@ def _print_checkpoints(names: Sequence[str]) -> None:
         }
         print(name)
         for key, value in facts.items():
-            print(textwrap.fill(f"  {key:<8}  {one_line(value)}", width, subsequent_indent=" " * 12))
+            said = f"  {key:<8}  {one_line(value)}"
+            print(textwrap.fill(said, width, subsequent_indent=" " * 12, break_on_hyphens=False))
 
 
 def _info(args: argparse.Namespace) -> int:
