@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def real_data() -> Path:
     if not folder.is_dir():
         _missing(f"the folder of real recordings ({folder})", "set EVERMODELS_DATA to it")
     return folder.resolve()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_compiled() -> None:
+    """Forget what other files compiled: of a forward that classes share, torch keeps no more than eight kinds."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def test_wrong_shapes(shape, message):
         ({"in_chans": 0}, "in_chans: expected at least 1, got 0"),
         ({"direction": "v1"}, "direction: expected one of 'fo_fo', 'fo_bi', 'bi_bi', got 'v1'"),
         ({"input_size": [0, 5]}, "input_size: expected two numbers of at least 1"),
-        ({"drop_path_rate": 1.0}, "drop_path_rate: expected a rate in 0..1"),
+        ({"drop_path_rate": 1.0}, r"drop_path_rate: expected a number in \[0, 1\), got 1.0"),
         ({"num_classes": -1}, "num_classes: expected 0"),
         ({"embed_dmi": 3}, "unknown key 'embed_dmi'. Did you mean 'embed_dim'"),
         ({"depth": "4"}, "depth: expected int, got '4'"),

@@ -82,6 +82,7 @@ def test_a_model_reads_them_and_another_fold_is_refused(root, tmp_path):
         "single_audio",
         input_spec=SOUND,
         num_classes=4,
+        readout="embedding",
         encoders={
             "audio": {
                 "name": "ast_nano",
