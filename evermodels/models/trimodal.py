@@ -65,8 +65,8 @@ class TrimodalFusionConfig(SystemConfig):
         UnknownNameError: If a channel name is unknown or stands twice.
 
     Example:
-        >>> TrimodalFusionConfig().replace(modalities=("audio",)).encoders
-        {'audio': EncoderConfig(name='ast_base', config={})}
+        >>> TrimodalFusionConfig().replace(modalities=("audio",)).encoders["audio"].name
+        'ast_base'
     """
 
     num_classes: int = 5

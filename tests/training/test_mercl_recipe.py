@@ -95,8 +95,9 @@ def test_the_encoders_of_stage_1_stay_in_stage_2(recipe, tmp_path):
     fit(recipe.for_row("pretrain"), tmp_path / "1", parts=parts, progress=False)  # from random encoders
     lines = [json.loads(line) for line in (tmp_path / "1/metrics.jsonl").read_text().splitlines()]
     for line in lines:
-        assert line["loss"]["cross_entropy"] == 0 < line["loss"]["intra_modal"] and line["validation"]["loss"] > 0
+        assert line["loss"]["cross_entropy"] == 0 < line["loss"]["intra_modal"]
         assert line["loss"]["inter_modal"] > 0 < line["loss"]["sample_wise"]
+    assert lines[-1]["validation"]["loss"] > 0
     for row, fresh in (("mercl", None), ("no_attention", ["hidden"])):
         result = fit(
             recipe, tmp_path / row, row=row, init_from={"model": tmp_path / "1/model"}, parts=parts, progress=False

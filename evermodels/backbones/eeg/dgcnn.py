@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evermodels.backbones.eeg.feature_graphs import FeatureGraph, FeatureGraphConfig
+from evermodels.core.config import MOST_BLOCKS
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class DGCNNConfig(FeatureGraphConfig):
         """Refuse sizes below one."""
         super().check()
         self.at_least(1, "order", "hidden_dim", "embed_dim")
+        if self.order > MOST_BLOCKS:
+            raise self.refuse("order", f"at most {MOST_BLOCKS}")
 
 
 class DGCNN(FeatureGraph):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from evermodels import montage
 from evermodels.backbones.eeg.feature_graphs import FeatureGraph, FeatureGraphConfig
+from evermodels.core.config import MOST_BLOCKS
 from evermodels.functional import symmetric_normalize
 
 ACROSS = (
@@ -59,6 +60,8 @@ class RGNNConfig(FeatureGraphConfig):
         """Refuse sizes below one, and channels that are not as many as their names."""
         super().check()
         self.at_least(1, "hops", "embed_dim")
+        if self.hops > MOST_BLOCKS:
+            raise self.refuse("hops", f"at most {MOST_BLOCKS}")
         if not 0 < self.share < 1:
             raise self.refuse("share", "a number in (0, 1)")
         object.__setattr__(self, "ch_names", montage.canonical_all(self.ch_names))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evermodels.backbones.eeg.feature_graphs import FeatureGraph, FeatureGraphConfig, SelfOrganizedGraph
+from evermodels.core.config import MOST_BLOCKS
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,8 @@ class BFENetConfig(FeatureGraphConfig):
         """Refuse sizes below one."""
         super().check()
         self.at_least(1, "bottleneck", "hidden_dim", "depth", "top_k")
+        if self.num_bands * self.depth > MOST_BLOCKS:
+            raise self.refuse("num_bands", f"at most {MOST_BLOCKS} graph convolutions, num_bands * depth")
 
 
 class BFENet(FeatureGraph):
