@@ -50,7 +50,7 @@ class EncoderConfig(Config):
         Args:
             **changes: As :meth:`replace` takes them. Another name leaves the values behind that were of the first.
         """
-        other = {"config": {}} if changes.get("name", self.name) != self.name else {}
+        other: dict[str, Any] = {"config": {}} if changes.get("name", self.name) != self.name else {}
         return super().changed(**({"whole": False, **other, **changes} if changes else {}))
 
 
