@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError, quoted
 from evermodels.core.text import LABEL_RULE, doubled, is_label
 
@@ -28,7 +27,8 @@ class Request:
     spread_channels: bool = False
 
 
-Fit = Callable[[Tensor, Config, Mapping[str, Any], Request], "tuple[Tensor, str]"]
+Fit = Callable[[Tensor, Any, Mapping[str, Any], Request], "tuple[Tensor, str]"]
+"""Fits a tensor of a file to a model: tensor, configuration (of the format's own class), facts, what was asked."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def axes(tensors: Mapping[str, Tensor], name: str, count: int) -> tuple[int, ...
     return shape
 
 
-def spread_channels(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def spread_channels(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     """Fit a patch embedding to another number of input channels: their sum over the file's, divided evenly.
 
     When all channels hold the same picture, the tokens are those of the file's own. It is a start for fine-tuning and
@@ -108,7 +108,7 @@ def spread_channels(weight: Tensor, config: Config, facts: Mapping[str, Any], re
         ConfigError: If it is needed and was not asked for.
     """
     del facts
-    return spread_to(weight, config.in_chans, request)  # type: ignore[attr-defined]  # of the format's own config class
+    return spread_to(weight, config.in_chans, request)
 
 
 def spread_to(weight: Tensor, want: int, request: Request) -> tuple[Tensor, str]:

@@ -253,11 +253,6 @@ class HiCMAE(SpectrogramPair):
         return embedding
 
 
-def _with_sound(config: HiCMAEConfig, spec: InputSpec, **encoder: Any) -> HiCMAEConfig:
-    heard = config.encoders["eeg"]
-    return config.replace(input_spec=spec, encoders={"audio": EncoderConfig(heard.name, {**heard.config, **encoder})})
-
-
 class HiCMAEAudio(HiCMAE):
     """HiCMAE as published, on sound and video; see :class:`HiCMAE`.
 
@@ -275,11 +270,11 @@ class HiCMAEAudio(HiCMAE):
     takes = "audio"
     foreign_formats = formats("audio")
     presets: ClassVar[Mapping[str, HiCMAEConfig]] = {
-        "hicmae_audio_tiny": _with_sound(
-            _TINY, sound(2.575, VideoSpec(num_frames=16, size=(64, 64)), n_mels=64), patch_size=(16, 16)
+        "hicmae_audio_tiny": _TINY.with_sound(
+            sound(2.575, VideoSpec(num_frames=16, size=(64, 64)), n_mels=64), patch_size=(16, 16)
         ),
         # 256 frames of 128 bands
-        "hicmae_audio_base": _with_sound(_BASE, sound(2.575, _CLIP)),
+        "hicmae_audio_base": _BASE.with_sound(sound(2.575, _CLIP)),
     }
 
     def forward(  # type: ignore[override]  # each system's forward takes its own modalities

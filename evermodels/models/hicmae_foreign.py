@@ -77,10 +77,10 @@ def _facts(heard: str) -> Callable[[Mapping[str, Tensor], Mapping[str, Any], Req
 
 
 def _channels(heard: str) -> Callable[[Tensor, Config, Mapping[str, Any], Request], tuple[Tensor, str]]:
-    def fit(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+    def fit(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
         """Spread the one channel of sound over electrodes, where asked for."""
         del facts
-        return spread_to(weight, len(config.ch_names) if heard == "eeg" else 1, request)  # type: ignore[attr-defined]  # of the format's own config class
+        return spread_to(weight, len(config.ch_names) if heard == "eeg" else 1, request)
 
     return fit
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from evermodels import montage
 from evermodels.backbones.base import Checkpointed
@@ -104,6 +105,19 @@ class SpectrogramPairConfig(SystemConfig):
                     f"{type(self).__name__}.n_fft: expected between 2 and the {samples} samples of a window, or None, "
                     f"got {self.window_length}."
                 )
+
+    def with_sound(self, spec: InputSpec, **encoder: Any) -> Self:
+        """Return the same network for sound and video: what encoded the EEG's spectrogram encodes that of sound.
+
+        Args:
+            spec: The recordings.
+            **encoder: Values of that encoder which change with it.
+
+        Raises:
+            ConfigError: If a value is impossible.
+        """
+        heard = self.encoders["eeg"]
+        return self.replace(input_spec=spec, encoders={"audio": EncoderConfig(heard.name, {**heard.config, **encoder})})
 
     @property
     def spectral(self) -> str:

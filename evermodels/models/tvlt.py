@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from timm.layers import trunc_normal_
@@ -271,11 +271,6 @@ class TVLT(SpectrogramPair):
         return EmotionOutput(logits, embedding, {m: embeddings[m] for m in self.modalities if m in embeddings})
 
 
-def _with_sound(config: TVLTConfig, spec: InputSpec, **encoder: Any) -> TVLTConfig:
-    heard = config.encoders["eeg"]
-    return config.replace(input_spec=spec, encoders={"audio": EncoderConfig(heard.name, {**heard.config, **encoder})})
-
-
 class TVLTAudio(TVLT):
     """TVLT on sound and video, as published; see :class:`TVLT`.
 
@@ -296,8 +291,8 @@ class TVLTAudio(TVLT):
     foreign_formats = formats("audio")
     masked: tuple[str, ...] = ("video", "audio")
     presets: ClassVar[Mapping[str, TVLTConfig]] = {
-        "tvlt_audio_tiny": _with_sound(_TINY, sound(5.0, _clip(64), n_mels=64), patch_size=(16, 16)),
-        "tvlt_audio_base": _with_sound(_BASE, sound(10.255, _clip(224))),  # 1024 frames of 128 bands
+        "tvlt_audio_tiny": _TINY.with_sound(sound(5.0, _clip(64), n_mels=64), patch_size=(16, 16)),
+        "tvlt_audio_base": _BASE.with_sound(sound(10.255, _clip(224))),  # 1024 frames of 128 bands
     }
 
     def forward(  # type: ignore[override]  # each system's forward takes its own modalities

@@ -83,17 +83,17 @@ def _fresh(names: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _flat(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _flat(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     """A vector of one modality stands in a table of one row there."""
     del config, facts, request
     return weight.reshape(-1), ""
 
 
 def _channels(heard: str) -> Fit:
-    def fit(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+    def fit(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
         """Spread the one channel of sound over electrodes, where asked for."""
         del facts
-        return spread_to(weight, len(config.ch_names) if heard == "eeg" else 1, request)  # type: ignore[attr-defined]  # of the format's own config class
+        return spread_to(weight, len(config.ch_names) if heard == "eeg" else 1, request)
 
     return fit
 
@@ -113,7 +113,7 @@ def _grid(config: Any, modality: str) -> tuple[int, ...]:
 def _first(modality: str, axis: int, what: str) -> Fit:
     """Take the first rows of a table over time, as the reference does; resample one that is too short."""
 
-    def fit(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+    def fit(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
         del facts, request
         want, have = _grid(config, modality)[axis], table.shape[1]
         how = f"the first {want} of {have} {what}" if have > want else f"{have} -> {want} {what}, linear"
@@ -123,7 +123,7 @@ def _first(modality: str, axis: int, what: str) -> Fit:
 
 
 def _rows(modality: str) -> Fit:
-    def fit(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+    def fit(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
         """Resample the positions along frequency: they cover all bands, however many."""
         del facts, request
         want, have = _grid(config, modality)[1], table.shape[1]
@@ -132,7 +132,7 @@ def _rows(modality: str) -> Fit:
     return fit
 
 
-def _picture(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _picture(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     """Bring the positions in a frame to another size of picture, bicubic with antialiasing."""
     del facts, request
     _, rows, columns = _grid(config, "video")

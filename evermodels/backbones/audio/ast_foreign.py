@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes, transformers_classes
-from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError
 
 MEL_BINS = 128  # of every model that the authors publish
@@ -111,11 +110,11 @@ def _transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], requ
     return {**facts, **transformers_classes(config, "audio-spectrogram-transformer", facts["num_classes"])}
 
 
-def _resample(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _resample(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     del request
     steps = {key: facts[key] for key in ("num_mels", "num_frames", "stride") if key in facts}
-    old: tuple[int, int] = config.replace(**steps).grid  # type: ignore[attr-defined]  # of the format's own config class
-    new: tuple[int, int] = config.grid  # type: ignore[attr-defined]  # of the format's own config class
+    old: tuple[int, int] = config.replace(**steps).grid
+    new: tuple[int, int] = config.grid
     if old[0] * old[1] + _PREFIX_TOKENS != table.shape[1]:
         raise CheckpointError(
             f"pos_embed: expected 2 + {old[0]} · {old[1]} positions for {facts['num_mels']} mel bands and "

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes, spread_channels
-from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError
 
 MEL_BINS = 128  # of every model that the authors publish
@@ -52,11 +51,11 @@ def _input_size(positions: int, patch: list[int], request: Request) -> tuple[int
     return MEL_BINS, (positions // rows - 1) * steps[1] + patch[1]
 
 
-def _resample(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _resample(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     """Bring the position table to the configuration's grid, bilinear with antialiasing as the reference does."""
     del request
-    old: tuple[int, int] = config.replace(input_size=facts["input_size"]).grid  # type: ignore[attr-defined]  # of the format's own config class
-    new: tuple[int, int] = config.grid  # type: ignore[attr-defined]  # of the format's own config class
+    old: tuple[int, int] = config.replace(input_size=facts["input_size"]).grid
+    new: tuple[int, int] = config.grid
     if old[0] * old[1] + 1 != table.shape[1]:
         frequency, time = facts["input_size"]
         raise CheckpointError(

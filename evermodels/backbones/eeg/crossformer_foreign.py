@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from evermodels.backbones.eeg.series_foreign import PARTS, asked, attention_keys, fit_head
 from evermodels.checkpoints.foreign_format import Fit, ForeignFormat, Request, axes
-from evermodels.core.config import MOST_BLOCKS, Config
+from evermodels.core.config import MOST_BLOCKS
 from evermodels.core.errors import ConfigError
 
 _LAYER = "scales.0.layers.0."
@@ -48,9 +48,9 @@ def _library(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: 
     return {**_sizes(tensors, request), **form}
 
 
-def _positions(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _positions(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     """Bring positions to other windows by interpolation; to other channels only when asked for, as their mean."""
-    channels, segments = config.in_chans, config.segments[0]  # type: ignore[attr-defined]  # of the format's own class
+    channels, segments = config.in_chans, config.segments[0]
     how = []
     if facts["in_chans"] != channels:
         if not request.spread_channels:
@@ -69,9 +69,9 @@ def _positions(table: Tensor, config: Config, facts: Mapping[str, Any], request:
 
 
 def _routers(scale: int) -> Fit:
-    def fit(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+    def fit(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
         del facts, request
-        want = config.segments[scale] if scale < config.depth else table.shape[0]  # type: ignore[attr-defined]  # as above
+        want = config.segments[scale] if scale < config.depth else table.shape[0]
         if table.ndim != 3 or table.shape[0] == want:
             return table, ""
         flat = table.flatten(1).T[None].double()
@@ -81,8 +81,8 @@ def _routers(scale: int) -> Fit:
     return fit
 
 
-def _head(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
-    grid = (config.in_chans, config.segments[-1])  # type: ignore[attr-defined]  # of the format's own config class
+def _head(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+    grid = (config.in_chans, config.segments[-1])
     return fit_head(weight, config, facts, request, grid)
 
 

@@ -16,7 +16,6 @@ from evermodels.backbones.eeg.series_foreign import (
     layer_keys,
 )
 from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes
-from evermodels.core.config import Config
 
 
 def _facts(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Request) -> dict[str, Any]:
@@ -29,8 +28,8 @@ def _facts(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Re
     return facts
 
 
-def _head(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
-    return fit_head(weight, config, facts, request, (config.in_chans, 1))  # type: ignore[attr-defined]  # of its own class
+def _head(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+    return fit_head(weight, config, facts, request, (config.in_chans, 1))
 
 
 FORMATS = (

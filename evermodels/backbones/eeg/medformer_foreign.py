@@ -17,7 +17,6 @@ from evermodels.backbones.eeg.series_foreign import (
     window_of,
 )
 from evermodels.checkpoints.foreign_format import Fit, ForeignFormat, Request, axes, spread_channels
-from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError
 
 _MOST_SIZES = 100
@@ -51,17 +50,17 @@ def _facts(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Re
     return {**facts, "in_chans": channels}
 
 
-def _patches(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _patches(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     """Take a convolution over channels and time for the one over time that it is."""
     weight = weight[:, 0] if weight.ndim == 4 and weight.shape[1] == 1 else weight
-    if config.single_channel:  # type: ignore[attr-defined]  # of the format's own config class
+    if config.single_channel:
         return weight, ""
     return spread_channels(weight, config, facts, request)
 
 
-def _head(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _head(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     del request
-    channels: int = config.in_chans  # type: ignore[attr-defined]  # of the format's own config class
+    channels: int = config.in_chans
     if facts["single_channel"] and channels != facts["in_chans"]:
         raise ConfigError(
             f"in_chans: expected {facts['in_chans']} as in the file, whose head has weights for each channel, got "

@@ -20,7 +20,6 @@ from evermodels.backbones.eeg.series_foreign import (
     window_of,
 )
 from evermodels.checkpoints.foreign_format import ForeignFormat, Request, axes
-from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError
 
 
@@ -49,10 +48,10 @@ def _library(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: 
     return facts
 
 
-def _head(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _head(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     if facts["pool"] == "channels":
         return weight, ""
-    grid = (config.in_chans, config.num_patches)  # type: ignore[attr-defined]  # of the format's own config class
+    grid = (config.in_chans, config.num_patches)
     return fit_head(weight, config, facts, request, grid)
 
 
@@ -101,11 +100,11 @@ def _transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], requ
     return {**facts, **fixed}
 
 
-def _positions(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _positions(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     del request, facts
     if table.ndim == 2:
         table = table[None]
-    want: int = config.num_patches  # type: ignore[attr-defined]  # of the format's own config class
+    want: int = config.num_patches
     if table.shape[1] == want:
         return table, ""
     return stretched(table, want), f"{table.shape[1]} -> {want} positions, linear"
@@ -127,12 +126,12 @@ def stretched(table: Tensor, length: int) -> Tensor:
     return wide.mT.to(table.dtype).contiguous()
 
 
-def _refuse_head(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _refuse_head(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     del request
-    if facts.get("num_classes") and config.in_chans != facts["in_chans"]:  # type: ignore[attr-defined]  # as above
+    if facts.get("num_classes") and config.in_chans != facts["in_chans"]:
         raise ConfigError(
             f"in_chans: expected {facts['in_chans']} as in the file, whose head has weights for each channel, got "
-            f"{config.in_chans}. Take the encoder alone with --num-classes 0."  # type: ignore[attr-defined]  # as above
+            f"{config.in_chans}. Take the encoder alone with --num-classes 0."
         )
     return weight, ""
 

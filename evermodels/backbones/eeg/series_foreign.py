@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from evermodels.checkpoints.foreign_format import Fit, Request, axes
-from evermodels.core.config import MOST_BLOCKS, Config
+from evermodels.core.config import MOST_BLOCKS
 from evermodels.core.errors import CheckpointError, ConfigError
 
 PARTS = ("query", "key", "value")
@@ -44,7 +44,7 @@ def layer_keys(theirs: str = r"encoder\.attn_layers\.(\d+)\.") -> dict[str, str]
     }
 
 
-def _pointwise(weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _pointwise(weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     """Take a convolution of one tap for the linear layer that it is."""
     del config, facts, request
     return (weight[:, :, 0], "") if weight.ndim == 3 and weight.shape[2] == 1 else (weight, "")
@@ -144,7 +144,7 @@ def channels_of_head(width: int, of_one: int, what: str) -> int:
 
 
 def fit_head(
-    weight: Tensor, config: Config, facts: Mapping[str, Any], request: Request, grid: tuple[int, int]
+    weight: Tensor, config: Any, facts: Mapping[str, Any], request: Request, grid: tuple[int, int]
 ) -> tuple[Tensor, str]:
     """Bring a head over flattened (channel, width, token) to our order (channel, token, width).
 
@@ -159,7 +159,7 @@ def fit_head(
         ConfigError: If it was made for other channels or windows.
     """
     del request
-    dim: int = config.embed_dim  # type: ignore[attr-defined]  # of the format's own config class
+    dim: int = config.embed_dim
     channels, tokens = grid
     if weight.ndim != 2 or weight.shape[1] != channels * dim * tokens:
         raise ConfigError(

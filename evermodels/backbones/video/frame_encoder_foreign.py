@@ -11,7 +11,6 @@ from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor
 
 from evermodels.checkpoints.foreign_format import Fit, ForeignFormat, Request, axes, transformers_classes
-from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError
 
 _STAGES = 4  # of every published Swin
@@ -93,9 +92,9 @@ def _vit_transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], 
 
 
 def _fit_window(stage: int) -> Fit:
-    def fit(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+    def fit(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
         del request
-        window = config.windows()[stage]  # type: ignore[attr-defined]  # of the format's own config class
+        window = config.windows()[stage]
         had = facts["window_size"]
         if window == (had, had):
             return table, ""
@@ -106,10 +105,10 @@ def _fit_window(stage: int) -> Fit:
     return fit
 
 
-def _fit_positions(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _fit_positions(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     del request
-    grid = config.grid  # type: ignore[attr-defined]  # of the format's own config class
-    size = facts.get("img_size", config.img_size)  # type: ignore[attr-defined]  # as above
+    grid = config.grid
+    size = facts.get("img_size", config.img_size)
     had = tuple(side // facts["patch_size"] for side in size)
     if had == grid:
         return table, ""

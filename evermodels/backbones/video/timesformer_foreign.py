@@ -18,7 +18,6 @@ from evermodels.checkpoints.foreign_format import (
     spread_channels,
     transformers_classes,
 )
-from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError
 
 
@@ -108,10 +107,10 @@ def _transformers(tensors: Mapping[str, Tensor], config: Mapping[str, Any], requ
     return {**facts, **transformers_classes(config, "timesformer", facts["num_classes"])}
 
 
-def _fit_places(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _fit_places(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     del request
     old = tuple(side // facts["patch_size"] for side in facts["img_size"])
-    new = config.grid[1:]  # type: ignore[attr-defined]  # of the format's own config class
+    new = config.grid[1:]
     if table.shape[1] != 1 + math.prod(old):
         raise CheckpointError(
             f"pos_embed: expected 1 + {old[0]} · {old[1]} positions for pictures of {facts['img_size']}, got "
@@ -123,9 +122,9 @@ def _fit_places(table: Tensor, config: Config, facts: Mapping[str, Any], request
     return resampled, f"{old[0]} by {old[1]} -> {new[0]} by {new[1]} places, nearest neighbour"
 
 
-def _fit_frames(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _fit_frames(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     del request
-    old, new = facts["num_frames"], config.grid[0]  # type: ignore[attr-defined]  # of the format's own config class
+    old, new = facts["num_frames"], config.grid[0]
     if old == new:
         return table, ""
     return resample_frames(table.float(), new).to(table.dtype), f"{old} -> {new} frames, nearest neighbour"

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evermodels.checkpoints.foreign_format import Fit, ForeignFormat, Request, axes, spread_channels
-from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError, ConfigError
 
 _STAGES, _MOST_BLOCKS = 8, 48
@@ -88,9 +87,9 @@ def _facts(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Re
     }
 
 
-def _fit_table(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _fit_table(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     del request
-    old, new = facts["window_size"], config.window_size  # type: ignore[attr-defined]  # of the format's own config class
+    old, new = facts["window_size"], config.window_size
     if old == new or table.shape[0] != math.prod(2 * side - 1 for side in old):
         return table, ""  # a table of another window than its fellows is refused by its shape
     how = f"windows {' by '.join(map(str, old))} -> {' by '.join(map(str, new))}, trilinear"

@@ -18,7 +18,6 @@ from evermodels.checkpoints.foreign_format import (
     spread_channels,
     transformers_classes,
 )
-from evermodels.core.config import Config
 from evermodels.core.errors import CheckpointError
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_fast": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -78,11 +77,11 @@ def _facts(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Re
         ) from None
 
 
-def _fit_positions(table: Tensor, config: Config, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
+def _fit_positions(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     del request
     sizes = {key: facts[key] for key in ("num_frames", "img_size", "tubelet_size", "patch_size")}
-    old: tuple[int, int, int] = config.replace(**sizes).grid  # type: ignore[attr-defined]  # of the format's own class
-    new: tuple[int, int, int] = config.grid  # type: ignore[attr-defined]  # as above
+    old: tuple[int, int, int] = config.replace(**sizes).grid
+    new: tuple[int, int, int] = config.grid
     if table.shape[1] != 1 + math.prod(old):
         raise CheckpointError(
             f"pos_embed: expected 1 + {' · '.join(map(str, old))} positions as config.json says, got {table.shape[1]}."
