@@ -226,7 +226,10 @@ class SingleEncoder(System):
             True
         """
         if self.config.readout == "statistics":
-            raise ConfigError("readout: expected another, as a backbone has no head on statistics of its steps.")
+            raise ConfigError(
+                "readout: expected 'embedding' or 'valid', got 'statistics', for which a backbone's own head has no "
+                "place. Save the model itself."
+            )
         encoder = copy.deepcopy(self.encoder(self.modality))
         made = self.front_end is not None or self.config.input_spec.of(self.modality).kind != encoder.input
         if made or self.montage_adapter is not None:
