@@ -28,6 +28,7 @@ ROOMS = {
     "recognition": "what a model said",
     "plots": "a picture per kind of attention",
     "facts": "what is known of a model",
+    "interop": "as others take models",
     "zoo": "a model by its name",
     "models": "system.py, then one file a system",
     "backbones": "one family a file",

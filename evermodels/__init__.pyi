@@ -2,6 +2,7 @@ from . import (
     backbones as backbones,
     datasets as datasets,
     functional as functional,
+    interop as interop,
     layers as layers,
     losses as losses,
     models as models,

@@ -242,6 +242,16 @@ def positions(ch_names: Sequence[str]) -> np.ndarray:
     return away / np.linalg.norm(away, axis=1, keepdims=True)
 
 
+def scalp_names() -> tuple[str, ...]:
+    """Return the names of all places on the scalp that have a position, without earlobes and mastoids.
+
+    Example:
+        >>> len(scalp_names()), "Cz" in scalp_names(), "A1" in scalp_names()
+        (335, True, False)
+    """
+    return tuple(name for name in _table()["positions"] if name not in _WITHOUT_REGION)
+
+
 def _coordinates(names: Sequence[str]) -> np.ndarray:
     """Return where electrodes of canonical names lie on the Colin27 head, in mm, ``(n, 3)``."""
     table = _table()["positions"]

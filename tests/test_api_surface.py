@@ -13,6 +13,7 @@ ROOMS = (
     "backbones",
     "datasets",
     "functional",
+    "interop",
     "layers",
     "losses",
     "models",

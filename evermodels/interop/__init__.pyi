@@ -1,0 +1,1 @@
+from .braindecode import EEGModel as EEGModel
