@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from evermodels.core.errors import ConfigError, DataError
+from evermodels.datasets.augment_sound import SoundAugmentation
 from evermodels.datasets.pupil import EyeWindows, Pupil
 from evermodels.datasets.splits import SubjectSplit
 from evermodels.datasets.utterances import Speech, UtteranceWindows
@@ -70,12 +72,13 @@ class Companion(ABC):
         """
 
     @abstractmethod
-    def read(self, other: Other, level: int) -> dict[str, Any]:
+    def read(self, other: Other, level: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
         """Return what an item holds of it: nothing where the model does not take it.
 
         Args:
             other: As :meth:`choose` drew it.
             level: The same level.
+            rng: In training draws how it is changed, the same for the two matched items of a state.
         """
 
 
@@ -87,6 +90,8 @@ class SpeechCompanion(Companion):
         windows: What a model takes of it, or ``None`` where it takes no sound.
         valence: Emotions that count as low and as high; within one of them each emotion comes equally often.
         split: The speakers of each part (default: EmoDB's fixed lists).
+        augment: Random changes of training items; what is laid over an utterance is of another speaker of the training
+            part.
 
     Raises:
         DataError: If somebody is missing, or has no utterance of a valence.
@@ -105,6 +110,7 @@ class SpeechCompanion(Companion):
         *,
         valence: Sequence[Sequence[str]] = VALENCE,
         split: SubjectSplit = SPEAKERS,
+        augment: SoundAugmentation | None = None,
     ) -> None:
         low, high = (tuple(emotions) for emotions in valence)
         if not low or not high or set(low) & set(high):
@@ -112,7 +118,7 @@ class SpeechCompanion(Companion):
                 f"valence: expected emotions of low and others of high valence, got {', '.join(low) or 'none'} and "
                 f"{', '.join(high) or 'none'}."
             )
-        self.speech, self.windows, self.split = speech, windows, split
+        self.speech, self.windows, self.split, self.augment = speech, windows, split, augment
         self.valence = low, high
         _check_people(split.subjects, speech.speakers, "speech")
         # By speaker and valence the names of each emotion that there is.
@@ -136,17 +142,29 @@ class SpeechCompanion(Companion):
         names = emotions[int(rng.integers(len(emotions)))]
         return Other(self.modality, person, names[int(rng.integers(len(names)))])
 
-    def read(self, other: Other, level: int) -> dict[str, Any]:
+    def read(self, other: Other, level: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
         """Return the window and which of its frames are valid.
 
         Args:
             other: The utterance.
             level: Not needed.
+            rng: In training draws how it is changed.
         """
         if self.windows is None:
             return {}
-        window, mask = self.windows(str(other.what))
+        name = str(other.what)
+        window, mask = self.windows(name) if self.augment is None or rng is None else self._changed(name, rng)
         return {"audio": window, "masks": {"audio": mask}}
+
+    def _changed(self, name: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        assert self.windows is not None and self.augment is not None
+        change, over = self.augment.draw(rng), None
+        if change.share:
+            own = self.speech.utterances[name]
+            people = [speaker for speaker in self.split.train if speaker != own.speaker]
+            others = [other for speaker in people for other in self.speech.of(speaker, own.emotion)]
+            over = others[int(rng.integers(len(others)))] if others else None
+        return self.windows.changed(name, change, over)
 
 
 class EyeCompanion(Companion):
@@ -181,12 +199,13 @@ class EyeCompanion(Companion):
         place = float(rng.random())
         return Other(self.modality, person, place)
 
-    def read(self, other: Other, level: int) -> dict[str, Any]:
+    def read(self, other: Other, level: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
         """Return the window.
 
         Args:
             other: The window.
             level: 0 for control, 1 for arithmetic.
+            rng: Not needed: nothing is changed.
         """
         if self.windows is None:
             return {}

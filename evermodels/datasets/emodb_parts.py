@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from evermodels.core.errors import ConfigError
 from evermodels.core.specs import AudioSpec, InputSpec
+from evermodels.datasets.augment_sound import SoundAugmentation, changes, plain_without
 from evermodels.datasets.download import data_folder
 from evermodels.datasets.emodb import EmoDB
 from evermodels.datasets.listed import Entry, Listed, Standardised, one_left_out
@@ -44,6 +48,8 @@ class EmoDBSettings(DataSettings):
             utterances. It needs no label, but it sees a test speaker's other utterances, and that each emotion is among
             them: such a result is transductive, and is to be called so.
         silent_dbfs: Level in dBFS below which a frame is masked.
+        augment: Random changes of the training speakers' utterances. Where they are standardised by
+            ``speaker_statistics``, these are of the unchanged ones.
     """
 
     dataset: Literal["emodb"] = "emodb"
@@ -52,6 +58,7 @@ class EmoDBSettings(DataSettings):
     emotions: tuple[str, ...] = EMOTIONS
     speaker_statistics: bool = False
     silent_dbfs: float = SILENT_DBFS
+    augment: SoundAugmentation = field(default_factory=SoundAugmentation)
 
     def check(self) -> None:
         """Refuse impossible values."""
@@ -63,6 +70,10 @@ class EmoDBSettings(DataSettings):
             raise self.refuse("emotions", f"at least two of {', '.join(EmoDB.known)}, each once")
         check_threshold(self.silent_dbfs, "silent_dbfs")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings in plain JSON; changes of sound only where there are some."""
+        return plain_without(super().to_dict(), self.augment, "augment")
+
     def told(self) -> dict[str, Any]:
         """Return which speaker was left out, and whether the result is transductive."""
         return {"dataset": self.dataset, "fold": self.fold, "transductive": self.speaker_statistics}
@@ -72,7 +83,7 @@ class EmoDBSettings(DataSettings):
 
         Args:
             spec: What the model takes.
-            seed: Not needed: nothing is drawn.
+            seed: Seed of the changes in training.
             data_root: Folder that holds ``emodb``.
 
         Raises:
@@ -95,14 +106,17 @@ class EmoDBSettings(DataSettings):
         utterances = windows.speech.utterances.values()
         split = one_left_out(windows.speech.speakers, self.fold, self.n_validation)
         keys = {s: [u.name for u in utterances if u.speaker == s] for s in windows.speech.speakers}
-        read = _Read(windows, Standardised(windows, keys, _LEAST_STD) if self.speaker_statistics else None)
+        standardised = Standardised(windows, keys, _LEAST_STD) if self.speaker_statistics else None
+        augment = changes(self.augment, spec.audio)
 
         def part(name: str) -> Listed:
             people = split.part(name)
             entries = [
                 Entry(u.name, self.emotions.index(u.emotion), u.speaker) for u in utterances if u.speaker in people
             ]
-            return Listed(entries, read, "speaker")
+            if augment is None or name != "train":
+                return Listed(entries, _Read(windows, standardised), "speaker")
+            return Listed(entries, _Changed(windows, standardised, augment, entries), "speaker", seed=seed)
 
         return Parts(part("train"), part("validation"), part("test"), self.emotions, groups=("speaker",))
 
@@ -116,3 +130,25 @@ class _Read:
     def __call__(self, entry: Entry) -> dict[str, Any]:
         window, mask = self.windows(entry.key)
         return {"audio": self.standardised(entry) if self.standardised else window, "masks": {"audio": mask}}
+
+
+class _Changed(_Read):
+    """What an item of the training part holds of an utterance that is changed."""
+
+    def __init__(
+        self,
+        windows: UtteranceWindows,
+        standardised: Standardised | None,
+        augment: SoundAugmentation,
+        entries: Sequence[Entry],
+    ) -> None:
+        super().__init__(windows, standardised)
+        self.augment, self.entries = augment, entries
+
+    def __call__(self, entry: Entry, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        assert rng is not None
+        change = self.augment.draw(rng)
+        others = [e.key for e in self.entries if e.label == entry.label and e.person != entry.person]
+        other = others[int(rng.integers(len(others)))] if change.share and others else None
+        window, mask = self.windows.changed(entry.key, change, other)
+        return {"audio": self.standardised(entry, window) if self.standardised else window, "masks": {"audio": mask}}

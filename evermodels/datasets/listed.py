@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -34,6 +35,8 @@ class Listed(Dataset[dict[str, Any]]):
         entries: The items.
         read: Makes what a model takes of an entry: tensors by modality, and ``masks`` where it has them.
         group: The key of an item that holds the person's id.
+        seed: Where it is given, ``read`` also gets a generator, which depends on the seed, the epoch
+            (:meth:`set_epoch`) and the item's place alone.
 
     Attributes:
         labels: Class of each item.
@@ -44,9 +47,21 @@ class Listed(Dataset[dict[str, Any]]):
         ({'eye': 'a', 'label': 1, 'person': 'P1'}, {'person': ['P1']})
     """
 
-    def __init__(self, entries: Sequence[Entry], read: Callable[[Entry], dict[str, Any]], group: str) -> None:
-        self.entries, self.read, self.groups = list(entries), read, (group,)
+    def __init__(
+        self, entries: Sequence[Entry], read: Callable[..., dict[str, Any]], group: str, *, seed: int | None = None
+    ) -> None:
+        self.entries, self.read, self.groups, self.seed = list(entries), read, (group,), seed
         self.labels = [entry.label for entry in self.entries]
+        # In shared memory, so that workers that outlive an epoch see it too.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the changes of another epoch; without a seed nothing is drawn.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        self._epoch.fill_(int(epoch))
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -55,7 +70,8 @@ class Listed(Dataset[dict[str, Any]]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} of {len(self)} items")
         entry = self.entries[index]
-        return {**self.read(entry), "label": entry.label, self.groups[0]: entry.person}
+        drawn = () if self.seed is None else (np.random.default_rng((self.seed, int(self._epoch), index % len(self))),)
+        return {**self.read(entry, *drawn), "label": entry.label, self.groups[0]: entry.person}
 
     @property
     def people(self) -> dict[str, list[str]]:
@@ -81,17 +97,18 @@ class Standardised:
         self.window, self.keys, self.least = window, keys, least
         self._levels: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, entry: Entry) -> Tensor:
+    def __call__(self, entry: Entry, window: Tensor | None = None) -> Tensor:
         """Return an entry's window, each column at mean 0 and deviation 1 over the person's rows.
 
         Args:
             entry: The entry.
+            window: What is standardised instead of its own window, by the same statistics.
         """
         if entry.person not in self._levels:
             rows = torch.cat([window[counts] for window, counts in map(self.window, self.keys[entry.person])])
             self._levels[entry.person] = rows.mean(dim=0), rows.std(dim=0).clamp(min=self.least)
         mean, std = self._levels[entry.person]
-        return (self.window(entry.key)[0] - mean) / std
+        return ((self.window(entry.key)[0] if window is None else window) - mean) / std
 
 
 def one_left_out(people: Sequence[str], fold: int, n_validation: int) -> SubjectSplit:

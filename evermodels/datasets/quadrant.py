@@ -452,7 +452,13 @@ class QuadrantPairs(Dataset[dict[str, Any]]):
             "face_id": pair.face_id,
         }
         beside = zip(self.companions, pair.others, strict=True)
-        return merged([item, *({c.group: o.person, **c.read(o, pair.level(c.factor))} for c, o in beside)])
+        # Generators of their own, without the class in their seed.
+        drawn = (np.random.default_rng((*pair.key, 3)) if self.train else None for _ in self.companions)
+        read = (
+            {c.group: o.person, **c.read(o, pair.level(c.factor), rng)}
+            for (c, o), rng in zip(beside, drawn, strict=True)
+        )
+        return merged([item, *read])
 
     def _window(self, pair: Pair, rng: np.random.Generator) -> NDArray[np.float32]:
         window = self._excerpt(pair, pair.arousal)

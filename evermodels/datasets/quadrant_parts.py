@@ -14,6 +14,7 @@ from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError
 from evermodels.core.specs import AudioSpec, EEGSpec, EyeSpec, InputSpec, VideoSpec
 from evermodels.datasets import augment
+from evermodels.datasets.augment_sound import SoundAugmentation, changes, plain_without
 from evermodels.datasets.clips import VIEW
 from evermodels.datasets.companions import VALENCE, Companion, EyeCompanion, SpeechCompanion, companion_split
 from evermodels.datasets.download import data_folder
@@ -36,7 +37,7 @@ _LATER = ("modalities", "label_rule", "low_valence", "high_valence", "silent_dbf
 
 @dataclass(frozen=True)
 class Augmentation(Config):
-    """Random changes of EEG and clips in training; 0 switches one off (:mod:`evermodels.datasets.augment`).
+    """Random changes of EEG, clips and speech in training; 0 switches one off (:mod:`evermodels.datasets.augment`).
 
     Args:
         amplitude_scale: Log-normal σ of one factor for all channels.
@@ -55,6 +56,7 @@ class Augmentation(Config):
         twice: Whether training clips are read in two ways, by two draws of codec and box noise; ``loss.consistency``
             needs it.
         again_colours: How far colours move apart in the second reading, of what a codec does to them at most.
+        sound: Changes of speech; the matched items of a state, which have one speaker, are changed alike.
     """
 
     amplitude_scale: float = 0.0
@@ -71,6 +73,7 @@ class Augmentation(Config):
     codec: float = 0.0
     twice: bool = False
     again_colours: float = 0.3
+    sound: SoundAugmentation = field(default_factory=SoundAugmentation)
 
     def check(self) -> None:
         """Refuse negative strengths and impossible probabilities."""
@@ -83,6 +86,10 @@ class Augmentation(Config):
         for key in ("time_flip", "polarity_flip", "blend", "codec", "again_colours"):
             if not 0 <= getattr(self, key) <= 1:
                 raise self.refuse(key, "a probability")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings in plain JSON; changes of sound only where there are some."""
+        return plain_without(super().to_dict(), self.sound, "sound")
 
 
 def eeg_transform(settings: Augmentation, sfreq: float) -> Any:
@@ -177,7 +184,7 @@ class QuadrantSettings(DataSettings):
         crossfade: How many of the clips begin with the other expression.
         baseline_seconds: Length of everybody's baseline, in which no window is cut.
         pairing_seed: Seed of the fixed pairing of the validation and test parts; the same for every row and seed.
-        augment: Changes of EEG and clips in training.
+        augment: Changes of EEG, clips and speech in training.
         modalities: What each item is of. EEG and video always; ``"audio"`` puts speech of EmoDB beside them and
             ``"eye"`` tables of pupils, for every row, so that all are tested on the same samples.
         label_rule: ``"quadrant"`` (four classes), or ``"congruence"``: two, arousal XOR valence.
@@ -342,14 +349,11 @@ class QuadrantSettings(DataSettings):
         if "audio" in self.modalities:
             folder, seconds = data_folder("emodb", root), spec.window_seconds
             windows = _utterances(folder, spec.audio, seconds, self.silent_dbfs) if spec.audio else None
-            speech = SpeechCompanion(
-                windows.speech if windows else EmoDB(folder),
-                windows,
-                valence=(self.low_valence, self.high_valence),
-                **({} if split is None else {"split": split[SpeechCompanion.group]}),
-            )
-            training.append(speech)
-            testing.append(speech)
+            speakers: Any = {} if split is None else {"split": split[SpeechCompanion.group]}
+            speech = windows.speech if windows else EmoDB(folder)
+            for companions, change in ((training, changes(self.augment.sound, spec.audio)), (testing, None)):
+                valence = self.low_valence, self.high_valence
+                companions.append(SpeechCompanion(speech, windows, valence=valence, augment=change, **speakers))
         if "eye" in self.modalities:
             folder = data_folder("pupil", root)
             for companions, overlap in ((training, _OVERLAP), (testing, 0.0)):

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from evermodels.core.errors import ConfigError, DataError, did_you_mean, shorten
 from evermodels.core.specs import AudioSpec
+from evermodels.datasets.augment_sound import SoundChange
 from evermodels.datasets.folders import existing_folder
 from evermodels.signals.audio import Audio, Reader
 from evermodels.signals.audio.level import SILENT_DBFS, check_threshold
+from evermodels.signals.audio.resampling import ratio, resample
 
 SUFFIXES = (".wav", ".flac")
 """Files as publishers give them, and the same samples in less space."""
@@ -161,6 +163,7 @@ class UtteranceWindows:
         self.silent_dbfs = float(silent_dbfs)
         self._reader = Reader(spec, self.seconds, silent_dbfs=self.silent_dbfs)
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+        self._sounds: dict[str, tuple[np.ndarray, float]] = {}
 
     def __call__(self, name: str) -> tuple[Tensor, Tensor]:
         """Return an utterance's window as the spec says, and which of its frames are valid, ``(frames,)`` bool.
@@ -173,21 +176,51 @@ class UtteranceWindows:
             SignalError: If the file is damaged.
         """
         if name not in self._kept:
-            self._kept[name] = self._read(self.speech.recording(name))
+            recording = self.speech.recording(name)
+            stop = min(recording.stop, recording.start + self.seconds)
+            self._kept[name] = self._made(name, recording.read(recording.start, stop), recording.sfreq)
         return self._kept[name]
 
-    def _read(self, recording: Audio) -> tuple[Tensor, Tensor]:
-        stop = min(recording.stop, recording.start + self.seconds)
-        sound = recording.read(recording.start, stop)
-        mask = self._reader.frame_mask(sound, recording.sfreq, self.seconds)
+    def changed(self, name: str, change: SoundChange, other: str | None = None) -> tuple[Tensor, Tensor]:
+        """Return an utterance's window as a change makes it, and which of its frames are valid.
+
+        Args:
+            name: Its name.
+            change: One draw of a :class:`~evermodels.datasets.augment_sound.SoundAugmentation`.
+            other: Name of the utterance that is laid over it, where the change says so.
+
+        Raises:
+            DataError: If there is no such utterance, or no frame of it is loud enough.
+            SignalError: If a file is damaged.
+        """
+        sound, sfreq = self._sound(name)
+        over = None
+        if other is not None:
+            second, rate = self._sound(other)
+            over = resample(second, ratio(rate, sfreq))
+        voices = change.voices(sound, over)[: round(self.seconds * sfreq)]
+        tensor, mask = self._made(name, change.room(voices, sfreq), sfreq, heard=voices)
+        return (change.picture(tensor, mask, self.spec) if self.spec.form == "log_mel" else tensor), mask
+
+    def _sound(self, name: str) -> tuple[np.ndarray, float]:
+        if name not in self._sounds:
+            recording = self.speech.recording(name)
+            self._sounds[name] = recording.read(), recording.sfreq
+        return self._sounds[name]
+
+    def _made(
+        self, name: str, sound: np.ndarray, sfreq: float, *, heard: np.ndarray | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The window of a sound that is as long or shorter; noise that was added makes no frame valid."""
+        mask = self._reader.frame_mask(sound if heard is None else heard, sfreq, self.seconds)
         if not mask.any():
             raise DataError(
-                f"{recording.name}: no frame of it reaches {self.silent_dbfs:g} dBFS; it is silent. Give a lower "
+                f"{name}: no frame of it reaches {self.silent_dbfs:g} dBFS; it is silent. Give a lower "
                 "silent_dbfs, or leave the file out."
             )
         # Padded at its own rate, so that it goes the one way of every recording.
-        whole = np.zeros(max(len(sound), int(np.ceil(self.seconds * recording.sfreq))), dtype=np.float32)
+        whole = np.zeros(max(len(sound), int(np.ceil(self.seconds * sfreq))), dtype=np.float32)
         whole[: len(sound)] = sound
-        padded = Audio(whole, sfreq=recording.sfreq)
+        padded = Audio(whole, sfreq=sfreq)
         window = next(self._reader.windows(self._reader.prepare(padded), [0.0], self.seconds))
         return window.tensor, torch.from_numpy(mask)

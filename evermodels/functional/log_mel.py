@@ -78,6 +78,23 @@ def mel_filters(n_mels: int, n_fft: int, sfreq: float, f_min: float, f_max: floa
     return torch.minimum(rising, 2.0 - rising).clamp(min=0.0)
 
 
+def mel_centres(n_mels: int, f_min: float, f_max: float) -> Tensor:
+    """Return the frequencies at which the triangles are highest, ``(n_mels,)`` float64 in Hz.
+
+    Args:
+        n_mels: How many triangles.
+        f_min: Where the first begins, in Hz.
+        f_max: Where the last ends, in Hz.
+
+    Example:
+        >>> mel_centres(1, 0.0, 700.0 * 3)
+        tensor([700.], dtype=torch.float64)
+    """
+    low, high = _mel(torch.tensor([f_min, f_max], dtype=torch.float64))
+    middle = low + (high - low) / (n_mels + 1) * torch.arange(1, n_mels + 1, dtype=torch.float64)
+    return 700.0 * torch.expm1(middle / 1127.0)
+
+
 def log_mel_spectrogram(
     signal: Tensor,
     sfreq: float,

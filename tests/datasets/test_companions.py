@@ -23,6 +23,7 @@ from evermodels.datasets import (
     UtteranceWindows,
     quadrant_split,
 )
+from evermodels.datasets.augment_sound import SoundAugmentation
 from evermodels.datasets.companions import EyeCompanion, SpeechCompanion
 from evermodels.datasets.quadrant_parts import QuadrantSettings
 from evermodels.training.batches import collate
@@ -215,3 +216,43 @@ def test_the_pairs_are_those_of_earlier_versions(real_data):
         real_data / "eegmat", ch_names=("Cz",), baseline_seconds=60.0, subjects=people.validation + people.test
     )
     assert {part: QuadrantPairs(eegmat, faces, part).digest for part in stored} == stored
+
+
+def test_speech_is_changed_in_training_alone_and_alike_for_matched_items(make, beside, monkeypatch):
+    plain, eyes = beside
+    change = SoundAugmentation(speed=0.2, noise=0.2, blend=0.5)
+    speech = SpeechCompanion(plain.speech, plain.windows, split=SPEAKERS, augment=change)
+    options = {"train": True, "length": 32, "seed": 3}
+    changed, before = make("train", (speech, eyes), **options), make("train", **options)
+    assert changed.pairs == before.pairs
+    for name in ("eeg", "video", "eye"):
+        assert all(torch.equal(changed[i][name], before[i][name]) for i in range(4))
+    assert not any(torch.equal(changed[i]["audio"], before[i]["audio"]) for i in range(32))
+    tests = (make("test", (speech, eyes)), make("test"))
+    assert all(torch.equal(tests[0][i]["audio"], tests[1][i]["audio"]) for i in range(6))
+    seen = []
+    made = UtteranceWindows.changed
+    monkeypatch.setattr(UtteranceWindows, "changed", lambda *args: seen.append(args[1:]) or made(*args))
+    items = [changed[i]["audio"] for i in range(32)]
+    for i in range(0, 32, 2):  # the same change of the two that differ in the expression
+        assert seen[i][1] == seen[i + 1][1] and (i % 4 or seen[i][1] != seen[i + 2][1])
+    over = [(name, other) for name, _, other in seen if other]
+    assert over and all(a[:2] != b[:2] and a[5] == b[5] and b[:2] in SPEAKERS.train for a, b in over)
+    assert all(torch.equal(a, changed[i]["audio"]) for i, a in enumerate(items))  # nothing but the pair's key draws
+
+
+@pytest.mark.filterwarnings("ignore:eeg. channels lie far from 0")
+def test_changes_of_speech_come_from_the_recipe(folders, split):
+    settings = QuadrantSettings(modalities=("eeg", "video", "audio"), augment={"sound": {"speed": 0.2}})
+    spec = InputSpec(
+        window_seconds=2.0,
+        eeg=EEGSpec(("Cz",), 50.0),
+        video=VideoSpec(num_frames=1, size=(8, 8), face_crop=False),
+        audio=AUDIO,
+    )
+    people = {**split, "speaker": SPEAKERS}
+    without = settings.replace(augment={"sound": {"speed": 0.0}})
+    parts, plain = (s.parts(spec, data_root=folders, split=people) for s in (settings, without))
+    assert torch.equal(parts.train[0]["eeg"], plain.train[0]["eeg"])
+    assert not all(torch.equal(parts.train[i]["audio"], plain.train[i]["audio"]) for i in range(0, 12, 2))
+    assert all(torch.equal(parts.validation[i]["audio"], plain.validation[i]["audio"]) for i in range(4))

@@ -56,7 +56,7 @@ def ratio(old: float, new: float) -> Ratio:
     return Ratio(up, down, math.ceil(reach / down) * down)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=64)
 def _low_pass(up: int, down: int) -> np.ndarray:
     most = max(up, down)
     taps = scipy.signal.firwin(2 * _HALF * most + 1, 1 / most, window=("kaiser", _BETA))
