@@ -252,8 +252,16 @@ class Checkpointed:
             *more: What each block also takes, such as a mask.
         """
         for block in blocks:
-            if self.grad_checkpointing and self.training:
-                x = checkpoint(block, x, *more, use_reentrant=False)
-            else:
-                x = block(x, *more)
+            x = self.recomputed(block, x, *more)
         return x
+
+    def recomputed(self, block: nn.Module, *inputs: Any) -> Any:
+        """Run one block, whose insides are recomputed in the backward pass where that was asked for.
+
+        Args:
+            block: The block.
+            *inputs: What it takes.
+        """
+        if self.grad_checkpointing and self.training:
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)

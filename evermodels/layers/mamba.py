@@ -155,6 +155,64 @@ class MambaBlock(nn.Module):
                 y = y / 2 if self.halve_sum else y
         return self.out_proj(y)
 
+    def scan_weights(self, x: Tensor, channels: slice = slice(None)) -> Tensor:
+        r"""Return what each token gives to each token through the state: the matrices that the scans stand for.
+
+        Without skip, gate and convolution a scan is :math:`y_t = \sum_{s \le t} \alpha_{t,s} u_s` with
+
+        .. math:: \alpha_{t,s} = C_t \cdot \Bigl(\exp\Bigl(A \sum_{k=s+1}^{t} \Delta_k\Bigr) \Delta_s B_s\Bigr)
+
+        of each inner channel (Ali, Zimerman and Wolf, *The Hidden Attention of Mamba Models*, 2024). They may be
+        negative, and sum to nothing in particular.
+
+        Args:
+            x: Tokens, ``(batch, n, dim)``.
+            channels: Which inner channels (default: all, which takes their number times n² numbers).
+
+        Returns:
+            ``(batch, branches, channels, n, n)``: of each output (fourth axis) the weight of each input; the second
+            branch, where there is one, looks at what comes later.
+
+        Raises:
+            ShapeError: If ``x`` has other axes.
+        """
+        check_axes("x", x, "batch n dim", dim=self.dim)
+        inner = self.in_proj(x).chunk(2, dim=-1)[0]
+        ways = [(*self._projections(inner, "")[1:], "A_log")]
+        if self.direction == "fo_bi":
+            delta, bias, B, C, _ = ways[0]
+            ways.append((delta.flip(1), bias, B.flip(1), C.flip(1), "A_b_log"))
+        elif self.direction == "bi_bi":
+            ways.append((*self._projections(inner.flip(1), "_b")[1:], "A_b_log"))
+        found = []
+        for delta, bias, B, C, name in ways:
+            A = self._state_matrix(getattr(self, name))[channels]
+            step = F.softplus((delta + bias)[..., channels].to(A.dtype))
+            total = step.cumsum(dim=1)
+            since = (total[:, :, None] - total[:, None]).clamp_min(0)
+            weights = torch.zeros_like(since)
+            for k in range(self.state_size):
+                weights += (since * A[:, k]).exp() * (C[:, :, None, k, None] * B[:, None, :, k, None])
+            found.append((weights * step[:, None]).permute(0, 3, 1, 2).tril())
+        if len(found) > 1:
+            found[1] = found[1].flip(2, 3)
+        return torch.stack(found, dim=1)
+
+    def attention_weights(self, x: Tensor) -> Tensor:
+        """Return how strongly each token reaches each token, for :func:`~evermodels.layers.attention_maps`.
+
+        Args:
+            x: Tokens, ``(batch, n, dim)``.
+
+        Returns:
+            ``(batch, branches, n, n)``: the mean magnitude of :meth:`scan_weights` over inner channels.
+
+        Raises:
+            ShapeError: If ``x`` has other axes.
+        """
+        parts = (self.scan_weights(x, slice(k, k + 16)).abs().sum(dim=2) for k in range(0, self.inner_dim, 16))
+        return torch.stack(list(parts)).sum(dim=0) / self.inner_dim
+
     @staticmethod
     def _state_matrix(logarithm: Tensor) -> Tensor:
         """A = -exp(A_log), in float32 at least."""

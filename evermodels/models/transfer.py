@@ -88,7 +88,8 @@ class Transfer(PretrainedModel):
         want = encoder.state_dict()
         have = {key: v for key, v in found.state_dict().items() if not key.startswith(encoder.head_prefixes)}
         have = encoder.taken_over(have, found.config)
-        other += [key for key in want if key not in have or want[key].shape != have[key].shape]
+        if bound := [key for key in want if key not in have or want[key].shape != have[key].shape]:
+            other += [*bound[:1], *(key for key in free if ours.get(key) != theirs.get(key) and key != "num_classes")]
         if other:
             said = ", ".join(f"{key} {theirs[key]!r} (here {ours[key]!r})" if key in ours else key for key in other[:3])
             raise CheckpointError(f"{where}: another encoder, {said}. Give both the same encoder settings.")

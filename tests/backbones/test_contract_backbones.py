@@ -9,12 +9,17 @@ import pytest
 import torch
 
 import evermodels as em
+from evermodels.backbones.base import Checkpointed
 from evermodels.core import registry
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.core.kinds import KINDS
 from tests import toys
 
 BACKBONES = toys.smallest("backbone")
+BENCHMARK = (  # the nine names of EVER's twelve that are encoders, VideoMAE and AdaMAE one; HiCMAE and TVLT are systems
+    *("vivit", "timesformer", "video_swin", "videomae"),
+    *("patchtst", "itransformer", "crossformer", "medformer", "audio_mamba"),
+)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 over_backbones = pytest.mark.parametrize("name", BACKBONES)
 
@@ -134,6 +139,39 @@ def test_compiled_and_exported(name):
         for n in (2, 5):
             other = draw(model, n, seed=n)
             torch.testing.assert_close(program.module()(other), model(other), **CLOSE)
+
+
+@over_backbones
+def test_copies_and_half_precision(name):
+    model = build(name)
+    x = draw(model, 2)
+    with torch.no_grad():
+        want = model(x)
+        assert torch.equal(copy.deepcopy(model)(x), want)
+        far = 0.1 * want.abs().max()
+        for kind in (torch.bfloat16, torch.float16):
+            with torch.autocast("cpu", kind):
+                assert (model(x).float() - want).abs().max() < far
+        got = model.bfloat16()(x.bfloat16())
+    assert got.dtype == torch.bfloat16 and (got.float() - want).abs().max() < far
+
+
+@over_backbones
+def test_recomputed_blocks_give_the_same_gradients(name):
+    model = build(name).train()
+    if name.rpartition("_")[0] in BENCHMARK:
+        assert isinstance(model, Checkpointed)
+    if not isinstance(model, Checkpointed):
+        return
+    x, found = draw(model, 3), []
+    for enable in (False, True):
+        model.set_grad_checkpointing(enable)
+        model.zero_grad()
+        torch.manual_seed(0)
+        model(x).square().sum().backward()
+        found.append([p.grad.clone() for p in model.parameters()])
+    for plain, recomputed in zip(*found, strict=True):
+        torch.testing.assert_close(recomputed, plain, **CLOSE)
 
 
 @over_backbones

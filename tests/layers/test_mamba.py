@@ -186,3 +186,28 @@ def test_wrong_shapes(shape, message):
 def test_impossible_values(options, message):
     with pytest.raises(ConfigError, match=message):
         MambaBlock(**{"dim": 8, **options})
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_scan_weights_are_the_matrices_of_the_scans(direction):
+    """Inputs mixed by them, with skip, gate and output projection, are the block's own output."""
+    module, x = block(direction), torch.randn(2, 7, 8, dtype=torch.float64)
+    with torch.no_grad():
+        weights = module.scan_weights(x)
+        inner, z = module.in_proj(x).chunk(2, dim=-1)
+        suffixes = {"fo_fo": [("", 1)], "fo_bi": [("", 1), ("", -1)], "bi_bi": [("", 1), ("_b", -1)]}[direction]
+        total = torch.zeros_like(inner)
+        for k, (suffix, way) in enumerate(suffixes):
+            turned = inner.flip(1) if suffix else inner  # of fo_bi both scans read one causal convolution
+            u = module._projections(turned, suffix)[0]
+            u = u.flip(1) if suffix else u
+            mixed = torch.einsum("bcts,bsc->btc", weights[:, k], u) + u * getattr(module, f"D{suffix}")
+            total += mixed * F.silu(z)
+            assert (weights[:, k].triu(1) if way > 0 else weights[:, k].tril(-1)).abs().max() == 0
+        total = total / 2 if direction == "bi_bi" else total
+        torch.testing.assert_close(module.out_proj(total), module(x))
+        maps = module.attention_weights(x)
+    torch.testing.assert_close(maps, weights.abs().mean(dim=2))
+    assert maps.shape == (2, len(suffixes), 7, 7)
+    with pytest.raises(ShapeError):
+        module.scan_weights(x[..., 1:])

@@ -59,18 +59,3 @@ def test_taken_over_from_clips_of_another_size(name, tmp_path):
     assert moved <= tables and bool(moved) == bool(tables)  # positions of frames start at zero
     with torch.no_grad():
         assert model.eval()(video=torch.randn(1, 4, 3, 32, 48)).logits.isfinite().all()
-
-
-@pytest.mark.parametrize("name", [*ENCODERS, "videomae_nano"])
-def test_half_precision(name):
-    """In bfloat16, whole or by autocast, outputs are near those of float32."""
-    config = {**ENCODERS.get(name, SMALL), "num_frames": 4, "img_size": (32, 48), "num_classes": 3}
-    model = em.create_model(name, **config).eval()
-    x = torch.randn(2, 4, 3, 32, 48)
-    with torch.no_grad():
-        want = model(x)
-        with torch.autocast("cpu", torch.bfloat16):
-            torch.testing.assert_close(model(x).float(), want, rtol=0.1, atol=0.05)
-        got = model.bfloat16()(x.bfloat16())
-    assert got.dtype == torch.bfloat16
-    torch.testing.assert_close(got.float(), want, rtol=0.1, atol=0.05)

@@ -43,7 +43,7 @@ def test_another_encoder_is_refused_even_where_every_shape_fits(make, tmp_path):
     with pytest.raises(CheckpointError, match=r"another encoder, depth 3 \(here 2\)"):
         model.load_encoder("eeg", deeper.save_pretrained(tmp_path / "deep"))
     other = make(ch_names=model.config.ch_names[:5])
-    with pytest.raises(CheckpointError, match=r"another encoder, patch_embed\.proj\.weight\. Give both the same"):
+    with pytest.raises(CheckpointError, match=r"patch_embed\.proj\.weight, in_chans 5 \(here \d+\)\. Give both"):
         model.load_encoder("eeg", other.save_pretrained(tmp_path / "channels"))
     alone = make(modalities=("eeg",)).save_pretrained(tmp_path / "alone")
     with pytest.raises(CheckpointError, match=r"video_encoder of .*: missing, EVER there has eeg"):

@@ -13,7 +13,7 @@ from einops import rearrange
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
-from evermodels.backbones.audio.ast_foreign import FORMATS
+from evermodels.backbones.audio.ast_foreign import FORMATS, resample_positions
 from evermodels.backbones.base import Backbone, Checkpointed
 from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
@@ -140,7 +140,7 @@ class AST(Checkpointed, Backbone):
     answers as one that is as long as its sound, with the positions of its beginning. What remains is a patch across the
     border, which is read with what stands behind it; where the sound ends with a patch there is none.
 
-    Weights of other lengths: :func:`resample_positions`, which ``evermodels convert`` calls.
+    Weights of other lengths: :func:`resample_positions`, which ``evermodels convert`` and ``load_encoder`` call.
 
     Args:
         config: An :class:`ASTConfig`.
@@ -224,6 +224,18 @@ class AST(Checkpointed, Backbone):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+    def taken_over(self, state: Mapping[str, Tensor], config: ASTConfig) -> dict[str, Tensor]:
+        """Cut or resample the positions to this model's patches, as ``evermodels convert`` does.
+
+        Args:
+            state: Weights by name.
+            config: The configuration of the encoder that they come from.
+        """
+        own, old, new = dict(state), config.grid, self.config.grid
+        if old != new:
+            own["pos_embed"] = resample_positions(own["pos_embed"], old, new)
+        return own
 
     @property
     def reads_masks(self) -> bool:

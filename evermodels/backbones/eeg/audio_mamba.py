@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -13,8 +13,8 @@ from einops import rearrange
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
-from evermodels.backbones.base import Backbone
-from evermodels.backbones.eeg.audio_mamba_foreign import FORMATS
+from evermodels.backbones.base import Backbone, Checkpointed
+from evermodels.backbones.eeg.audio_mamba_foreign import FORMATS, resample_positions
 from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
 from evermodels.layers.mamba import MambaBlock
@@ -183,7 +183,7 @@ def add_to_residual(hidden: Tensor, residual: Tensor | None) -> Tensor:
     return hidden if residual is None else hidden + residual
 
 
-class AudioMamba(Backbone):
+class AudioMamba(Checkpointed, Backbone):
     """Encode a spectrogram with selective state-space blocks and a class token in the middle of the sequence.
 
     Erol, Senocak, Feng and Chung, *Audio Mamba: Bidirectional State Space Model for Audio Representation Learning*
@@ -269,6 +269,18 @@ class AudioMamba(Backbone):
                 mixer.reset_parameters()
                 mixer.out_proj.weight /= math.sqrt(len(self.layers))
 
+    def taken_over(self, state: Mapping[str, Tensor], config: AudioMambaConfig) -> dict[str, Tensor]:
+        """Resample the positions to this model's patches, as ``evermodels convert`` does.
+
+        Args:
+            state: Weights by name.
+            config: The configuration of the encoder that they come from.
+        """
+        own, old, new = dict(state), config.grid, self.config.grid
+        if old != new:
+            own["pos_embed.pos_embed"] = resample_positions(own["pos_embed.pos_embed"], old, new)
+        return own
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Encode a spectrogram.
 
@@ -292,7 +304,7 @@ class AudioMamba(Backbone):
         )
         hidden, residual = self.embed(x), None
         for layer in self.layers:
-            hidden, residual = layer(hidden, residual)
+            hidden, residual = self.recomputed(layer, hidden, residual)
         return self.norm_f(add_to_residual(self.drop_path(hidden), residual))
 
     def embed(self, x: Tensor) -> Tensor:

@@ -51,8 +51,26 @@ def _input_size(positions: int, patch: list[int], request: Request) -> tuple[int
     return MEL_BINS, (positions // rows - 1) * steps[1] + patch[1]
 
 
+def resample_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Bring a table of positions to another grid of patches, bilinear with antialiasing as the reference does.
+
+    Args:
+        table: ``(1, 1 + rows · columns, dim)``; the first row belongs to the class token and stays.
+        old: Its patches along frequency and time.
+        new: The grid to bring it to.
+
+    Example:
+        >>> import torch
+        >>> resample_positions(torch.zeros(1, 1 + 8 * 64, 4), (8, 64), (4, 10)).shape
+        torch.Size([1, 41, 4])
+    """
+    from timm.layers import resample_abs_pos_embed
+
+    return resample_abs_pos_embed(table, list(new), list(old), num_prefix_tokens=1, interpolation="bilinear")
+
+
 def _resample(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
-    """Bring the position table to the configuration's grid, bilinear with antialiasing as the reference does."""
+    """Bring the position table to the configuration's grid."""
     del request
     old: tuple[int, int] = config.replace(input_size=facts["input_size"]).grid
     new: tuple[int, int] = config.grid
@@ -64,11 +82,8 @@ def _resample(table: Tensor, config: Any, facts: Mapping[str, Any], request: Req
         )
     if old == new:
         return table, ""
-    from timm.layers import resample_abs_pos_embed
-
-    resampled = resample_abs_pos_embed(table, list(new), list(old), num_prefix_tokens=1, interpolation="bilinear")
     how = f"{old[0]} by {old[1]} -> {new[0]} by {new[1]} positions, bilinear; the class token's kept"
-    return resampled, how
+    return resample_positions(table, old, new), how
 
 
 FORMATS = (

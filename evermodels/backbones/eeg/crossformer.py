@@ -13,7 +13,7 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evermodels.backbones.eeg.crossformer_foreign import FORMATS
+from evermodels.backbones.eeg.crossformer_foreign import FORMATS, resample_positions, resample_routers
 from evermodels.backbones.eeg.series import SeriesConfig, SeriesEncoder
 from evermodels.functional.positions import sinusoid_table
 from evermodels.layers.cross_attention import CrossAttention
@@ -233,6 +233,21 @@ class Crossformer(SeriesEncoder):
     def tied_to_channels(self) -> str:
         """Return that each channel has positions of its own."""
         return "each has learned positions"
+
+    def taken_over(self, state: Mapping[str, Tensor], config: CrossformerConfig) -> dict[str, Tensor]:
+        """Resample positions and routers to this model's segments, as ``evermodels convert`` does.
+
+        Args:
+            state: Weights by name.
+            config: The configuration of the encoder that they come from.
+        """
+        own, old, new = dict(state), config.segments, self.config.segments
+        if old[0] != new[0]:
+            own["pos_embed"] = resample_positions(own["pos_embed"], new[0])
+        for name, table in own.items():
+            if name.endswith(".router") and old[scale := int(name.split(".")[1])] != new[scale]:
+                own[name] = resample_routers(table, new[scale])
+        return own
 
     def reset_buffers(self) -> None:
         """Rebuild the fixed sinusoid on the device of the parameters."""

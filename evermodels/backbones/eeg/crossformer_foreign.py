@@ -48,6 +48,38 @@ def _library(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: 
     return {**_sizes(tensors, request), **form}
 
 
+def resample_positions(table: Tensor, segments: int) -> Tensor:
+    """Bring positions to another number of segments, linear along time.
+
+    Args:
+        table: ``(1, channels, n, dim)``.
+        segments: The number wanted.
+
+    Example:
+        >>> import torch
+        >>> resample_positions(torch.zeros(1, 19, 20, 8), 30).shape
+        torch.Size([1, 19, 30, 8])
+    """
+    flat = table.flatten(0, 1).double().mT
+    return F.interpolate(flat, size=segments, mode="linear").mT.to(table.dtype).unflatten(0, table.shape[:2])
+
+
+def resample_routers(table: Tensor, segments: int) -> Tensor:
+    """Bring routers to another number of segments, linear along time.
+
+    Args:
+        table: ``(n, routers, dim)``.
+        segments: The number wanted.
+
+    Example:
+        >>> import torch
+        >>> resample_routers(torch.zeros(20, 4, 8), 30).shape
+        torch.Size([30, 4, 8])
+    """
+    flat = table.flatten(1).T[None].double()
+    return F.interpolate(flat, size=segments, mode="linear")[0].T.to(table.dtype).unflatten(1, table.shape[1:])
+
+
 def _positions(table: Tensor, config: Any, facts: Mapping[str, Any], request: Request) -> tuple[Tensor, str]:
     """Bring positions to other windows by interpolation; to other channels only when asked for, as their mean."""
     channels, segments = config.in_chans, config.segments[0]
@@ -62,8 +94,7 @@ def _positions(table: Tensor, config: Any, facts: Mapping[str, Any], request: Re
         table = table.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
         how.append(f"{facts['in_chans']} -> {channels} channels, each the mean")
     if (had := table.shape[2]) != segments:
-        flat = table.flatten(0, 1).double().mT
-        table = F.interpolate(flat, size=segments, mode="linear").mT.to(table.dtype).unflatten(0, (1, channels))
+        table = resample_positions(table, segments)
         how.append(f"{had} -> {segments} segments, linear")
     return table.contiguous(), ", ".join(how)
 
@@ -74,9 +105,7 @@ def _routers(scale: int) -> Fit:
         want = config.segments[scale] if scale < config.depth else table.shape[0]
         if table.ndim != 3 or table.shape[0] == want:
             return table, ""
-        flat = table.flatten(1).T[None].double()
-        new = F.interpolate(flat, size=want, mode="linear")[0].T.to(table.dtype).unflatten(1, table.shape[1:])
-        return new.contiguous(), f"routers of {table.shape[0]} -> {want} segments, linear"
+        return resample_routers(table, want).contiguous(), f"routers of {table.shape[0]} -> {want} segments, linear"
 
     return fit
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evermodels.backbones.eeg.patchtst_foreign import FORMATS
+from evermodels.backbones.eeg.patchtst_foreign import FORMATS, stretched
 from evermodels.backbones.eeg.series import SeriesBlock, SeriesConfig, SeriesEncoder, TokenBatchNorm
 from evermodels.functional.positions import sinusoid_table
 
@@ -141,6 +141,18 @@ class PatchTST(SeriesEncoder):
     def token_grid(self) -> tuple[int, int]:
         """Channels, and patches of each."""
         return self.config.in_chans, self.config.num_patches
+
+    def taken_over(self, state: Mapping[str, Tensor], config: PatchTSTConfig) -> dict[str, Tensor]:
+        """Stretch a learned table of positions to this model's patches, as ``evermodels convert`` does.
+
+        Args:
+            state: Weights by name.
+            config: The configuration of the encoder that they come from.
+        """
+        own, new = dict(state), self.config.num_patches
+        if self.config.position == "learned" and "pos_embed" in own and config.num_patches != new:
+            own["pos_embed"] = stretched(own["pos_embed"], new)
+        return own
 
     def reset_buffers(self) -> None:
         """Rebuild the fixed positions on the device of the parameters."""
