@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import evermodels
-from evermodels import cli_predict
-from evermodels.cli_predict import channels, names
+from evermodels import cli_benchmark, cli_predict
+from evermodels.cli_predict import channels
 from evermodels.core.errors import ConfigError, EvermodelsError, did_you_mean
 from evermodels.core.text import one_line, visible
 
@@ -154,11 +154,11 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
         "finetune", _finetune, "Train a recipe, or a model on your own data; a killed run goes on where it stood"
     )
     evaluate = command("evaluate", _evaluate, "Test a checkpoint on the people of a recipe's part, or of your own data")
-    benchmark = command("benchmark", _benchmark, "Train all rows of a recipe over seeds and print their table")
+    benchmark = command("benchmark", _benchmark, "Train models on data sets over seeds, or all rows of a recipe")
     for sub in (finetune, evaluate, benchmark):
         own = sub is not benchmark
         manifest = ", or the manifest (.toml) of your own" if own else ""
-        sub.add_argument("--recipe", required=not own, metavar="R", help="recipe by name, or a .toml file")
+        sub.add_argument("--recipe", metavar="R", help="recipe by name, or a .toml file")
         sub.add_argument(
             "--data",
             type=Path,
@@ -169,7 +169,8 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
             "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, such as optim.epochs=3"
         )
     for sub in (finetune, benchmark):
-        sub.add_argument("--run-dir", type=Path, metavar="D", help="folder of the runs (runs/RECIPE)")
+        named = "RECIPE" if sub is finetune else "SUITE or RECIPE"
+        sub.add_argument("--run-dir", type=Path, metavar="D", help=f"folder of the runs (runs/{named})")
     for sub in (finetune, evaluate):
         sub.add_argument(
             "--model",
@@ -198,8 +199,7 @@ def _add_training(command: Callable[..., argparse.ArgumentParser]) -> None:
         )
     evaluate.add_argument("--device", help="where to run, such as cpu or cuda:0")
     evaluate.add_argument("--batch-size", type=_count, default=64, help="samples per forward pass (%(default)s)")
-    benchmark.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="0,1,2", help="seeds (0,1,2)")
-    benchmark.add_argument("--rows", type=names, metavar="A,B", help="rows, and what they start from (all)")
+    cli_benchmark.add_arguments(benchmark)
     benchmark.add_argument(
         "--resamples", type=_count, default=2000, metavar="N", help="bootstrap resamples of the intervals (%(default)s)"
     )
@@ -301,13 +301,6 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in names(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, got {text!r}") from None
 
 
 # ------------------------------------------------------------------------------------------------- list, info
@@ -539,20 +532,7 @@ def _print_scores(result: dict[str, Any]) -> None:
 
 
 def _benchmark(args: argparse.Namespace) -> int:
-    from evermodels import training
-
-    recipe, run_dir = _recipe(args)
-    table = training.run_rows(
-        recipe,
-        run_dir,
-        seeds=args.seeds,
-        rows=args.rows,
-        data_root=args.data,
-        progress=_terminal(),
-        resamples=args.resamples,
-    )
-    print(table["markdown"])
-    return OK
+    return cli_benchmark.benchmark(args, _terminal())
 
 
 # -------------------------------------------------------------------------------------------------- convert

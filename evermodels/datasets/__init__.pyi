@@ -7,6 +7,7 @@ from .eegmat_parts import EEGMATSettings as EEGMATSettings
 from .emodb import EmoDB as EmoDB
 from .exo import SSVEPExo as SSVEPExo
 from .faces import LondonFaces as LondonFaces
+from .faces_parts import FacesSettings as FacesSettings
 from .label_rules import LABEL_RULES as LABEL_RULES, LabelRule as LabelRule, label_rule as label_rule
 from .manifest import Manifest as Manifest, read_manifest as read_manifest
 from .muse import Muse as Muse

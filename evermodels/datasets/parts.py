@@ -20,6 +20,7 @@ from evermodels.datasets.splits import PARTS, Part
 
 DATASETS = {
     "eegmat": ("evermodels.datasets.eegmat_parts", "EEGMATSettings"),
+    "faces": ("evermodels.datasets.faces_parts", "FacesSettings"),
     "quadrant_pairs": ("evermodels.datasets.quadrant_parts", "QuadrantSettings"),
     "workload": ("evermodels.datasets.workload", "WorkloadSettings"),
     "emodb": ("evermodels.datasets.emodb_parts", "EmoDBSettings"),

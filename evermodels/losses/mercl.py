@@ -18,7 +18,7 @@ from evermodels.functional.contrastive import (
     intra_modal_contrastive,
     sample_alignment,
 )
-from evermodels.losses.classification import WeightedCrossEntropy
+from evermodels.losses.classification import FocalLoss, WeightedCrossEntropy
 from evermodels.losses.gathering import gathered
 
 
@@ -31,13 +31,14 @@ class MERCLLossOutput(NamedTuple):
         intra_modal: AMCL, eq. 3, the mean over modalities, before its factor; 0 where all three factors are 0.
         inter_modal: EMCL, eq. 4, likewise.
         sample_wise: SMCL, eq. 5, likewise.
+        focal: Of the class scores, before its factor; 0 where the factor is 0.
 
     Example:
         >>> import torch
         >>> z = {"eeg": torch.eye(2), "video": torch.eye(2)}
         >>> terms = MERCLLoss()(EmotionOutput(torch.zeros(2, 2), embeddings=z), torch.tensor([0, 1]))
-        >>> {name: round(float(value), 4) for name, value in terms._asdict().items()}
-        {'total': 0.6931, 'cross_entropy': 0.6931, 'intra_modal': 0.0, 'inter_modal': 0.0, 'sample_wise': 0.0}
+        >>> {name: round(float(value), 4) for name, value in terms._asdict().items() if value > 0}
+        {'total': 0.6931, 'cross_entropy': 0.6931}
     """
 
     total: Tensor
@@ -45,6 +46,7 @@ class MERCLLossOutput(NamedTuple):
     intra_modal: Tensor
     inter_modal: Tensor
     sample_wise: Tensor
+    focal: Tensor
 
 
 class MERCLLoss(nn.Module):
@@ -74,6 +76,8 @@ class MERCLLoss(nn.Module):
         w_intra: :math:`\lambda_1`, of AMCL.
         w_inter: :math:`\lambda_2`, of EMCL.
         w_sample: :math:`\lambda_3`, of SMCL.
+        w_focal: Factor of a focal loss beside the cross-entropy (EVER, eq. 18), which the paper has not.
+        gamma: Focus of the focal loss.
         temperature: :math:`\tau`.
         margin: :math:`\alpha`.
         positives: ``"sum"`` inside the logarithm or their ``"mean"`` outside of it.
@@ -101,13 +105,15 @@ class MERCLLoss(nn.Module):
         w_intra: float = 1.0,
         w_inter: float = 1.0,
         w_sample: float = 1.0,
+        w_focal: float = 0.0,
+        gamma: float = 2.0,
         temperature: float = 0.07,
         margin: float = 1.0,
         positives: Positives = "sum",
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        factors = {"w_ce": w_ce, "w_intra": w_intra, "w_inter": w_inter, "w_sample": w_sample}
+        factors = {"w_ce": w_ce, "w_intra": w_intra, "w_inter": w_inter, "w_sample": w_sample, "w_focal": w_focal}
         for name, value in factors.items():
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name}: expected a finite number of at least 0, got {value!r}.")
@@ -117,6 +123,7 @@ class MERCLLoss(nn.Module):
         if not -1 <= margin <= 1:
             raise ConfigError(f"margin: expected a cosine in -1..1, got {margin!r}.")
         self.w_ce, self.w_intra, self.w_inter, self.w_sample = w_ce, w_intra, w_inter, w_sample
+        self.w_focal, self.focal = w_focal, FocalLoss(gamma)
         self.temperature, self.margin, self.positives = temperature, margin, positives
         self.cross_entropy = WeightedCrossEntropy(class_weights, label_smoothing)
 
@@ -139,11 +146,13 @@ class MERCLLoss(nn.Module):
         """
         nothing = output.logits.sum() * 0
         cross_entropy = self.cross_entropy(output.logits, target) if self.w_ce else nothing
+        focal = self.focal(output.logits, target) if self.w_focal else nothing
         intra = inter = sample = nothing
         if self.w_intra or self.w_inter or self.w_sample:
             intra, inter, sample = self._contrast(output, target, present or {})
         total = self.w_ce * cross_entropy + self.w_intra * intra + self.w_inter * inter + self.w_sample * sample
-        return MERCLLossOutput(total, cross_entropy, intra, inter, sample)
+        total = total + self.w_focal * focal
+        return MERCLLossOutput(total, cross_entropy, intra, inter, sample, focal)
 
     def _contrast(
         self, output: EmotionOutput, target: Tensor, present: Mapping[str, Tensor]

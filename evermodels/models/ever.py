@@ -167,17 +167,7 @@ class EVERLossConfig(LossConfig):
 
     w_ce: float = 0.9
     w_focal: float = 0.1
-    gamma: float = 2.0
-    beta: float = 0.999
-    label_smoothing: float = 0.0
     on_small_batch: Literal["error", "zero"] = "zero"
-
-    def check(self) -> None:
-        """Refuse negative weights and a β outside [0, 1)."""
-        for key in ("w_ce", "w_focal", "gamma"):
-            if getattr(self, key) < 0:
-                raise self.refuse(key, "0 or more")
-        super().check()
 
 
 _BASE = EVERConfig()

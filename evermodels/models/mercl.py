@@ -119,6 +119,8 @@ class MERCLLossConfig(LossConfig):
 
     Args:
         w_ce: Weight of the cross-entropy; 0 for the contrastive pre-training, stage 1 of Algorithm 1.
+        w_focal: Weight of the focal loss; 0, as the paper.
+        gamma: Exponent γ of the focal loss.
         w_intra: λ1, of AMCL; with the next two 0 for stage 2.
         w_inter: λ2, of EMCL.
         w_sample: λ3, of SMCL.
@@ -142,7 +144,7 @@ class MERCLLossConfig(LossConfig):
 
     def check(self) -> None:
         """Refuse negative weights and a β outside [0, 1)."""
-        factors = ("w_ce", "w_intra", "w_inter", "w_sample")
+        factors = ("w_ce", "w_focal", "w_intra", "w_inter", "w_sample")
         for key in factors:
             if getattr(self, key) < 0:
                 raise self.refuse(key, "0 or more")

@@ -153,6 +153,9 @@ class MilmerLossConfig(LossConfig):
     """Milmer's loss: cross-entropy (eq. 4), and with ``fusion="deep_cca"`` the correlation of both projections.
 
     Args:
+        w_ce: Weight of the cross-entropy.
+        w_focal: Weight of the focal loss; 0, as the paper.
+        gamma: Exponent γ of the focal loss.
         beta: β of the effective number of samples that classes are weighed by; 0, as the paper, weighs none.
         label_smoothing: Part of the target that is spread over all classes.
         cca_weight: Weight of DeepCCA's term (a choice).
@@ -354,8 +357,9 @@ class Milmer(System):
         config: MilmerConfig = self.config
         return EmotionLoss(
             **options,
-            w_ce=1.0,
-            w_focal=0.0,
+            w_ce=loss.w_ce,
+            w_focal=loss.w_focal,
+            gamma=loss.gamma,
             alignment="deep_cca" if config.both and config.fusion == "deep_cca" else "none",
             align_weight=loss.cca_weight,
             on_small_batch="zero",

@@ -164,6 +164,9 @@ class MoodReaderLossConfig(LossConfig):
     """Mood Reader's loss, eq. 9: cross-entropy.
 
     Args:
+        w_ce: Weight of the cross-entropy.
+        w_focal: Weight of the focal loss; 0, as eq. 9.
+        gamma: Exponent γ of the focal loss.
         beta: β of the effective number of samples (Cui et al., 2019) that classes are weighed by; 0, as eq. 9, weighs
             all alike.
         label_smoothing: Part of the target that is spread over all classes.

@@ -88,6 +88,9 @@ class SingleEncoderLossConfig(LossConfig):
     """Loss of a :class:`SingleEncoder`: class-balanced cross-entropy.
 
     Args:
+        w_ce: Weight of the cross-entropy.
+        w_focal: Weight of the focal loss.
+        gamma: Exponent γ of the focal loss.
         beta: β of the effective number of samples (Cui et al., 2019) that the classes are weighed by.
         label_smoothing: Part of the target that is spread over all classes.
     """

@@ -145,14 +145,6 @@ class SpectrogramPairLossConfig(LossConfig):
 
     w_ce: float = 0.9
     w_focal: float = 0.1
-    gamma: float = 2.0
-
-    def check(self) -> None:
-        """Refuse negative weights, and rates outside [0, 1)."""
-        super().check()
-        for key in ("w_ce", "w_focal", "gamma"):
-            if getattr(self, key) < 0:
-                raise self.refuse(key, "0 or more")
 
 
 class SpectrogramPair(Checkpointed, System):

@@ -501,13 +501,14 @@ class System(Transfer, abc.ABC):
         return self.build_loss(loss, **options)
 
     def build_loss(self, loss: Any, **options: Any) -> nn.Module:
-        """Return the loss of a configuration, by default the cross-entropy; a subclass with more says what.
+        """Return the loss of a configuration, cross-entropy and focal loss; a subclass with more says what.
 
         Args:
             loss: Of ``loss_config_class``.
             **options: Those of ``loss_options`` that are given, such as the ``class_weights``.
         """
-        return EmotionLoss(**{"w_ce": 1.0, "w_focal": 0.0, "label_smoothing": loss.label_smoothing, **options})
+        own = {key: getattr(loss, key) for key in ("w_ce", "w_focal", "gamma", "label_smoothing")}
+        return EmotionLoss(**{**own, **options})
 
 
 def _built(cls: type[Backbone], asked: EncoderConfig, sizes: Mapping[str, Any], where: str) -> Backbone:

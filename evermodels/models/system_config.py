@@ -56,18 +56,27 @@ class EncoderConfig(Config):
 
 @dataclass(frozen=True)
 class LossConfig(Config):
-    """What every system's loss holds: class-balanced cross-entropy; each system adds its own.
+    """What every system's loss holds: EVER's eq. 18, by default its cross-entropy alone; each system adds its own.
 
     Args:
+        w_ce: Weight of the class-balanced cross-entropy.
+        w_focal: Weight of the focal loss.
+        gamma: Exponent γ of the focal loss.
         beta: β of the effective number of samples (Cui et al., 2019) that the classes are weighed by; 0 weighs none.
         label_smoothing: Part of the cross-entropy's target that is spread over all classes.
     """
 
+    w_ce: float = 1.0
+    w_focal: float = 0.0
+    gamma: float = 2.0
     beta: float = 0.999
     label_smoothing: float = 0.0
 
     def check(self) -> None:
-        """Refuse what lies outside [0, 1)."""
+        """Refuse negative weights, and rates outside [0, 1)."""
+        for key in ("w_ce", "w_focal", "gamma"):
+            if getattr(self, key) < 0:
+                raise self.refuse(key, "0 or more")
         self.rates("beta", "label_smoothing")
 
 

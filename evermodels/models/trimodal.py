@@ -96,6 +96,9 @@ class TrimodalLossConfig(LossConfig):
     """Loss of :class:`TrimodalFusion`: class-balanced cross-entropy; the paper's summary names none (a choice).
 
     Args:
+        w_ce: Weight of the cross-entropy.
+        w_focal: Weight of the focal loss.
+        gamma: Exponent γ of the focal loss.
         beta: β of the effective number of samples (Cui et al., 2019) that the classes are weighed by.
         label_smoothing: Part of the target that is spread over all classes.
     """

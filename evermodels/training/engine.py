@@ -471,6 +471,7 @@ class _Run:
             "pairs": {n: getattr(self.parts.part(n), "digest", None) for n in ("validation", "test")},
             "command": provenance.command(self.recipe, self.described["row"], self.seed),
             "versions": provenance.versions(),
+            "commit": provenance.commit(),
             "device": str(self.accelerator.device),
         }
         result["machine"] = {"start": self.load_before, "end": provenance.machine()}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.metadata
+import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,11 +38,35 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
+def commit() -> str | None:
+    """Return the commit that the package is of, with ``+`` where files differ from it; ``None`` where nothing tells.
+
+    A checkout is asked, or what pip wrote down of a repository that it installed from.
+    """
+    package = Path(sys.modules["evermodels"].__file__ or "").parent
+    if (package.parent / ".git").exists():
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            head, changed = (
+                subprocess.run(
+                    ["git", "-C", str(package), *words], capture_output=True, text=True, check=True, timeout=10
+                ).stdout.strip()
+                for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "."))
+            )
+            return head + ("+" if changed else "")
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError, ValueError):
+        text = importlib.metadata.distribution("evermodels").read_text("direct_url.json")
+        installed: dict[str, Any] = json.loads(text or "{}").get("vcs_info", {})
+        return installed.get("commit_id")
+    return None
+
+
 def command(recipe: Recipe, row: str | None, seed: int) -> str:
     """Return the command line that repeats a run.
 
     Args:
-        recipe: The recipe, with its source and overrides.
+        recipe: The recipe, with its source and overrides, or with words that begin with ``benchmark``: the run is one
+            of a suite, and these are its command.
         row: The row, or ``None``.
         seed: The seed.
 
@@ -46,6 +75,8 @@ def command(recipe: Recipe, row: str | None, seed: int) -> str:
         >>> command(load_recipe("ever_tiny_quadrant", ["optim.epochs=3"]), "eeg", 1)
         'evermodels finetune --recipe ever_tiny_quadrant --set optim.epochs=3 --row eeg --seed 1'
     """
+    if recipe.words[:1] == ("benchmark",):
+        return shlex.join(["evermodels", *recipe.words, "--seeds", str(seed)])
     return _line("finetune", recipe, *(["--row", row] if row else []), "--seed", str(seed))
 
 

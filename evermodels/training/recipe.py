@@ -191,7 +191,7 @@ class Recipe(Config):
 
     def _apply(self, row: Row) -> Recipe:
         plain = {k: v for k, v in self.to_dict().items() if k not in ("rows", "full")}
-        return Recipe.from_dict(_merge(plain, row.overrides), where=f"Recipe row {row.name!r}")
+        return Recipe.from_dict(merged(plain, row.overrides), where=f"Recipe row {row.name!r}")
 
     def teacher(self) -> Recipe:
         """Return the recipe of one of the trainings that a model learns from: the same without teachers."""
@@ -205,14 +205,22 @@ class Recipe(Config):
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with some changed.
+
+    Args:
+        base: The values.
+        changes: Those that win; a mapping changes only the keys that it has.
+
+    Example:
+        >>> merged({"optim": {"epochs": 3, "eps": 1e-8}}, {"optim": {"epochs": 5}})
+        {'optim': {'epochs': 5, 'eps': 1e-08}}
+    """
+    values = dict(base)
     for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merge(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
+        both = isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
+        values[key] = merged(values[key], value) if both else value
+    return values
 
 
 def _remove(nested: dict[str, Any], keys: tuple[str, ...]) -> None:
@@ -228,7 +236,7 @@ def list_recipes(*, folder: str = "recipes") -> list[str]:
     """Return the names of the recipes that come with the package.
 
     Args:
-        folder: ``"recipes"``, or ``"pretraining_recipes"`` for those of ``evermodels pretrain``.
+        folder: ``"recipes"``, ``"pretraining_recipes"`` for those of ``evermodels pretrain``, or ``"suites"``.
 
     Example:
         >>> "ever_tiny_quadrant" in list_recipes()
@@ -346,7 +354,7 @@ def with_changes(plain: dict[str, Any], overrides: tuple[str, ...]) -> dict[str,
         keys, change = parse_override(override)
         for key in reversed(keys):
             change = {key: change}
-        plain = _merge(plain, change)
+        plain = merged(plain, change)
         rows = plain.get("rows")
         for row in rows if isinstance(rows, list) else ():
             if isinstance(row, dict) and isinstance(row.get("overrides"), dict):

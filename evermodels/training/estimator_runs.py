@@ -1,0 +1,149 @@
+"""One run of a baseline that is no network: fitted once, its strength chosen on validation people, tested once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evermodels.datasets.parts import Parts, check_disjoint, id_of
+from evermodels.datasets.splits import PARTS
+from evermodels.training import provenance
+from evermodels.training.bootstrap import intervals
+from evermodels.training.build import build_model
+from evermodels.training.estimators import eeg_windows, make_estimator
+from evermodels.training.metrics import summarize, uar
+from evermodels.training.predictions import Predictions
+from evermodels.training.recipe import Recipe
+from evermodels.training.state import folder_made, found, locked, write_sealed, writing
+
+
+def fit_estimator(
+    name: str,
+    recipe: Recipe,
+    run_dir: str | os.PathLike[str],
+    *,
+    C: Sequence[float] = (1.0,),
+    seed: int = 0,
+    data_root: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Fit a baseline on the training people, choose its ``C`` by the UAR of the validation people, test it once.
+
+    The folder receives what a network's run leaves there (:func:`~evermodels.training.fit`), but for the model: a
+    baseline is fitted again in seconds.
+
+    Args:
+        name: A key of :data:`~evermodels.training.ESTIMATORS`.
+        recipe: Names the data; its model says which windows are read.
+        run_dir: Folder of the run; made if it does not exist.
+        C: Inverse strengths of the regularisation that are tried; the first of equals is taken.
+        seed: For solvers that draw.
+        data_root: Folder of the recordings (default: ``EVERMODELS_DATA``).
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        TrainingError: If the folder holds another run, cannot be written, or another process works there.
+        ConfigError: If there is no such baseline, or what it needs is not installed.
+        DataError: If the data is missing, or somebody is in two parts.
+    """
+    run_dir = Path(run_dir)
+    settings = estimator_settings(name, recipe, C)
+    described = {
+        "recipe": recipe.name,
+        "row": None,
+        "seed": seed,
+        "recipe_digest": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        "init_from": {},
+        "settings": settings,
+    }
+    with folder_made(run_dir), locked(run_dir):
+        if (finished := found(run_dir, described)) is not None:
+            return finished
+        with writing(run_dir):
+            write_sealed(run_dir / "run.json", described)
+        before = provenance.machine()
+        spec = build_model(recipe).input_spec
+        parts = recipe.data.parts(spec, seed=seed, data_root=data_root)
+        split = {part: parts.people(part) for part in PARTS}
+        check_disjoint(split)
+        start = time.perf_counter()
+        chosen, model, validation = _chosen(name, spec.eeg.sfreq, parts, C, seed)
+        test = _predictions(model, parts, "test")
+        result: dict[str, Any] = {
+            **{key: value for key, value in described.items() if key != "settings"},
+            "classes": list(parts.classes),
+            "scores": dict(parts.scores),
+            "parameters": int(sum(np.size(getattr(model[-1], key)) for key in ("coef_", "intercept_"))),
+            "selection": {"part": "validation", "metric": "uar", "value": uar(validation), "epoch": None, "C": chosen},
+            "validation": summarize(validation),
+            "test": {**summarize(test), "intervals": intervals(test)},
+            "split": split,
+            "command": provenance.command(recipe, None, seed),
+            "versions": provenance.versions(),
+            "commit": provenance.commit(),
+            "device": "cpu",
+            "machine": {"start": before, "end": provenance.machine()},
+            "seconds": round(time.perf_counter() - start, 1),
+        }
+        with writing(run_dir):
+            validation.save(run_dir / "predictions_validation.npz")
+            test.save(run_dir / "predictions.npz")
+            write_sealed(run_dir / "result.json", result)
+    return result
+
+
+def estimator_settings(name: str, recipe: Recipe, C: Sequence[float]) -> dict[str, Any]:
+    """Return all that decides a baseline's result, in plain JSON.
+
+    Args:
+        name: The baseline.
+        recipe: Names the data; its model says which windows are read.
+        C: The strengths that are tried.
+    """
+    plain = recipe.to_dict()
+    plain["data"].pop("num_workers")
+    return {"estimator": {"name": name, "C": list(C)}, "data": plain["data"], "model": plain["model"]}
+
+
+def _chosen(name: str, sfreq: float, parts: Parts, C: Sequence[float], seed: int) -> tuple[float, Any, Predictions]:
+    """Return the best strength, the fitted baseline and its answers on the validation people."""
+    train = eeg_windows(_items(parts, "train"))
+    pipeline = make_estimator(name, sfreq, C=C[0], seed=seed)
+    features = pipeline[:-1].fit_transform(train.X, train.y)  # the same for every C
+    best: tuple[float, Any, Predictions] | None = None
+    for strength in C:
+        last = make_estimator(name, sfreq, C=strength, seed=seed)[-1].fit(features, train.y)
+        model = type(pipeline)([*pipeline.steps[:-1], (pipeline.steps[-1][0], last)])
+        validation = _predictions(model, parts, "validation")
+        if best is None or uar(validation) > uar(best[2]):
+            best = strength, model, validation
+    assert best is not None
+    return best
+
+
+def _items(parts: Parts, name: str) -> list[dict[str, Any]]:
+    part: Any = parts.part(name)
+    return [part[index] for index in range(len(part))]
+
+
+def _predictions(model: Any, parts: Parts, name: str) -> Predictions:
+    items = _items(parts, name)
+    windows, last = eeg_windows(items), model[-1]
+    if hasattr(last, "predict_log_proba"):
+        found = model.predict_log_proba(windows.X)
+    else:
+        found = model.decision_function(windows.X)
+        found = np.stack([-found, found], axis=1) / 2 if found.ndim == 1 else found
+    logits = np.full((len(windows.y), len(parts.classes)), -np.inf)
+    logits[:, last.classes_] = found  # a class that nobody trains on is never the answer
+    logits[np.isinf(logits)] = np.finfo(np.float32).min
+    people = {group: np.array([str(id_of(item, group)) for item in items]) for group in parts.groups}
+    return Predictions(logits, windows.y, people, levels=parts.levels)
