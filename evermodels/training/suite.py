@@ -80,7 +80,7 @@ class DataSet(Config):
 
 
 @dataclass(frozen=True)
-class Rate(Config):
+class Family(Config):
     """Learning rates of some models, as ``[optim.lr]`` of a recipe.
 
     Args:
@@ -108,7 +108,7 @@ class Suite(Config):
             ``NAME:eeg+video`` takes only these modalities of a system.
         datasets: Names of ``sets``.
         sets: The data sets by name.
-        rates: Learning rates; the first entry that fits a model's name.
+        families: Learning rates; the first entry that fits a model's name.
         rate_factor: What all of them are multiplied by.
         C: Inverse strengths of the regularisation that are tried for models that are no networks.
         optim: As a recipe's ``[optim]``, without ``lr``.
@@ -128,7 +128,7 @@ class Suite(Config):
     models: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     sets: Mapping[str, DataSet] = field(default_factory=dict)
-    rates: tuple[Rate, ...] = ()
+    families: tuple[Family, ...] = ()
     rate_factor: float = 1.0
     C: tuple[float, ...] = (1.0,)
     optim: Mapping[str, Any] = field(default_factory=dict)
@@ -146,7 +146,7 @@ class Suite(Config):
         if not self.C or min(self.C) <= 0:
             raise self.refuse("C", "positive numbers")
         if "lr" in self.optim:
-            raise ConfigError("Suite.optim.lr: rates are of families of models. Give them under [[rates]].")
+            raise ConfigError("Suite.optim.lr: rates are of families of models. Give them under [[families]].")
         OptimSettings.from_dict(self.optim, where="Suite.optim")
         LossSettings.from_dict(self.loss, where="Suite.loss")
         for pattern, sections in self.overrides.items():
@@ -177,12 +177,14 @@ class Suite(Config):
             model: Its name in the registry.
 
         Raises:
-            ConfigError: If no entry of ``rates`` is for it.
+            ConfigError: If no entry of ``families`` is for it.
         """
-        for entry in self.rates:
+        for entry in self.families:
             if any(fnmatch.fnmatchcase(model, pattern) for pattern in entry.models):
                 return {part: rate * self.rate_factor for part, rate in entry.lr.items()}
-        raise ConfigError(f"suite.rates: there is no learning rate for {model!r}. Add one; models = ['*'] is for all.")
+        raise ConfigError(
+            f"suite.families: there is no learning rate for {model!r}. Add one; models = ['*'] is for all."
+        )
 
 
 class Unit(NamedTuple):
@@ -348,7 +350,7 @@ def _takes(text: str, there: Sequence[str]) -> tuple[str, ...]:
         own = wanted
     if kind != "backbone":
         return own
-    fits = [modality for modality in own if modality in there]
+    fits = tuple(modality for modality in own if modality in there)
     if len(fits) > 1:
         ways = " or ".join(f"{name}:{modality}" for modality in fits)
         raise ConfigError(f"models: {name} is an encoder of one modality and could take {', '.join(fits)}. Say {ways}.")
