@@ -48,6 +48,7 @@ class AudioSpec(SampledSpec):
         "rms_dbfs": Reading("level (dBFS)"),
         "silent": Reading("silent", percent=True),
         "clipped": Reading("at full scale", percent=True),
+        "level_spread": Reading("level changes by (dB)", least=2.0),
     }
 
     sfreq: float = 16000.0

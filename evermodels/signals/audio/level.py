@@ -20,6 +20,13 @@ LEAST_DBFS = -150.0
 FRAME_SECONDS = 0.025
 """Length of the frames of which the silent ones are counted."""
 
+STEADY_DB = 2.0
+"""Deviation of the level over frames, in dB, below which sound is as steady as noise or a hum. Of 804 windows of 2 s
+of acted speech (EmoDB, RAVDESS) the steadiest has 4.0; white noise has 0.3, pink noise 1.1, a tone 0."""
+
+STEADY_SECONDS = 2.0
+"""Of shorter windows nothing is said: a single vowel is steady too."""
+
 CLIPPED_RUN = 3
 """Samples at full scale one after the other that count as cut off; a peak that was scaled to full scale has fewer."""
 
@@ -105,6 +112,35 @@ def silent_share(sound: np.ndarray, sfreq: float, threshold: float) -> float:
     frame = min(max(1, round(FRAME_SECONDS * sfreq)), len(sound))
     frames = sound[: len(sound) // frame * frame].reshape(-1, frame)
     return float((rms_dbfs(frames) < threshold).float().mean())
+
+
+def level_spread(sound: np.ndarray, sfreq: float, threshold: float) -> float:
+    """Return by how much the level changes: the standard deviation over the frames of 25 ms that are not silent, in dB.
+
+    Args:
+        sound: ``(time,)``.
+        sfreq: Sampling rate in Hz.
+        threshold: Level in dBFS below which a frame is silent.
+
+    Returns:
+        The deviation; NaN where less than half of :data:`STEADY_SECONDS` is not silent, or there is less than all of
+        it.
+
+    Example:
+        >>> time = np.arange(32000) / 16000
+        >>> round(level_spread(0.1 * np.sin(2 * np.pi * 440 * time), 16000.0, -70.0), 3)
+        0.0
+        >>> level_spread(np.zeros(32000), 16000.0, -70.0)
+        nan
+    """
+    frame = max(1, round(FRAME_SECONDS * sfreq))
+    levels = (
+        rms_dbfs(sound[: len(sound) // frame * frame].reshape(-1, frame)) if len(sound) >= frame else torch.empty(0)
+    )
+    loud = levels[levels >= threshold]
+    if len(sound) < (STEADY_SECONDS - FRAME_SECONDS) * sfreq or len(loud) * FRAME_SECONDS < STEADY_SECONDS / 2:
+        return float("nan")
+    return float(loud.std(correction=0))
 
 
 def frame_mask(  # noqa: PLR0917 - sound, its rate, then the grid of the frames

@@ -14,9 +14,11 @@ from evermodels.functional import log_mel_spectrogram
 from evermodels.signals import room
 from evermodels.signals.audio.level import (
     SILENT_DBFS,
+    STEADY_DB,
     check_threshold,
     clipped_share,
     frame_mask,
+    level_spread,
     rms_dbfs,
     silent_share,
 )
@@ -39,7 +41,9 @@ class Reader(room.Reader[Audio]):
 
     Each window has in its ``quality``: ``rms_dbfs``, its level (:func:`~evermodels.signals.audio.rms_dbfs`);
     ``silent``, the share of its frames of 25 ms below ``silent_dbfs``; ``clipped``, the share of its samples that stand
-    at full scale in runs of three or more, at the rate at which it was recorded. A window whose level is below
+    at full scale in runs of three or more, at the rate at which it was recorded; ``level_spread``, by how many dB the
+    level changes from frame to frame, which says whether there can be speech in it (NaN where a window is shorter than
+    two seconds or mostly silent). A window whose level is below
     ``silent_dbfs`` is not usable: it holds no sound that a model could read.
 
     Args:
@@ -111,6 +115,7 @@ class Reader(room.Reader[Audio]):
                 "rms_dbfs": level,
                 "silent": silent_share(recorded, recording.sfreq, self.silent_dbfs),
                 "clipped": clipped_share(recorded, recording.source.full_scale),
+                "level_spread": level_spread(recorded, recording.sfreq, self.silent_dbfs),
             }
             usable = level >= self.silent_dbfs
             why = "" if usable else f"it is silent ({level:.0f} dBFS, below {self.silent_dbfs:g})"
@@ -155,7 +160,7 @@ class Reader(room.Reader[Audio]):
         return (log_mel - spec.mean) / spec.std
 
     def notes(self, starts: Sequence[float], windows: Sequence[room.Window], otherwise: str) -> tuple[str, ...]:
-        """Return what is to be said of the windows: silence, and sound that is cut off at full scale.
+        """Return what is to be said of the windows: silence, sound that is cut off, sound that cannot be speech.
 
         Args:
             starts: Where they begin.
@@ -173,5 +178,12 @@ class Reader(room.Reader[Audio]):
             found.append(
                 f"Audio:{room.which(starts, clipped)} the sound is cut off at full scale (up to {most:.1%} of a "
                 "window's samples), so its loudest parts are distorted."
+            )
+        steady = [window.quality.get("level_spread", float("nan")) < STEADY_DB for window in windows]
+        if any(steady):
+            least = min(window.quality["level_spread"] for window, one in zip(windows, steady, strict=True) if one)
+            found.append(
+                f"Audio:{room.which(starts, steady)} the level of the sound hardly changes (by {least:.1f} dB; in "
+                "speech by 4 and more), as that of noise or a hum: what a model of speech answers to it means nothing."
             )
         return tuple(found)

@@ -6,6 +6,7 @@ from evermodels.core.errors import ConfigError, SignalError
 from evermodels.core.specs import AudioSpec
 from evermodels.functional import log_mel_spectrogram
 from evermodels.signals.audio import Audio, Reader
+from evermodels.signals.audio.level import STEADY_DB
 from evermodels.signals.room import covers, grid
 from tests.signals.audio._sound import tone
 
@@ -42,7 +43,9 @@ def test_quality_and_silence():
     windows = read(AudioSpec(), Audio(sound, sfreq=16000), [0.0, 1.0, 2.0, 3.0], 1.0)
     assert [window.usable for window in windows] == [True, False, False, True]
     assert windows[0].quality["rms_dbfs"] == pytest.approx(20 * np.log10(SOUND[:16000].std()), abs=1e-3)
-    assert windows[1].quality == {"rms_dbfs": -150.0, "silent": 1.0, "clipped": 0.0}
+    assert windows[1].quality == pytest.approx(
+        {"rms_dbfs": -150.0, "silent": 1.0, "clipped": 0.0, "level_spread": np.nan}, nan_ok=True
+    )
     assert windows[1].why == "it is silent (-150 dBFS, below -70)"
     louder = read(AudioSpec(), Audio(sound, sfreq=16000), [0.0, 2.0], 1.0, silent_dbfs=-120)
     assert [window.usable for window in louder] == [True, True]
@@ -73,6 +76,42 @@ def test_notes_name_the_windows():
     quiet = [window.light() for window in reader.windows(Audio(SOUND, sfreq=16000), [0.0], 1.0)]
     assert reader.notes([0.0], quiet, "left out") == ()
     assert "audio: it is silent (-150 dBFS, below -70) in any of 3 windows" in str(reader.refuse(windows[:3]))
+
+
+def speechlike(seconds, sfreq=16000):
+    """Bursts of a tone, as syllables come: their level goes up and down by some 10 dB."""
+    time = np.arange(round(seconds * sfreq)) / sfreq
+    return (10 ** (0.5 * np.sin(2 * np.pi * 4 * time) - 1) * np.sin(2 * np.pi * 200 * time)).astype("float32")
+
+
+def test_noise_and_hum_are_said_to_be_no_speech():
+    rng = np.random.default_rng(0)
+    noise = np.clip(0.5 * rng.standard_normal(48000), -1, 1).astype("float32")  # cut off, but seldom thrice in a row
+    hum = (0.3 * np.sin(2 * np.pi * 50 * np.arange(48000) / 16000)).astype("float32")
+    sound = np.concatenate([speechlike(3.0), noise, hum, np.zeros(48000, "float32")])
+    reader, starts = Reader(AudioSpec(), 3.0), [0.0, 3.0, 6.0, 9.0]
+    windows = [window.light() for window in reader.windows(Audio(sound, sfreq=16000), starts, 3.0)]
+    spread = [window.quality["level_spread"] for window in windows]
+    assert spread[0] > 4 and spread[1] == pytest.approx(0.3, abs=0.1) and spread[2] < 0.1 and np.isnan(spread[3])
+    silent, steady = reader.notes(starts, windows, "left out")
+    assert "it is silent" in silent and steady == (
+        "Audio: in 2 of 4 windows (at 3, 6 s) the level of the sound hardly changes (by 0.0 dB; in speech by 4 and "
+        "more), as that of noise or a hum: what a model of speech answers to it means nothing."
+    )
+    reading = AudioSpec.readings["level_spread"]
+    assert reading.least == STEADY_DB
+    assert [value < reading.least for value in spread] == [False, True, True, False]
+    short = [window.light() for window in Reader(AudioSpec(), 1.0).windows(Audio(noise, sfreq=16000), [0.0], 1.0)]
+    assert np.isnan(short[0].quality["level_spread"]) and not Reader(AudioSpec(), 1.0).notes([0.0], short, "")
+
+
+def test_real_speech_is_not_taken_for_noise(real_data):
+    reader = Reader(AudioSpec(), 2.0)
+    for path in sorted((real_data / "emodb").glob("*.flac"))[::20]:
+        audio = Audio(path)
+        if audio.stop >= 2.0:
+            (window,) = reader.windows(audio, [0.0], 2.0)
+            assert window.quality["level_spread"] > 4, path.name
 
 
 def test_the_grid_fits():
