@@ -28,6 +28,8 @@ from evermodels.core.errors import DataError
 from evermodels.datasets import data_folder
 from evermodels.datasets.download import DATA_VARIABLE
 from evermodels.datasets.label_rules import rule_table
+from evermodels.training import benchmark_table
+from evermodels.training.benchmark_results import read_csv
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -361,6 +363,13 @@ def _parameters() -> str:
     return _rows(rows)
 
 
+def _benchmark(dataset: str) -> str:
+    rows = read_csv((ROOT / "docs" / "results" / "benchmark.csv").read_text("utf-8"))
+    if not any(row["dataset"] == dataset for row in rows):
+        return "*Not run yet.*"
+    return benchmark_table(rows, dataset)
+
+
 def _all_presets() -> str:
     rows: list[tuple[object, ...]] = [("preset", "takes", "what", "parameters")]
     for name, row in registry.MODELS.items():
@@ -387,6 +396,10 @@ _COUNTED = {
     "series crossformer": functools.partial(_series_presets, "crossformer"),
     "series medformer": functools.partial(_series_presets, "medformer"),
     "all presets": _all_presets,
+    **{
+        f"benchmark {name}": functools.partial(_benchmark, name)
+        for name in ("eegmat-1", "eegmat-2", "faces", "quadrant", "congruence")
+    },
     "parameters": _parameters,
     "trimodal presets": functools.partial(_system_presets, "trimodal_*"),
     "ast presets": _ast_presets,
@@ -405,7 +418,7 @@ def on_page_markdown(markdown: str, **kwargs: Any) -> str:
         markdown: The page.
         **kwargs: Not used.
     """
-    return re.sub(r"<!-- counted: ([\w ]+) -->", lambda match: _COUNTED[match[1]](), markdown)
+    return re.sub(r"<!-- counted: ([\w -]+?) -->", lambda match: _COUNTED[match[1]](), markdown)
 
 
 # ----------------------------------------------------------------------------------------- docstring markup

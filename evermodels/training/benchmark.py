@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evermodels.core.errors import ConfigError, DataError, EvermodelsError, boundary, require
-from evermodels.training.benchmark_results import ABOUT, Results, config_of
+from evermodels.training.benchmark_results import ABOUT, Results, config_of, shared
 from evermodels.training.engine import fit
 from evermodels.training.estimator_runs import fit_estimator
 from evermodels.training.state import TrainingError, folder_made, locked, read_sealed, write_sealed, writing
@@ -87,7 +87,7 @@ def run_benchmark(
     with folder_made(root), locked(root):
         _check_settings(suite, made.units, root)
         results = Results(root)
-        todo = [unit for unit in made.units if not (root / unit.folder / "result.json").is_file()]
+        todo = [unit for unit in made.units if not _is_finished(root / unit.folder)]
         failed, left = _run_all(suite, todo, results, data_root=data_root, end=end, progress=progress)
         with writing(root):
             files = results.write(resamples)
@@ -99,7 +99,7 @@ def _run_all(
 ) -> tuple[dict[str, str], int]:
     tqdm: Any = require("tqdm.auto", extra="train", purpose="show progress").tqdm
     failed: dict[str, str] = {}
-    unreadable: dict[str, DataError] = {}
+    unreadable: dict[str, tuple[Unit, DataError]] = {}
     done = left = 0
     with tqdm(total=len(todo), desc=suite.name, unit="run", disable=not progress) as bar:
         for unit in todo:
@@ -110,40 +110,48 @@ def _run_all(
             try:
                 if unit.dataset not in unreadable:
                     _run(suite, unit, results.root, data_root=data_root, progress=progress)
+                    _tell(suite, unit, results.root)
                     done += 1
                 else:
                     left += 1
             except DataError as error:  # the same for all of the data set's runs
-                unreadable[unit.dataset] = error
-                failed[str(unit)] = str(error)
+                unreadable[unit.dataset] = unit, error
             except EvermodelsError as error:
                 failed[str(unit)] = str(error)
+                _tell(suite, unit, results.root, failed=str(error))
             bar.update()
             if done:
                 with writing(results.root):
                     results.write_rows()
-    if unreadable and not done:
-        raise next(iter(unreadable.values()))
+    if unreadable and not done and not failed:
+        raise next(iter(unreadable.values()))[1]
+    for unit, what in unreadable.values():
+        failed[str(unit)] = str(what)
+        _tell(suite, unit, results.root, failed=str(what))
     return failed, left
 
 
 def _run(suite: Suite, unit: Unit, root: Path, *, data_root: Any, progress: bool) -> None:
+    way_out = "Repeat the command: it tries this run again and leaves what is finished."
+    own: dict[str, Any] = {"seed": unit.seed, "data_root": data_root}
+    with boundary(TrainingError, f"{unit}: the run failed", way_out):
+        if unit.estimator is not None:
+            fit_estimator(unit.estimator, unit.recipe, root / unit.folder, C=suite.C, **own)
+        else:
+            fit(unit.recipe, root / unit.folder, progress=progress, **own)
+
+
+def _tell(suite: Suite, unit: Unit, root: Path, **more: str) -> None:
+    """Write into a run's folder what it is, and what went wrong."""
     folder = root / unit.folder
-    about = _about(suite, unit)
-    with folder_made(folder):
-        with writing(folder):
-            write_sealed(folder / ABOUT, about)
-        way_out = "Repeat the command: it tries this run again and leaves what is finished."
-        try:
-            with boundary(TrainingError, f"{unit}: the run failed", way_out):
-                if unit.estimator is not None:
-                    fit_estimator(unit.estimator, unit.recipe, folder, C=suite.C, seed=unit.seed, data_root=data_root)
-                else:
-                    fit(unit.recipe, folder, seed=unit.seed, data_root=data_root, progress=progress)
-        except EvermodelsError as error:
-            with writing(folder):
-                write_sealed(folder / ABOUT, {**about, "failed": str(error)})
-            raise
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_sealed(folder / ABOUT, {**_about(suite, unit), **more})
+
+
+def _is_finished(folder: Path) -> bool:
+    files = folder / ABOUT, folder / "result.json"
+    return all(file.is_file() for file in files) and "failed" not in read_sealed(files[0])
 
 
 def _about(suite: Suite, unit: Unit) -> dict[str, Any]:
@@ -167,10 +175,10 @@ def _about(suite: Suite, unit: Unit) -> dict[str, Any]:
 def _check_settings(suite: Suite, units: Sequence[Unit], root: Path) -> None:
     """Refuse a folder with runs of other settings before anything is done in it."""
     for unit in units:
-        path = root / unit.folder / ABOUT
+        path = root / unit.folder / "run.json"
         if not path.is_file():
             continue
-        before, now = read_sealed(path)["config"], config_of(unit, suite.C)
+        before, now = shared(read_sealed(path)["settings"]), config_of(unit, suite.C)
         differs = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if differs:
             raise TrainingError(

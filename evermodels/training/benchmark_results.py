@@ -21,6 +21,7 @@ from evermodels.training.bootstrap import ends_text, interval
 from evermodels.training.estimator_runs import estimator_settings
 from evermodels.training.metrics import auc_pr, auroc, summarize
 from evermodels.training.predictions import Predictions, pool
+from evermodels.training.recipe import SECTIONS
 from evermodels.training.state import read_sealed, write_json, write_text
 from evermodels.training.suite import Unit
 
@@ -68,13 +69,18 @@ def config_of(unit: Unit, C: Sequence[float]) -> dict[str, Any]:
         unit: The run.
         C: The strengths that are tried, where it is no network.
     """
-    if unit.estimator is not None:
-        plain = estimator_settings(unit.estimator, unit.recipe, C)
-    else:
-        sections = ("data", "model", "optim", "loss", "distil", "selection")
-        plain = {key: value for key, value in unit.recipe.to_dict().items() if key in sections}
-        plain["data"].pop("num_workers")
-    plain["data"].pop("fold", None)
+    network = unit.estimator is None
+    return shared(unit.recipe.to_dict() if network else estimator_settings(str(unit.estimator), unit.recipe, C))
+
+
+def shared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the folds and seeds of a model have in common of a run's settings.
+
+    Args:
+        settings: As they stand in ``run.json``.
+    """
+    plain = {key: value for key, value in settings.items() if key in ("estimator", *SECTIONS)}
+    plain["data"] = {key: value for key, value in plain["data"].items() if key not in ("num_workers", "fold")}
     return plain
 
 
@@ -115,13 +121,14 @@ class Results:
         """Return the finished and failed runs; each finished one is read once."""
         found = []
         for path in sorted(self.root.glob(f"*/*/fold-*/seed-*/{ABOUT}")):
-            if path not in self._read and (path.parent / "result.json").is_file():
-                self._read[path] = _finished(path)
             if path in self._read:
                 found.append(self._read[path])
             elif "failed" in (about := read_sealed(path)):
                 row = {**_names(about), "part": "test", "status": f"failed: {about['failed']}"}
                 found.append(Run(about, None, None, [row]))
+            elif (path.parent / "result.json").is_file():
+                self._read[path] = _finished(path, about)
+                found.append(self._read[path])
         return sorted(found, key=lambda run: [run.about[key] for key in ("dataset", "model", "seed", "fold")])
 
     def write_rows(self) -> Path:
@@ -168,8 +175,8 @@ def _names(about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _finished(path: Path) -> Run:
-    about, result = read_sealed(path), read_sealed(path.parent / "result.json")
+def _finished(path: Path, about: dict[str, Any]) -> Run:
+    result = read_sealed(path.parent / "result.json")
     test = Predictions.load(path.parent / "predictions.npz")
     facts = {
         **_names(about),
@@ -392,12 +399,13 @@ def _missing(rows: Sequence[Mapping[str, Any]], done: set[str]) -> list[str]:
     begun = sorted({str(row["model"]) for row in rows} - done - {str(row["model"]) for row in failed})
     if begun:
         said.append(f"Not all folds of a seed are finished: {', '.join(map(markdown_name, begun))}.")
+    places: dict[tuple[str, str], list[str]] = {}
     for row in failed:
         fold = f", fold {row['fold']}" if row["fold"] != "" else ""
-        said.append(
-            f"{markdown_name(str(row['model']))}, seed {row['seed']}{fold}: {markdown_text(str(row['status']))}"
-        )
-    return ["", *said] if said else []
+        places.setdefault((str(row["model"]), str(row["status"])), []).append(f"seed {row['seed']}{fold}")
+    for (model, status), where in places.items():
+        said.append(f"{markdown_name(model)} ({'; '.join(where)}) {markdown_text(status)}")
+    return [line for text in said for line in ("", text)]
 
 
 HOW = """\

@@ -29,7 +29,8 @@ else:
     import tomli as tomllib
 
 
-_SECTIONS = ("data", "model", "optim", "loss", "distil", "selection")
+SECTIONS = ("data", "model", "optim", "loss", "distil", "selection")
+"""The parts of a recipe that decide a result."""
 _LONGEST_NAME, _LARGEST_FILE = 100, 1_000_000
 _TOML = "Write it in UTF-8, with sections and keys as in the recipes that come with the package."
 
@@ -84,10 +85,10 @@ class Row(Config):
         if "model" in self.init_from and len(self.init_from) > 1:
             raise ConfigError(f"Row {self.name!r}: init_from: 'model' brings all encoders. Leave the others out.")
         for key in self.overrides:
-            if key not in _SECTIONS:
+            if key not in SECTIONS:
                 raise ConfigError(
-                    f"Row {self.name!r}: overrides has no section {key!r}.{did_you_mean(key, _SECTIONS)} "
-                    f"Allowed: {', '.join(_SECTIONS)}."
+                    f"Row {self.name!r}: overrides has no section {key!r}.{did_you_mean(key, SECTIONS)} "
+                    f"Allowed: {', '.join(SECTIONS)}."
                 )
 
 
@@ -200,7 +201,7 @@ class Recipe(Config):
 
     def digest(self) -> str:
         """Return the sha256 of all that decides a result: data, model, optimiser, loss, teachers, selection."""
-        plain = {key: value for key, value in self.to_dict().items() if key in _SECTIONS}
+        plain = {key: value for key, value in self.to_dict().items() if key in SECTIONS}
         plain["data"].pop("num_workers")
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 

@@ -15,11 +15,10 @@ from evermodels.core.errors import ConfigError, UnknownNameError, boundary, did_
 from evermodels.core.specs import MODALITIES
 from evermodels.datasets.parts import DataSettings
 from evermodels.training.estimators import ESTIMATORS
-from evermodels.training.recipe import Recipe, check_name, merged, recipe_values
+from evermodels.training.recipe import SECTIONS, Recipe, check_name, merged, recipe_values
 from evermodels.training.settings import LossSettings, OptimSettings, SelectionSettings, check_plain
 
 FOLDER = "suites"
-_SECTIONS = ("data", "model", "optim", "loss", "distil", "selection")
 _MOST_FOLDS, _DEEPEST = 1000, 8
 
 
@@ -428,7 +427,7 @@ def check_sections(sections: Any, where: str) -> None:
     if not isinstance(sections, Mapping):
         raise ConfigError(f"{where}: expected values by section, got {type(sections).__name__}.")
     for key in sections:
-        if key not in _SECTIONS:
+        if key not in SECTIONS:
             raise ConfigError(
-                f"{where} has no section {key!r}.{did_you_mean(key, _SECTIONS)} Allowed: {', '.join(_SECTIONS)}."
+                f"{where} has no section {key!r}.{did_you_mean(key, SECTIONS)} Allowed: {', '.join(SECTIONS)}."
             )
