@@ -7,7 +7,9 @@ import datetime
 import json
 
 import pytest
+import torch
 
+from evermodels.checkpoints.load import from_pretrained
 from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameError
 from evermodels.core.registry import model_class
 from evermodels.training import build_model, list_recipes, load_recipe
@@ -193,6 +195,22 @@ def test_congruence_starts_from_encoders_of_the_halves():
         assert build_model(own).config.num_classes == (2 if fused else 4)
     assert build_model(recipe.for_row("mlp")).config.fusion == "mlp"
     assert recipe.for_row("bih_gcn_4").data.train_people == 4
+
+
+def test_congruence_of_whole_systems_keeps_their_trained_encoders():
+    recipe = load_recipe("systems_tiny_congruence")
+    for row in recipe.rows:
+        own = recipe.for_row(row.name)
+        assert own.data.label_rule == "congruence" and own.model.config["num_classes"] == 2
+        assert own.optim.lr["eeg_encoder"] == own.optim.lr["video_encoder"] == 0 < own.optim.lr["rest"]
+        source = own.model.architecture + ".quadrant"
+        assert own.model.encoders_from == dict.fromkeys(own.model.config.get("modalities", ("eeg", "video")), source)
+        if row.name in ("ever", "milmer", "mercl", "trimodal"):
+            model, trained = build_model(own), from_pretrained(source)
+            for m in ("eeg", "video"):
+                theirs = trained.encoder(m).state_dict()
+                assert all(torch.equal(x, theirs[key]) for key, x in model.encoder(m).state_dict().items())
+    assert recipe.comparison.late_fusion == ("eeg", "video") and recipe.full == "mlp"
 
 
 def test_the_model_checks_its_own_loss():
