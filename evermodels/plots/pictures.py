@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evermodels.core.errors import ConfigError
+from evermodels.functional.log_mel import mel_centres
 from evermodels.plots.adjacency import plot_adjacency
 from evermodels.plots.frames import plot_frames
 from evermodels.plots.head import plot_region_attention
@@ -76,7 +77,11 @@ def _bands(result: Result, modality: str, **settings: Any) -> Figure:
 
 
 def _log_mel(result: Result, modality: str, **settings: Any) -> Figure:
-    return plot_features(surest_window(result, modality), **{"label": "log-mel", **_window(result, settings)})
+    spec: Any = result.input_spec.of(modality)
+    top = spec.sfreq / 2 if spec.f_max is None else spec.f_max
+    hertz = mel_centres(spec.n_mels, spec.f_min, top).tolist()
+    given = {"label": "log-mel", "hertz": hertz, **_window(result, settings)}
+    return plot_features(surest_window(result, modality), **given)
 
 
 _SUREST = "The window that the model was surest of"

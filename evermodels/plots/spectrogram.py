@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_WRITTEN_HERTZ = (125, 250, 500, 1000, 2000, 4000, 8000)
+
+
 def stitch(windows: Any, starts: Sequence[float] | np.ndarray, sfreq: float) -> np.ndarray:
     """Lay overlapping windows back on one time line.
 
@@ -141,6 +144,7 @@ def plot_features(
     seconds: float | None = None,
     *,
     names: Sequence[str] | None = None,
+    hertz: Sequence[float] | None = None,
     label: str = "value",
     start: float = 0.0,
     modality: str | None = None,
@@ -156,6 +160,7 @@ def plot_features(
             window is drawn that the model was surest of.
         seconds: Length in seconds.
         names: Names of the features, ``(features,)``; ``None`` for their numbers.
+        hertz: Frequencies of the features, ``(features,)``, rising; some are written in place of numbers.
         label: What the colours mean.
         start: Time of the first step in seconds.
         modality: Which input of a result.
@@ -169,7 +174,7 @@ def plot_features(
 
     Raises:
         ConfigError: If ``seconds`` is not positive, a result is given without ``modality``, or it holds no such input.
-        ShapeError: If ``features`` is not ``(time, features)`` or has another number of names.
+        ShapeError: If ``features`` is not ``(time, features)`` or has another number of names or frequencies.
 
     Example:
         >>> import numpy as np
@@ -192,6 +197,16 @@ def plot_features(
         if names is not None:
             axes.set_yticks(np.arange(len(names)) + 0.5, labels=list(names))
             axes.tick_params(axis="y", length=0)
+        elif hertz is not None:
+            _write_hertz(axes, finite_array("hertz", hertz, "features"), values.shape[1])
         axes.set_xlabel("time (s)")
         axes.set_title(title)
     return figure
+
+
+def _write_hertz(axes: Axes, hertz: np.ndarray, count: int) -> None:
+    if len(hertz) != count:
+        raise ShapeError(f"hertz: expected one per feature ({count}), got {len(hertz)}.")
+    shown = [f for f in _WRITTEN_HERTZ if hertz[0] <= f <= hertz[-1]]
+    axes.set_yticks(np.interp(shown, hertz, np.arange(count) + 0.5), labels=[f"{f:,}" for f in shown])
+    axes.set_ylabel("frequency (Hz)")

@@ -16,6 +16,7 @@ from evermodels.core.specs import MODALITIES, InputSpec
 from evermodels.signals.inputs import Inputs, join
 from evermodels.signals.room import Reader, Recording, Window, check_length, covers, grid, reader_class, warn
 
+_MOST_SPANS = 4
 _PART_OF_MEMORY = 0.25
 
 
@@ -368,6 +369,13 @@ def _spans(recordings: Mapping[str, Recording]) -> str:
     return " and ".join(f"{name} lasts from {r.start:.3f} to {r.stop:.3f} s" for name, r in recordings.items())
 
 
+def _covered(recording: Recording) -> str:
+    """Return where a recording is, gap by gap: one in its middle leaves windows out too."""
+    spans = [f"{begin:.3f} to {end:.3f} s" for begin, end in recording.coverage]
+    more = len(spans) - _MOST_SPANS
+    return ", ".join(spans[:_MOST_SPANS]) + (f" and {more} further stretches" if more > 0 else "")
+
+
 def _plan(
     recordings: Mapping[str, Recording], seconds: float, overlap: float, left_out: Sequence[tuple[float, float]]
 ) -> tuple[np.ndarray, list[str]]:
@@ -387,7 +395,7 @@ def _plan(
         if not covered.all():
             said.append(
                 f"{name}: {int((~covered).sum())} of {len(starts)} windows of {first} are left out, because {name} "
-                f"covers only {other.start:.3f} to {other.stop:.3f} s."
+                f"covers only {_covered(other)}."
             )
         all_covered &= covered
     if not all_covered.any():

@@ -10,6 +10,7 @@ from evermodels.core import outputs
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.core.kinds import KINDS
 from evermodels.core.specs import AudioSpec, EEGFeatures, EEGSpec, EyeSpec, InputSpec, VideoSpec
+from evermodels.functional.log_mel import mel_centres
 from evermodels.plots.pictures import ATTENTION, INPUTS, attention_picture
 from evermodels.recognition import Recognition
 from evermodels.report import render_report
@@ -55,6 +56,33 @@ def pictures_are_not_written():
 def result(**changes) -> Recognition:
     values = {"input_spec": SPEC, "regions": {k: tuple(v) for k, v in montage.regions(NAMES).items()}, **changes}
     return Recognition("m", 2.0 * np.arange(3), 2.0, RNG.dirichlet(np.ones(2), 3), ("calm", "tense"), **values)
+
+
+def test_labels_of_the_colours_are_not_cut_off():
+    """The smallest pictures there are: one window, or two."""
+    for rows in (1, 2, 30):
+        figure = plots.plot_time_attention(RNG.dirichlet(np.ones(5), rows), np.arange(rows), window_seconds=1.0)
+        figure.draw_without_rendering()
+        inside = figure.bbox
+        for axes in figure.axes:
+            label = axes.yaxis.label.get_window_extent()
+            assert label.y0 >= inside.y0 and label.y1 <= inside.y1 and label.x1 <= inside.x1, rows
+
+
+def test_a_log_mel_is_drawn_over_hertz():
+    spec = AudioSpec(n_mels=40, f_min=100.0, f_max=5000.0)
+    window = RNG.normal(size=(1, *spec.shape(2.0)))
+    picture = INPUTS["log_mel"][0]
+    figure = picture.draw(
+        result(input_spec=InputSpec(window_seconds=2.0, audio=spec), inputs={"audio": window}), "audio"
+    )
+    axes = figure.axes[0]
+    hertz = [int(text.get_text().replace(",", "")) for text in axes.get_yticklabels()]
+    assert hertz == [250, 500, 1000, 2000, 4000] and axes.get_ylabel() == "frequency (Hz)"
+    centres = mel_centres(40, 100.0, 5000.0).numpy()
+    assert np.interp(axes.get_yticks() - 0.5, np.arange(40), centres) == pytest.approx(hertz)
+    with pytest.raises(ShapeError, match="hertz: expected one per feature"):
+        plots.plot_features([[1.0, 2.0]], 1.0, hertz=[100.0])
 
 
 def test_no_kind_of_attention_is_without_a_picture_and_a_test():

@@ -25,7 +25,8 @@ SECONDS, RECORDED = 2.0, 9.0
 RNG = np.random.default_rng(0)
 NOISE = RNG.normal(0, 20, (2, round(RECORDED * 100)))
 PICTURES = RNG.integers(0, 256, (round(RECORDED * 10), 16, 16, 3), dtype=np.uint8)
-SOUND = RNG.uniform(-0.3, 0.3, round(RECORDED * 8000))
+TREMBLE = 10 ** np.sin(2 * np.pi * 4 * np.arange(round(RECORDED * 8000)) / 8000 - 1)  # steady sound is noted
+SOUND = RNG.uniform(-0.03, 0.03, len(TREMBLE)) * TREMBLE
 PUPIL = 3.5 + 0.1 * RNG.standard_normal(round(RECORDED * 60))
 SPECS = {
     "eeg": EEGSpec(ch_names=("Cz", "T7"), sfreq=50.0, l_freq=1.0),
@@ -146,6 +147,18 @@ def test_an_array_is_no_recording_and_neither_is_another_modality(name: str) -> 
     other = next(one for one in MODALITIES if one != name)
     with pytest.raises(SignalError, match=f"{name}: got a recording of {other}. Give it as {other}="):
         prepare(name)(**{name: RECORDINGS[other]()})
+
+
+def test_a_gap_is_named_where_it_leaves_windows_out() -> None:
+    time = np.arange(len(PUPIL)) / 60
+    kept = (time < 3) | (time > 4.9)
+    eye = Eye({"time": time[kept], "pupil": PUPIL[kept]}, unit={"time": "s", "pupil": "mm"}, sfreq=60.0)
+    with pytest.warns(
+        UserWarning,
+        match=r"eye: 2 of 4 windows of eeg are left out, because eye covers only 0\.000 to "
+        r"3\.0\d\d s, 4\.9\d\d to 9\.000 s\.",
+    ):
+        assert prepare("eeg", "eye")(eeg=RECORDINGS["eeg"](), eye=eye).starts.tolist() == [0.0, 6.0]
 
 
 def test_all_modalities_on_one_clock() -> None:
