@@ -75,13 +75,24 @@ def fit_estimator(
         split = {part: parts.people(part) for part in PARTS}
         check_disjoint(split)
         start = time.perf_counter()
-        chosen, model, validation = _chosen(name, spec.eeg.sfreq, parts, C, seed)
-        test = _predictions(model, parts, "test")
+        pipeline = make_estimator(name, spec.eeg.sfreq, C=C[0], seed=seed)
+        train = eeg_windows(_items(parts, "train"))
+        features = pipeline[:-1].fit_transform(train.X, train.y)  # the same for every C, as those of the others are
+        others = {part: _Features(pipeline[:-1], parts, part) for part in ("validation", "test")}
+        best: tuple[float, Any, Predictions] | None = None
+        for strength in C:
+            last = make_estimator(name, spec.eeg.sfreq, C=strength, seed=seed)[-1].fit(features, train.y)
+            validation = others["validation"].predictions(last)
+            if best is None or uar(validation) > uar(best[2]):
+                best = strength, last, validation
+        assert best is not None
+        chosen, last, validation = best
+        test = others["test"].predictions(last)
         result: dict[str, Any] = {
             **{key: value for key, value in described.items() if key != "settings"},
             "classes": list(parts.classes),
             "scores": dict(parts.scores),
-            "parameters": int(sum(np.size(getattr(model[-1], key)) for key in ("coef_", "intercept_"))),
+            "parameters": int(sum(np.size(getattr(last, key)) for key in ("coef_", "intercept_"))),
             "selection": {"part": "validation", "metric": "uar", "value": uar(validation), "epoch": None, "C": chosen},
             "validation": summarize(validation),
             "test": {**summarize(test), "intervals": intervals(test)},
@@ -113,37 +124,32 @@ def estimator_settings(name: str, recipe: Recipe, C: Sequence[float]) -> dict[st
     return {"estimator": {"name": name, "C": list(C)}, "data": plain["data"], "model": plain["model"]}
 
 
-def _chosen(name: str, sfreq: float, parts: Parts, C: Sequence[float], seed: int) -> tuple[float, Any, Predictions]:
-    """Return the best strength, the fitted baseline and its answers on the validation people."""
-    train = eeg_windows(_items(parts, "train"))
-    pipeline = make_estimator(name, sfreq, C=C[0], seed=seed)
-    features = pipeline[:-1].fit_transform(train.X, train.y)  # the same for every C
-    best: tuple[float, Any, Predictions] | None = None
-    for strength in C:
-        last = make_estimator(name, sfreq, C=strength, seed=seed)[-1].fit(features, train.y)
-        model = type(pipeline)([*pipeline.steps[:-1], (pipeline.steps[-1][0], last)])
-        validation = _predictions(model, parts, "validation")
-        if best is None or uar(validation) > uar(best[2]):
-            best = strength, model, validation
-    assert best is not None
-    return best
-
-
 def _items(parts: Parts, name: str) -> list[dict[str, Any]]:
     part: Any = parts.part(name)
     return [part[index] for index in range(len(part))]
 
 
-def _predictions(model: Any, parts: Parts, name: str) -> Predictions:
-    items = _items(parts, name)
-    windows, last = eeg_windows(items), model[-1]
-    if hasattr(last, "predict_log_proba"):
-        found = model.predict_log_proba(windows.X)
-    else:
-        found = model.decision_function(windows.X)
-        found = np.stack([-found, found], axis=1) / 2 if found.ndim == 1 else found
-    logits = np.full((len(windows.y), len(parts.classes)), -np.inf)
-    logits[:, last.classes_] = found  # a class that nobody trains on is never the answer
-    logits[np.isinf(logits)] = np.finfo(np.float32).min
-    people = {group: np.array([str(id_of(item, group)) for item in items]) for group in parts.groups}
-    return Predictions(logits, windows.y, people, levels=parts.levels)
+class _Features:
+    """A part as the classifier sees it, computed once."""
+
+    def __init__(self, transform: Any, parts: Parts, name: str) -> None:
+        items = _items(parts, name)
+        windows = eeg_windows(items)
+        self.features, self.label, self.parts = transform.transform(windows.X), windows.y, parts
+        self.people = {group: np.array([str(id_of(item, group)) for item in items]) for group in parts.groups}
+
+    def predictions(self, classifier: Any) -> Predictions:
+        """Return what a fitted classifier says.
+
+        Args:
+            classifier: The pipeline's last step.
+        """
+        if hasattr(classifier, "predict_log_proba"):
+            found = classifier.predict_log_proba(self.features)
+        else:
+            found = classifier.decision_function(self.features)
+            found = np.stack([-found, found], axis=1) / 2 if found.ndim == 1 else found
+        # A class that nobody trains on is never the answer.
+        logits = np.full((len(self.label), len(self.parts.classes)), np.finfo(np.float32).min, dtype=np.float64)
+        logits[:, classifier.classes_] = np.maximum(found, np.finfo(np.float32).min)
+        return Predictions(logits, self.label, self.people, levels=self.parts.levels)
