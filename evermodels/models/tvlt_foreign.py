@@ -66,7 +66,8 @@ def _transformers(heard: str) -> Callable[[Mapping[str, Tensor], Mapping[str, An
     def facts(tensors: Mapping[str, Tensor], config: Mapping[str, Any], request: Request) -> dict[str, Any]:
         found = _sizes(tensors, heard, request)
         try:
-            found |= {"num_heads": config["num_attention_heads"], "norm_eps": config["layer_norm_eps"], "blank": None}
+            eps = config["layer_norm_eps"]
+            found |= {"num_heads": config["num_attention_heads"], "norm_eps": eps, "head_norm_eps": eps, "blank": None}
         except KeyError as error:
             raise CheckpointError(
                 f"config.json: no {error}. Give the folder as transformers' save_pretrained wrote it."

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 
 import evermodels as em
 from evermodels.checkpoints.convert import convert, load_foreign
@@ -13,6 +14,7 @@ from evermodels.checkpoints.foreign_format import Request
 from evermodels.core.errors import CheckpointError, ConfigError, ShapeError
 from evermodels.layers import attention_maps
 from evermodels.models import TVLT, TVLTAudio
+from tests.conftest import GOLDEN
 
 # 32 frames of 16 bands, and 2 frames of 16² in patches of 8.
 SPEC = {
@@ -92,59 +94,69 @@ def test_golden_gradients(saved):
         assert relative(got[key], want) < 1e-4, key
 
 
-def theirs(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same numbers under transformers' names."""
-    named = {}
-    for key, tensor in weights.items():
-        first, last = key.split(".")[0], key.split(".")[-1]
-        if first == "blocks":
-            stem = f"tvlt.encoder.layer.{key.split('.')[1]}."
-            middle = ".".join(key.split(".")[2:-1])
-            if middle == "attn.qkv":
-                for name, part in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                    named[f"{stem}attention.attention.{name}.{last}"] = part.clone()
-                continue
-            place = {
-                "norm1": "layernorm_before",
-                "norm2": "layernorm_after",
-                "attn.proj": "attention.output.dense",
-                "mlp.fc1": "intermediate.dense",
-                "mlp.fc2": "output.dense",
-            }[middle]
-            named[f"{stem}{place}.{last}"] = tensor
-        elif first == "classifier" and (place := {"1": "0", "2": "1", "4": "3"}.get(key.split(".")[1])):
-            named[f"classifier.{place}.{last}"] = tensor
-        elif first in ("pos_embed_v", "temporal_embed", "type_embed_v"):
-            named[f"tvlt.pixel_embeddings.{first}"] = tensor
-        elif first in ("pos_embed_a", "freq_embed", "type_embed_a"):
-            named[f"tvlt.audio_embeddings.{first}"] = tensor
-        elif first in ("patch_embed_v", "patch_embed_a"):
-            side = "pixel" if first.endswith("v") else "audio"
-            named[f"tvlt.{side}_embeddings.patch_embeddings.projection.{last}"] = tensor
-        elif first == "norm":
-            named[f"tvlt.layernorm.{last}"] = tensor
-        elif first == "cls_token":
-            named["tvlt.cls_embedding"] = tensor
-    return named
-
-
-def test_the_layout_of_transformers(saved, tmp_path):
-    path, data = saved
-    folder = tmp_path / "theirs"
+def folder_of_transformers(weights: dict[str, torch.Tensor], folder) -> None:
     folder.mkdir()
-    torch.save(theirs(data["weights"]), folder / "pytorch_model.bin")
+    torch.save(weights, folder / "pytorch_model.bin")
     config = {"model_type": "tvlt", "hidden_act": "gelu", "num_attention_heads": 2, "layer_norm_eps": 1e-6}
     (folder / "config.json").write_text(json.dumps(config))
-    ours = loaded(folder).model
-    # transformers has no pooler, hides nothing by itself, and reads the class token from everywhere.
-    same = loaded(path, blank=None, class_token="visible").model
-    same.pooler = None
-    with torch.no_grad():
-        got, want = ours(**inputs(data)), same(**inputs(data))
-    assert relative(got.logits, want.logits) < 1e-5 and not ours.config.pooler
-    (folder / "config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"config\.json"):
-        loaded(folder)
+
+
+class TestTransformers:
+    """The numbers of its release 4.40.2, the last that has TVLT."""
+
+    @pytest.fixture
+    def made(self, golden, tmp_path):
+        data = golden("tvlt_transformers_a")
+        folder_of_transformers(data["weights"], tmp_path / "theirs")
+        return loaded(tmp_path / "theirs"), data
+
+    def test_its_numbers(self, made):
+        done, data = made
+        assert not done.report.left and set(done.report.fresh) == {"absent.video", "absent.audio"}
+        model = done.model
+        assert not model.config.pooler and model.config.blank is None and model.config.class_token == "visible"
+        got = {}
+        model.blocks[0].register_forward_pre_hook(lambda m, i: got.update(tokens=i[0]))
+        model.norm.register_forward_hook(lambda m, i, o: got.update(sequence=o))
+        for dtype, group, limit in ((torch.float32, "output", 1e-5), (torch.float64, "output64", 1e-12)):
+            with torch.no_grad():
+                got["logits"] = model.to(dtype)(**inputs(data, dtype)).logits
+            assert got.keys() == data[group].keys()
+            for key, want in data[group].items():
+                # There eight patches of video stand before eight of sound, which changes nothing but their order.
+                want = want if key == "logits" else torch.cat([want[:, :1], want[:, 9:], want[:, 1:9]], dim=1)
+                assert relative(got[key], want) < limit, key
+
+    def test_its_gradients(self, made):
+        done, data = made
+        model = done.model.train()
+        given = {name: x.clone().requires_grad_() for name, x in inputs(data).items()}
+        (model(**given).logits * data["input"]["cotangent"]).sum().backward()
+        own = {name: p.grad for name, p in model.named_parameters()}
+        got = {
+            "input/video": given["video"].grad,
+            "input/audio": given["audio"].grad[:, None],
+            "tvlt.audio_embeddings.pos_embed_a": own["audio_encoder.pos_embed"],
+            "tvlt.encoder.layer.0.attention.attention.value.weight": own["blocks.0.attn.qkv.weight"][32:],
+            "tvlt.cls_embedding": own["cls_token"],
+            "classifier.0.weight": own["head.0.weight"],
+            "tvlt.pixel_embeddings.temporal_embed": own["video_encoder.temporal_embed"],
+        }
+        assert set(got) == set(data["grad"])
+        for key, want in data["grad"].items():
+            assert relative(got[key], want) < 1e-5, key
+
+    def test_a_pre_trained_file_leaves_its_decoders(self, golden, tmp_path):
+        data = golden("tvlt_transformers_a")
+        with safe_open(GOLDEN / "tvlt_transformers_a.safetensors", "pt") as file:
+            beyond = json.loads(file.metadata()["pretraining_names"])  # what ...ForPreTraining has besides
+        weights = {k: v for k, v in data["weights"].items() if not k.startswith("classifier")}
+        folder_of_transformers(weights | {k: torch.zeros(shape) for k, shape in beyond.items()}, tmp_path / "pre")
+        done = loaded(tmp_path / "pre", num_classes=0)
+        assert len(beyond) == 36 and set(done.report.left) == set(beyond)
+        with pytest.raises(CheckpointError, match=r"config\.json"):
+            (tmp_path / "pre" / "config.json").unlink()
+            loaded(tmp_path / "pre")
 
 
 def test_converted_to_another_size_to_eeg_and_not_from_a_neighbour(saved, tmp_path):
