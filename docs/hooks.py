@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import json
 import os
 import re
 import sys
@@ -370,6 +371,16 @@ def _benchmark(dataset: str) -> str:
     return benchmark_table(rows, dataset)
 
 
+def _parity() -> str:
+    content = json.loads((ROOT / "docs" / "parity.json").read_text("utf-8"))
+    head = ("model", "against", "size", "logits, float32", "logits, float64", "gradient of the input, float32")
+    rows: list[tuple[object, ...]] = [head]
+    for row in sorted(content["rows"], key=lambda row: row["model"].lower()):
+        errors = ("–" if row[k] is None else f"{row[k]:.1e}" for k in ("logits", "double", "gradient"))
+        rows.append((row["model"], row["reference"], row["size"], *errors))
+    return _rows(rows)
+
+
 def _all_presets() -> str:
     rows: list[tuple[object, ...]] = [("preset", "takes", "what", "parameters")]
     for name, row in registry.MODELS.items():
@@ -401,6 +412,7 @@ _COUNTED = {
         for name in ("eegmat-1", "eegmat-2", "faces", "quadrant", "congruence")
     },
     "parameters": _parameters,
+    "parity": _parity,
     "trimodal presets": functools.partial(_system_presets, "trimodal_*"),
     "ast presets": _ast_presets,
     "eegformer presets": _eegformer_presets,

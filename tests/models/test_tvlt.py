@@ -122,9 +122,9 @@ class TestTransformers:
             with torch.no_grad():
                 got["logits"] = model.to(dtype)(**inputs(data, dtype)).logits
             assert got.keys() == data[group].keys()
-            for key, want in data[group].items():
+            for key, theirs in data[group].items():
                 # There eight patches of video stand before eight of sound, which changes nothing but their order.
-                want = want if key == "logits" else torch.cat([want[:, :1], want[:, 9:], want[:, 1:9]], dim=1)
+                want = theirs if key == "logits" else torch.cat([theirs[:, :1], theirs[:, 9:], theirs[:, 1:9]], dim=1)
                 assert relative(got[key], want) < limit, key
 
     def test_its_gradients(self, made):
@@ -145,6 +145,18 @@ class TestTransformers:
         assert set(got) == set(data["grad"])
         for key, want in data["grad"].items():
             assert relative(got[key], want) < 1e-5, key
+
+    def test_with_eeg_in_sound_s_place(self, made, tmp_path):
+        """Patches of sound spread over electrodes give its tokens where all electrodes hold the same picture."""
+        audio = made[0].model
+        spec = {"video": SPEC["video"], "eeg": {"ch_names": ["Fz", "Cz"], "sfreq": 100.0}}
+        request = Request({**ASKED, "input_spec": spec, "spectrogram_size": [16, 32]}, spread_channels=True)
+        eeg = load_foreign(tmp_path / "theirs", "tvlt_base", request=request).model
+        assert type(eeg) is TVLT and not eeg.config.pooler
+        picture = torch.randn(2, 1, 16, 32)
+        with torch.no_grad():
+            want = audio.encoder("audio")(picture)
+            assert relative(eeg.encoder("eeg")(picture.expand(-1, 2, -1, -1)), want) < 1e-5
 
     def test_a_pre_trained_file_leaves_its_decoders(self, golden, tmp_path):
         data = golden("tvlt_transformers_a")
