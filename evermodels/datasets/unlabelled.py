@@ -104,7 +104,7 @@ class UnlabelledWindows(Dataset[dict[str, Any]]):
                 f"{tuple(windows.shape)} and {len(people)} names."
             )
         self.windows, self.ch_names = windows, tuple(ch_names)
-        self.persons, self.left_out = tuple(people), dict(left_out or {})
+        self._persons, self.left_out = tuple(people), dict(left_out or {})
 
     @classmethod
     def joined(cls, cuts: Sequence[tuple[str, Cut]], ch_names: Sequence[str], what: str) -> UnlabelledWindows:
@@ -127,6 +127,11 @@ class UnlabelledWindows(Dataset[dict[str, Any]]):
             raise DataError(f"{what}: no window is left ({left}). Choose shorter windows or other recordings.")
         people = [person for person, windows in kept for _ in windows]
         return cls(torch.from_numpy(np.concatenate([windows for _, windows in kept])), ch_names, people, left)
+
+    @property
+    def persons(self) -> tuple[str, ...]:
+        """Whose each window is."""
+        return self._persons
 
     @property
     def people(self) -> tuple[str, ...]:
@@ -170,6 +175,10 @@ class Unlabelled(Protocol):
     @property
     def people(self) -> tuple[str, ...]:
         """Everybody, in the order of the items."""
+
+    @property
+    def persons(self) -> tuple[str, ...]:
+        """Whose each item is."""
 
     @property
     def fits(self) -> tuple[int, ...]:
@@ -271,9 +280,13 @@ class MixingSampler(Sampler[list[int]]):
         steps: Batches in an epoch.
         shares: Weight of each set (default: the square root of its size).
         seed: Seed.
+        together: Windows of one person that come one after the other, a divisor of ``batch_size``; at 1 it does not
+            matter whose they are. Who has fewer gives some of them twice.
+        persons: With ``together`` above 1: whose each window is, by set.
 
     Raises:
-        ConfigError: If a share is negative, or of a set that does not exist.
+        ConfigError: If a share is negative, or of a set that does not exist, ``together`` does not divide the batch, or
+            it is not said whose the windows are.
 
     Example:
         >>> sampler = MixingSampler({"muse": 100, "exo": 4}, 10, steps=3, shares={"muse": 3, "exo": 1})
@@ -289,7 +302,14 @@ class MixingSampler(Sampler[list[int]]):
         steps: int,
         shares: Mapping[str, float] | None = None,
         seed: int = 0,
+        together: int = 1,
+        persons: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        if together < 1 or batch_size % together:
+            raise ConfigError(f"together: expected a divisor of batch_size ({batch_size}), got {together!r}.")
+        if together > 1 and (persons is None or any(len(persons.get(name, ())) != n for name, n in sizes.items())):
+            raise ConfigError("persons: expected whose each window of each set is, as together is above 1.")
+        self.together, self.persons = together, persons or {}
         weights = {name: float(size) ** 0.5 for name, size in sizes.items()}
         for name, share in (shares or {}).items():
             if name not in sizes or share < 0:
@@ -315,18 +335,29 @@ class MixingSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         starts = np.cumsum([0, *self.sizes.values()])[:-1]
-        streams = [_endless(rng.spawn(1)[0], size) for size in self.sizes.values()]
+        streams = [self._stream(rng.spawn(1)[0], name) for name in self.sizes]
         wanted, given = np.zeros(len(streams)), np.zeros(len(streams), dtype=int)
         for _ in range(self.steps):
             batch: list[int] = []
             wanted += self.shares * self.batch_size
-            for _ in range(self.batch_size):
+            for _ in range(self.batch_size // self.together):
                 k = int(np.argmax(wanted - given))
-                given[k] += 1
-                batch.append(int(starts[k]) + next(streams[k]))
+                given[k] += self.together
+                batch += [int(starts[k]) + index for index in next(streams[k])]
             yield batch
 
-
-def _endless(rng: np.random.Generator, size: int) -> Iterator[int]:
-    while True:
-        yield from rng.permutation(size).tolist()
+    def _stream(self, rng: np.random.Generator, name: str) -> Iterator[list[int]]:
+        """A set's windows without end: one, or so many of one person, at a time."""
+        if self.together == 1:
+            while True:
+                yield from ([index] for index in rng.permutation(self.sizes[name]).tolist())
+        whose = np.array(self.persons[name])
+        own = [np.flatnonzero(whose == person) for person in dict.fromkeys(self.persons[name])]
+        while True:
+            runs = []
+            for rows in own:
+                order = rng.permutation(rows)
+                short = -len(order) % self.together
+                order = np.concatenate([order, rng.choice(rows, short, replace=short > len(rows))])
+                runs += order.reshape(-1, self.together).tolist()
+            yield from (runs[k] for k in rng.permutation(len(runs)))

@@ -60,9 +60,14 @@ class UnlabelledClips(Dataset[dict[str, Any]]):
         self.left_out: Mapping[str, int] = {}
 
     @property
+    def persons(self) -> tuple[str, ...]:
+        """Whose each clip is."""
+        return tuple(person for person, _ in self.rows)
+
+    @property
     def people(self) -> tuple[str, ...]:
         """Everybody, in the order of the clips."""
-        return tuple(dict.fromkeys(person for person, _ in self.rows))
+        return tuple(dict.fromkeys(self.persons))
 
     @property
     def fits(self) -> tuple[int, ...]:

@@ -115,7 +115,7 @@ UNLABELLED = {
 }
 """The closed table of data sets that give windows or clips without labels, by the name of their folder."""
 
-_LATER = ("clips_per_person",)
+_LATER = ("clips_per_person", "together")
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,8 @@ class UnlabelledSettings(Config):
         h_freq: Upper edge of the band-pass of EEG in Hz, or ``None``.
         held_out: Part of the windows of each set on which the loss is shown after each epoch; they train nothing.
         clips_per_person: Clips that are made of each person's photographs (``faces``).
+        together: Windows of one person that a batch holds at once, a divisor of ``optim.batch_size``, for losses that
+            compare a person's windows with each other; 1: whoever comes.
     """
 
     datasets: tuple[str, ...] = ("eegmat", "exo", "muse")
@@ -140,6 +142,7 @@ class UnlabelledSettings(Config):
     h_freq: float | None = 45.0
     held_out: float = 0.02
     clips_per_person: int = 16
+    together: int = 1
 
     def check(self) -> None:
         """Refuse names that are none."""
@@ -159,7 +162,7 @@ class UnlabelledSettings(Config):
         if len({UNLABELLED[name].modality for name in self.datasets}) > 1:
             said = ", ".join(f"{name} ({UNLABELLED[name].modality})" for name in self.datasets)
             raise ConfigError(f"data.datasets: expected sets of one modality, got {said}.")
-        self.at_least(1, "clips_per_person")
+        self.at_least(1, "clips_per_person", "together")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON; settings that came later are left out where they do as the code before them did.
@@ -226,6 +229,11 @@ class PretrainingRecipe(Config):
         check_name(self)
         check_plain("PretrainingRecipe.pretraining", self.pretraining)
         self.at_least(1, "steps_per_epoch")
+        if self.optim.batch_size % self.data.together:
+            raise ConfigError(
+                f"data.together: expected a divisor of optim.batch_size ({self.optim.batch_size}), got "
+                f"{self.data.together}."
+            )
         for key in ("ema_decay", "mixup_alpha"):
             if getattr(self.optim, key) is not None:
                 raise ConfigError(f"optim.{key}: expected none in a pre-training, got {getattr(self.optim, key)!r}.")
@@ -392,6 +400,8 @@ class _Pretraining:
             steps=recipe.steps_per_epoch,
             shares=recipe.data.shares,
             seed=mix_seeds(seed, self.accelerator.process_index),
+            together=recipe.data.together,
+            persons={name: windows.persons for name, windows in self.train.sets.items()},
         )
         optimizer, schedule = make_optimizer(whole, optim, recipe.steps_per_epoch)
         # The schedule is stepped once a step here, whatever the number of processes.

@@ -290,3 +290,61 @@ def test_the_spectrum_of_a_patch_enters_its_token():
     torch.testing.assert_close(tokens, slow, rtol=1e-4, atol=1e-5)
     with pytest.raises(ConfigError, match=r"spectrum_bins.*0 to 50"):
         MBSMEncoder.from_preset("mbsm_tiny", spectrum_bins=51)
+
+
+def test_what_distinguishes_a_person_s_windows_by_a_slow_loop():
+    signal = pytest.importorskip("scipy.signal")
+    encoder = MBSMEncoder.from_preset("mbsm_tiny", scale="none", **SMALL)
+    model = encoder.make_pretraining(
+        mask_ratio=0.5, signal_weight=0.0, state_weight=1.0, level_weight=0.1, state_bands=(2, 6, 12), class_token=False
+    ).eval()
+    assert not any("decoder" in name or "mask_token" in name for name, _ in model.named_parameters())
+    x = torch.full((5, 8, 1000), float("nan"))
+    x[:3], x[3:, :4] = 20 * torch.randn(3, 8, 1000), 5 * torch.randn(2, 4, 1000)
+    names, person = [EXO] * 3 + [MUSE] * 2, ["a", "b", "a", "c", "c"]
+    noise = model.draw(5)
+    found = model(x, names, noise=noise, person=person)
+    # What is hidden does not reach the embedding; the target is of the whole window.
+    seen = (found.mask == 0).repeat_interleave(20, dim=1)[:, None]
+    assert torch.allclose(model(torch.where(seen, x, x + 7 * x), names, noise=noise, person=person).latent, found.latent)
+    apart = {}
+    for row, chosen in enumerate(names):
+        maps = electrode_harmonics(chosen, 4).float()
+        given = x[row, : len(chosen)]
+        order = noise[row].argsort(stable=True)[:25]
+        tokens = model.encoder.patch_tokens(given[None], maps / len(chosen))[:, order]
+        embedding = encoder.norm(encoder.encode(tokens).mean(dim=1))
+        said = model.state_pred.proj(embedding).view(2, 25) @ maps.T
+        frequency, power = signal.welch(given.numpy(), 200, nperseg=200, detrend="constant", scaling="density")
+        power = torch.from_numpy(power) * 100  # one-sided and by Hz
+        bands = [power[:, (frequency >= low) & (frequency < high)].mean(1) for low, high in ((2, 6), (6, 12))]
+        apart.setdefault(person[row], []).append(said - (torch.stack(bands) + 1e-4).log())
+    within = [(one - sum(rows) / len(rows)).square().mean() for rows in apart.values() for one in rows]
+    between = [(sum(rows) / len(rows)).square().mean() for rows in apart.values() for _ in rows]
+    torch.testing.assert_close(found.state, sum(within) / 5, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.level, sum(between) / 5, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.total, found.state + 0.1 * found.level)
+    terms = model.train().pretraining_loss({"eeg": x, "ch_names": names, "person": person})
+    assert sorted(terms) == ["level", "signal", "spectrum", "state", "total"]
+    terms["total"].backward()
+    assert encoder.patch_embed.proj.weight.grad.isfinite().all() and encoder.norm.weight.grad.abs().sum() > 0
+
+
+def test_a_person_s_windows_refusals():
+    encoder = MBSMEncoder.from_preset("mbsm_tiny", **SMALL)
+    model = encoder.make_pretraining(state_weight=1.0, **DECODER)
+    x = torch.randn(2, 19, 1000)
+    for person, match in ((None, "whose each window is"), (["a"], "got 1 names"), (["a", "b"], "data.together")):
+        with pytest.raises(DataError, match=match):
+            model.pretraining_loss({"eeg": x, "person": person})
+    assert model.eval().pretraining_loss({"eeg": x, "person": ["a", "b"]})["state"] == 0
+    for wrong, match in (
+        ({"state_weight": 1.0, "state_bands": (1.2, 1.8)}, "state_bands.*one every 1 Hz"),
+        ({"level_weight": -1.0}, "level_weight"),
+        ({"state_bands": (4,)}, "state_bands.*rising"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            encoder.make_pretraining(**wrong)
+    fixed = MBSMEncoder(MBSMConfig(in_chans=2, num_samples=8, embed_dim=4, depth=1, num_heads=1))
+    with pytest.raises(ConfigError, match="sfreq.*state_weight"):
+        fixed.make_pretraining(state_weight=1.0, mask_ratio=0.5, **DECODER)

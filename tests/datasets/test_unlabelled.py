@@ -104,6 +104,23 @@ def sets():
     return {"muse": muse, "one": one}
 
 
+def test_windows_of_a_person_come_together():
+    persons = {"muse": ["a"] * 13 + ["b"] * 2 + ["a"] * 5, "one": ["c"] * 5}
+    sampler = MixingSampler(
+        {"muse": 20, "one": 5}, 8, steps=12, shares={"muse": 3, "one": 1}, together=4, persons=persons
+    )
+    batches, seen = list(sampler), collections.Counter()
+    whose = [*persons["muse"], *persons["one"]]
+    for batch in batches:
+        for run in (batch[:4], batch[4:]):
+            assert len({whose[i] for i in run}) == 1  # two of "b" fill four places
+            seen.update(run)
+    assert set(seen) == set(range(25)) and list(sampler) == batches
+    assert max(seen[i] for i in (0, 12, 15)) <= 5  # nobody's windows more often than the set is gone through
+    sampler.set_epoch(1)
+    assert list(sampler) != batches
+
+
 def test_batches_mix_montages_by_shares():
     mixed = MixedMontages(sets())
     sampler = MixingSampler(mixed.sizes, 8, steps=10, shares={"muse": 3, "one": 1})
@@ -123,6 +140,10 @@ def test_batches_mix_montages_by_shares():
         assert (eeg[: len(names)] == (1 if person == "a" else 2)).all() and not eeg[len(names) :].any()
     with pytest.raises(ConfigError, match="shares: expected 0 or more for some of muse, one, got mus 1"):
         MixingSampler(mixed.sizes, 8, steps=1, shares={"mus": 1})
+    with pytest.raises(ConfigError, match="divisor of batch_size .8., got 3"):
+        MixingSampler(mixed.sizes, 8, steps=1, together=3)
+    with pytest.raises(ConfigError, match="whose each window"):
+        MixingSampler(mixed.sizes, 8, steps=1, together=2, persons={"muse": ["a"] * 40})
     with pytest.raises(DataError, match="one length"):
         MixedMontages({**sets(), "long": UnlabelledWindows(torch.ones(1, 1, 11), ("Cz",), ["c"])})
     with pytest.raises(DataError, match="2 channels"):

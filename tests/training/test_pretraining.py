@@ -117,6 +117,15 @@ def test_refusals(tmp_path):
         pretrain(recipe(), tmp_path / "c", sets=short, progress=False)
 
 
+def test_windows_of_a_person_are_compared_with_each_other(tmp_path):
+    values = {"mask_ratio": 0.5, "class_token": False, "signal_weight": 0.0, "state_weight": 1.0}
+    together = recipe(pretraining=values, data={"held_out": 0.25, "together": 2})
+    terms = pretrain(together, tmp_path / "run", sets=windows(), progress=False)["last"]["loss"]
+    assert terms["state"] > 0 and terms["total"] == pytest.approx(terms["state"])
+    with pytest.raises(ConfigError, match="together.*divisor of optim.batch_size"):
+        recipe(pretraining=values, data={"together": 3})
+
+
 def test_recipes_of_the_package(capsys):
     for name in list_recipes(folder="pretraining_recipes"):
         made = load_pretraining(name)
@@ -226,6 +235,7 @@ def test_a_later_setting_leaves_the_digest_of_older_recipes():
     assert "clips_per_person" not in plain.to_dict()["data"]
     changed = load_pretraining("mbsm_tiny_open", ["data.clips_per_person=3"])
     assert changed.digest() != plain.digest() and changed.to_dict()["data"]["clips_per_person"] == 3
+    assert "together" not in load_pretraining("videomae_nano_faces").to_dict()["data"]
 
 
 def test_the_recipe_of_faces_sees_no_one_who_chooses_or_tests(real_data):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from evermodels.backbones.eeg.mbsm import Block, MBSMConfig, MBSMEncoder, sines_then_cosines
+from evermodels.backbones.eeg.mbsm_state import LOWEST, WindowPower, band_bins, by_channel, welch_length
 from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, DataError, check_axes
 
-_LOWEST = 1e-4  # of the mean power: what a band without anything in it is taken for
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,13 @@ class MBSMPretrainingConfig(Config):
         spectrum_weight: Weight of the mean squared error of the log power spectrum of the hidden spans, by channel and
             band (not in the reference, 0). Needs ``sfreq``.
         bands: Edges in Hz between the bands of that spectrum.
+        state_weight: Weight of a target without decoder (not in the reference, 0): the embedding of what is seen says
+            the log power of the whole window, by electrode and band, and is compared with it after the mean over each
+            person's windows in the batch is taken off both. Wants batches with several windows of a person; needs
+            ``sfreq``.
+        level_weight: Weight of the error of these means: how people and headsets differ, which a new person's windows
+            cannot tell from a state.
+        state_bands: Edges in Hz between the bands of these two.
 
     Example:
         >>> MBSMPretrainingConfig(mask_ratio=1.0)
@@ -58,6 +65,9 @@ class MBSMPretrainingConfig(Config):
     signal_weight: float = 1.0
     spectrum_weight: float = 0.0
     bands: tuple[float, ...] = (1, 3, 5, 7, 9, 11, 13, 16, 19, 22, 26, 30, 35, 40, 45)
+    state_weight: float = 0.0
+    level_weight: float = 0.0
+    state_bands: tuple[float, ...] = (1, 2, 4, 6, 8, 10, 12, 15, 20, 25, 30, 37, 45)
 
     def check(self) -> None:
         """Refuse what hides nothing or all, and sizes that do not divide."""
@@ -69,12 +79,27 @@ class MBSMPretrainingConfig(Config):
             raise self.refuse("decoder_embed_dim", f"an even multiple of decoder_num_heads ({self.decoder_num_heads})")
         if self.mlp_ratio <= 0:
             raise self.refuse("mlp_ratio", "a positive number")
-        if min(self.signal_weight, self.spectrum_weight) < 0 or self.signal_weight + self.spectrum_weight <= 0:
-            raise self.refuse("signal_weight", "0 or more, as spectrum_weight, and one of them positive")
+        weights = (self.signal_weight, self.spectrum_weight, self.state_weight, self.level_weight)
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise self.refuse(
+                "signal_weight", "0 or more, as spectrum_weight, state_weight and level_weight, and one of them positive"
+            )
         if self.focus_range is not None and not 0 <= self.focus_range[0] < self.focus_range[1]:
             raise self.refuse("focus_range", "(first sample, sample after the last), or None")
-        if len(self.bands) < 2 or self.bands[0] < 0 or any(a >= b for a, b in itertools.pairwise(self.bands)):
-            raise self.refuse("bands", "edges in Hz, rising")
+        for key in ("bands", "state_bands"):
+            edges = getattr(self, key)
+            if len(edges) < 2 or edges[0] < 0 or any(a >= b for a, b in itertools.pairwise(edges)):
+                raise self.refuse(key, "edges in Hz, rising")
+
+    @property
+    def summarises(self) -> bool:
+        """Whether the embedding is asked for the power of the window."""
+        return self.state_weight > 0 or self.level_weight > 0
+
+    @property
+    def decodes(self) -> bool:
+        """Whether a decoder restores hidden patches."""
+        return self.signal_weight > 0 or self.spectrum_weight > 0
 
     def fit(self, encoder: MBSMConfig) -> None:
         """Refuse what does not go with an encoder.
@@ -95,23 +120,19 @@ class MBSMPretrainingConfig(Config):
         if self.focus_range is not None and self.focus_range[1] > encoder.num_samples:
             raise self.refuse("focus_range", f"samples of the window, up to {encoder.num_samples}")
         if self.spectrum_weight:
-            if encoder.sfreq is None:
-                raise ConfigError("MBSMConfig.sfreq: expected a rate in Hz, as spectrum_weight is not 0.")
-            bins = _band_bins(self.bands, self.mask_span * encoder.patch_size, encoder.sfreq)
-            if not bool((bins.sum(dim=0) > 0).all()):
-                raise self.refuse(
-                    "bands",
-                    f"each with a frequency of a span, which has one every "
-                    f"{encoder.sfreq / (self.mask_span * encoder.patch_size):g} Hz up to {encoder.sfreq / 2:g} Hz",
-                )
+            self._fit_bands(encoder, "bands", self.mask_span * encoder.patch_size, "spectrum_weight")
+        if self.summarises:
+            self._fit_bands(encoder, "state_bands", welch_length(encoder), "state_weight or level_weight")
 
-
-def _band_bins(edges: Sequence[float], length: int, sfreq: float) -> Tensor:
-    """Return which frequencies of a span are in which band as parts of 1, ``(frequencies, bands)``."""
-    frequency = torch.arange(length // 2 + 1, device="cpu") * (sfreq / length)
-    low, high = torch.tensor(edges[:-1]), torch.tensor(edges[1:])
-    inside = ((frequency[:, None] >= low) & (frequency[:, None] < high)).float()
-    return inside / inside.sum(dim=0).clamp_min(1)
+    def _fit_bands(self, encoder: MBSMConfig, key: str, length: int, why: str) -> None:
+        sfreq = encoder.sfreq
+        if sfreq is None:
+            raise ConfigError(f"MBSMConfig.sfreq: expected a rate in Hz, as {why} is not 0.")
+        if not bool((band_bins(getattr(self, key), length, sfreq).sum(dim=0) > 0).all()):
+            raise self.refuse(
+                key,
+                f"each with a frequency of a span, which has one every {sfreq / length:g} Hz up to {sfreq / 2:g} Hz",
+            )
 
 
 class Restored(NamedTuple):
@@ -121,6 +142,8 @@ class Restored(NamedTuple):
         total: The loss to differentiate.
         signal: Mean squared error of the hidden samples.
         spectrum: Mean squared error of the hidden spans' log spectrum; 0 where it is not asked for.
+        state: Mean squared error of the window's log power within people; 0 where it is not asked for.
+        level: The same of the means of people.
         prediction: Signals of all patches, ``(batch, patches, patch_size · channels)``, sample by sample.
         mask: 1 where a patch was hidden, ``(batch, patches)``.
         latent: Tokens of what was seen after the norm, the class token first.
@@ -129,6 +152,8 @@ class Restored(NamedTuple):
     total: Tensor
     signal: Tensor
     spectrum: Tensor
+    state: Tensor
+    level: Tensor
     prediction: Tensor
     mask: Tensor
     latent: Tensor
@@ -147,6 +172,8 @@ class MBSMAutoencoder(nn.Module):
     Where the encoder's weights are generated from positions, so are those of the last layer
     (:math:`\hat x_c = \sum_{lm} Y_{lm}(r_c) \hat x_{lm}`), and a batch may mix montages. ``spectrum_weight`` adds a
     second target (a choice): the log power of each hidden span by channel and band, which phase does not blur.
+    ``state_weight`` asks the embedding itself, without a decoder, for what distinguishes a window from others of the
+    same person (a choice, see :class:`~evermodels.backbones.eeg.mbsm_state.WindowPower`).
 
     Args:
         encoder: Whose weights are trained.
@@ -176,20 +203,21 @@ class MBSMAutoencoder(nn.Module):
         self.encoder, self.config = encoder, config
         c, e = config, encoder.config
         dim = c.decoder_embed_dim
-        self.decoder_embed = nn.Linear(e.embed_dim, dim)
         self.cls_token = nn.Parameter(torch.empty(1, 1, e.embed_dim)) if c.class_token else None
-        self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
+        self.mask_token = nn.Parameter(torch.empty(1, 1, dim)) if c.decodes else None
+        self.decoder_embed = nn.Linear(e.embed_dim, dim) if c.decodes else None
         self.decoder_blocks = nn.ModuleList(
-            Block(dim, c.decoder_num_heads, c.mlp_ratio, e.norm_eps) for _ in range(c.decoder_depth)
+            Block(dim, c.decoder_num_heads, c.mlp_ratio, e.norm_eps) for _ in range(c.decoder_depth if c.decodes else 0)
         )
-        self.decoder_norm = nn.LayerNorm(dim, eps=e.norm_eps)
+        self.decoder_norm = nn.LayerNorm(dim, eps=e.norm_eps) if c.decodes else None
         self.decoder_pred = nn.Linear(dim, e.patch_size * e.num_maps) if c.signal_weight else None
         bands = len(c.bands) - 1
         self.spectrum_pred = nn.Linear(dim, bands * e.num_maps) if c.spectrum_weight else None
+        self.state_pred = WindowPower(e, c.state_bands) if c.summarises else None
         self.reset_parameters()
         self.register_buffer("decoder_pos_embed", sines_then_cosines(e.num_patches, dim), persistent=False)
         length = c.mask_span * e.patch_size
-        made = _band_bins(c.bands, length, e.sfreq) if c.spectrum_weight else torch.zeros(0)
+        made = band_bins(c.bands, length, e.sfreq) if c.spectrum_weight else torch.zeros(0)
         self.register_buffer("bins", made, persistent=False)
         self.register_buffer("window", torch.hann_window(length) if c.spectrum_weight else made, persistent=False)
 
@@ -237,6 +265,7 @@ class MBSMAutoencoder(nn.Module):
         channels: Tensor | None = None,
         *,
         noise: Tensor | None = None,
+        person: Sequence[str] | None = None,
     ) -> Restored:
         """Hide, restore, compare.
 
@@ -245,9 +274,11 @@ class MBSMAutoencoder(nn.Module):
             ch_names: As :meth:`MBSMEncoder.spread` takes it.
             channels: As :meth:`MBSMEncoder.spread` takes it.
             noise: A number for each patch, ``(batch, patches)``, as :meth:`draw` makes it (default: drawn).
+            person: Whose each window is, where ``state_weight`` or ``level_weight`` is set.
 
         Raises:
             ShapeError: If a shape does not fit.
+            DataError: If whose windows they are is wanted and not said.
         """
         encoder = self.encoder
         x, maps = encoder.spread(eeg, ch_names, channels)
@@ -262,10 +293,16 @@ class MBSMAutoencoder(nn.Module):
         tokens = tokens.take_along_dim(seen, dim=1)
         if self.cls_token is not None:  # its position is zero
             tokens = torch.cat([self.cls_token.expand(batch, -1, -1), tokens], dim=1)
-        latent = encoder.norm(encoder.encode(tokens))
-        features = self._decoded(latent, back)
+        encoded = encoder.encode(tokens)
+        latent = encoder.norm(encoded)
         zero = latent.new_zeros(())
-        prediction, signal, spectrum = zero, zero, zero
+        prediction, signal, spectrum, state, level = zero, zero, zero, zero, zero
+        if self.state_pred is not None:
+            if person is None:
+                raise DataError("person: expected whose each window is, as state_weight or level_weight is set.")
+            pooled = encoder.norm(encoded[:, 0 if self.cls_token is None else 1 :].mean(dim=1))
+            state, level = self.state_pred(pooled, x, maps, person)
+        features = self._decoded(latent, back) if self.config.decodes else latent
         if self.decoder_pred is not None:
             prediction = self._by_channel(self.decoder_pred(features), maps)
             signal = _over(self._patches(x) - prediction, mask, maps)
@@ -273,23 +310,25 @@ class MBSMAutoencoder(nn.Module):
         if self.spectrum_pred is not None:
             wanted = self._spectra(x).repeat_interleave(self.config.mask_span, dim=1)
             spectrum = _over(wanted - self._by_channel(self.spectrum_pred(features), maps), mask, maps)
-        total = self.config.signal_weight * signal + self.config.spectrum_weight * spectrum
-        return Restored(total, signal, spectrum, prediction, mask, latent)
+        c = self.config
+        total = c.signal_weight * signal + c.spectrum_weight * spectrum + c.state_weight * state + c.level_weight * level
+        return Restored(total, signal, spectrum, state, level, prediction, mask, latent)
 
     def pretraining_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss of a batch, ``total``, and its terms.
 
         Args:
             batch: ``eeg``, ``(batch, channels, time)``, and where montages are mixed ``ch_names``, the names of each
-                sample's channels.
+                sample's channels; ``person``, whose each is, where ``state_weight`` or ``level_weight`` is set.
 
         Raises:
             DataError: If there is no EEG.
         """
         if "eeg" not in batch:
             raise DataError(f"batch: expected 'eeg', got {', '.join(batch) or 'nothing'}.")
-        out = self(batch["eeg"], batch.get("ch_names"), batch.get("channels"))
-        return {"total": out.total, "signal": out.signal, "spectrum": out.spectrum}
+        out = self(batch["eeg"], batch.get("ch_names"), batch.get("channels"), person=batch.get("person"))
+        terms = {"total": out.total, "signal": out.signal, "spectrum": out.spectrum}
+        return terms | ({"state": out.state, "level": out.level} if self.state_pred is not None else {})
 
     def _decoded(self, latent: Tensor, back: Tensor) -> Tensor:
         x = self.decoder_embed(latent)
@@ -305,12 +344,7 @@ class MBSMAutoencoder(nn.Module):
 
     def _by_channel(self, x: Tensor, maps: Tensor | None) -> Tensor:
         """Bring ``(batch, patches, n · maps)`` to ``(batch, patches, n, channels)``."""
-        x = x.unflatten(2, (-1, self.encoder.config.num_maps))
-        if maps is None:
-            return x
-        count = (maps[..., 0] != 0).sum(dim=-1)  # the harmonic of degree 0 is 1 at each electrode
-        to = (maps * count[..., None, None]).mT
-        return x @ (to if to.ndim == 2 else to[:, None])
+        return by_channel(x.unflatten(2, (-1, self.encoder.config.num_maps)), maps)
 
     def _patches(self, x: Tensor) -> Tensor:
         """Cut ``(batch, channels, time)`` into ``(batch, patches, samples, channels)``."""
@@ -322,7 +356,7 @@ class MBSMAutoencoder(nn.Module):
         spans = x.float().unfold(2, length, length).permute(0, 2, 1, 3)
         power = torch.fft.rfft((spans - spans.mean(dim=3, keepdim=True)) * self.window).abs().square()
         power = power / self.window.square().sum()
-        return (power @ self.bins + _LOWEST).log().transpose(2, 3).to(x.dtype)
+        return (power @ self.bins + LOWEST).log().transpose(2, 3).to(x.dtype)
 
 
 def _over(difference: Tensor, mask: Tensor, maps: Tensor | None) -> Tensor:
