@@ -45,6 +45,10 @@ class SingleEncoderConfig(SystemConfig):
             training people (:meth:`System.fit_statistics`), a log-mel each band by itself, of valid frames where the
             model takes masks.
         made_features: Features that are computed of raw EEG, where the encoder takes features.
+        embedding_norm: ``"none"``, or ``"batch"``: batch normalisation without weights of its own between embedding and
+            linear layer (He et al., *Masked Autoencoders Are Scalable Vision Learners*, 2022, appendix A.1), which
+            brings an encoder that was pre-trained without labels, whose embeddings may differ by little, to the scale
+            that the linear layer learns at. In training a batch then has at least two samples.
 
     Raises:
         ConfigError: For an unknown key, a wrong type or an impossible value.
@@ -63,6 +67,7 @@ class SingleEncoderConfig(SystemConfig):
     readout: Literal["embedding", "valid", "statistics"] = "embedding"
     spectrogram_norm: Literal["scalar", "channel_frequency"] = "scalar"
     made_features: EEGFeatures = field(default_factory=EEGFeatures)
+    embedding_norm: Literal["none", "batch"] = "none"
 
     def check(self) -> None:
         """Refuse several modalities and impossible sizes."""
@@ -99,7 +104,9 @@ class SingleEncoderLossConfig(LossConfig):
 class SingleEncoder(System):
     r"""One encoder and a linear layer.
 
-    .. math:: z = f(x), \quad \text{logits} = W \, \mathrm{dropout}(z) + b
+    .. math:: z = f(x), \quad \text{logits} = W \, \mathrm{dropout}(\mathrm{norm}(z)) + b
+
+    with the identity as norm unless ``embedding_norm`` says otherwise.
 
     Any registered backbone becomes a classifier that trains by a recipe, takes recordings, is carried to another
     headset, is saved and loaded. The encoder gets the recordings as the input spec says, or what is made of them here:
@@ -136,6 +143,8 @@ class SingleEncoder(System):
         self.build_encoders(None)
         self.masked = (self.modality,) if self._leaves_out(config.readout) else ()
         self.front_end = self._front_end(config, self.encoder(self.modality).input)
+        batch = config.embedding_norm == "batch"
+        self.norm = nn.BatchNorm1d(self.embed_dim, affine=False) if batch else nn.Identity()
         self.drop = nn.Dropout(config.drop_rate)
         self.head = self.make_head()
 
@@ -248,8 +257,19 @@ class SingleEncoder(System):
                     "one. Save the model itself."
                 )
             encoder.head.load_state_dict(self.head.state_dict())
+            if isinstance(self.norm, nn.BatchNorm1d):
+                self._fold(self.norm, encoder.head)
         encoder.classes, encoder.factors, encoder.provenance = self.classes, self.factors, self.provenance
         return encoder.eval()
+
+    @staticmethod
+    @torch.no_grad()
+    def _fold(norm: nn.BatchNorm1d, head: nn.Linear) -> None:
+        """Let a linear layer do what the normalisation before it does in eval mode."""
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = (norm.running_var + norm.eps).rsqrt()
+        head.weight.mul_(scale)
+        head.bias.sub_(head.weight @ norm.running_mean)
 
     def classify(
         self, x: Tensor | None, present: Mapping[str, Tensor] | None, masks: Mapping[str, Tensor] | None
@@ -274,7 +294,7 @@ class SingleEncoder(System):
             z = zero_absent(self._statistics(made, given.masks.get(self.modality)), given.here(self.modality))
         else:
             z = self.encode(self.modality, made, given)
-        return EmotionOutput(self.classified(self.drop(z)), z, {self.modality: z})
+        return EmotionOutput(self.classified(self.drop(self.norm(z))), z, {self.modality: z})
 
     def _statistics(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Mean and standard deviation over the valid steps, ``(batch, 2 · step_dim)``."""

@@ -391,9 +391,9 @@ class _Pretraining:
             self.encoder = registry.build(settings.architecture, **settings.config)
         whole = _Loss(_trained_by(self.encoder, recipe.pretraining))
         self.left_out = {name: windows.left_out for name, windows in sets.items()}
-        every = max(2, round(1 / recipe.data.held_out))
-        self.train = MixedMontages({name: _some(windows, every, held=False) for name, windows in sets.items()})
-        self.held = {name: _some(windows, every, held=True) for name, windows in sets.items()}
+        every, run = max(2, round(1 / recipe.data.held_out)), recipe.data.together
+        self.train = MixedMontages({name: _some(windows, every, run, held=False) for name, windows in sets.items()})
+        self.held = {name: _some(windows, every, run, held=True) for name, windows in sets.items()}
         self.sampler = MixingSampler(
             self.train.sizes,
             optim.batch_size,
@@ -513,10 +513,12 @@ class _Pretraining:
         return result
 
 
-def _some(windows: Unlabelled, every: int, *, held: bool) -> Unlabelled:
-    """Each so manieth window, or all others; of a set with fewer the last."""
+def _some(windows: Unlabelled, every: int, run: int, *, held: bool) -> Unlabelled:
+    """Each so manieth run of windows, or all others; of a set with fewer the last."""
     count = len(windows)
     if count < 2:
         raise ConfigError(f"data: expected at least 2 windows of each set, got {count}.")
-    chosen = set(range(every - 1, count, every)) or {count - 1}
+    chosen = {i for i in range(count) if i // run % every == every - 1} or set(
+        range(count - min(run, count // 2), count)
+    )
     return windows.part([i for i in range(count) if (i in chosen) == held])

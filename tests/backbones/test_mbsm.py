@@ -306,7 +306,9 @@ def test_what_distinguishes_a_person_s_windows_by_a_slow_loop():
     found = model(x, names, noise=noise, person=person)
     # What is hidden does not reach the embedding; the target is of the whole window.
     seen = (found.mask == 0).repeat_interleave(20, dim=1)[:, None]
-    assert torch.allclose(model(torch.where(seen, x, x + 7 * x), names, noise=noise, person=person).latent, found.latent)
+    assert torch.allclose(
+        model(torch.where(seen, x, x + 7 * x), names, noise=noise, person=person).latent, found.latent
+    )
     apart = {}
     for row, chosen in enumerate(names):
         maps = electrode_harmonics(chosen, 4).float()
@@ -346,5 +348,5 @@ def test_a_person_s_windows_refusals():
         with pytest.raises(ConfigError, match=match):
             encoder.make_pretraining(**wrong)
     fixed = MBSMEncoder(MBSMConfig(in_chans=2, num_samples=8, embed_dim=4, depth=1, num_heads=1))
-    with pytest.raises(ConfigError, match="sfreq.*state_weight"):
+    with pytest.raises(ConfigError, match=r"sfreq.*state_weight"):
         fixed.make_pretraining(state_weight=1.0, mask_ratio=0.5, **DECODER)

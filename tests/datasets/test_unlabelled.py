@@ -140,7 +140,7 @@ def test_batches_mix_montages_by_shares():
         assert (eeg[: len(names)] == (1 if person == "a" else 2)).all() and not eeg[len(names) :].any()
     with pytest.raises(ConfigError, match="shares: expected 0 or more for some of muse, one, got mus 1"):
         MixingSampler(mixed.sizes, 8, steps=1, shares={"mus": 1})
-    with pytest.raises(ConfigError, match="divisor of batch_size .8., got 3"):
+    with pytest.raises(ConfigError, match=r"divisor of batch_size \(8\), got 3"):
         MixingSampler(mixed.sizes, 8, steps=1, together=3)
     with pytest.raises(ConfigError, match="whose each window"):
         MixingSampler(mixed.sizes, 8, steps=1, together=2, persons={"muse": ["a"] * 40})

@@ -198,3 +198,21 @@ def test_another_encoder_takes_no_values_of_the_preset_s():
     assert type(model.audio_encoder).__name__ == "VGGish"
     kept = em.create_model("single_audio", encoders={"audio": {"config": {"patch_size": (8, 8)}}})
     assert type(kept.audio_encoder).__name__ == "AudioMamba"
+
+
+def test_the_embedding_is_brought_to_the_scale_of_the_linear_layer():
+    torch.manual_seed(0)
+    small = {"eeg": {"name": "mbsm_tiny", "config": {"embed_dim": 16, "num_heads": 2, "depth": 1}}}
+    model = em.create_model("single_eeg", encoders=small, embedding_norm="batch")
+    assert [name for name, _ in model.norm.named_parameters()] == []
+    x = 20 * torch.randn(8, 19, 1000)
+    z = model.train()(eeg=x).embedding
+    wanted = (z - z.mean(0)) / (z.var(0, unbiased=False) + model.norm.eps).sqrt()
+    torch.testing.assert_close(model(eeg=x).logits, model.head(wanted), rtol=1e-4, atol=1e-5)
+    model.norm.momentum = 1.0  # the statistics of this batch alone
+    model(eeg=x)
+    model.eval()
+    plain = model.head(model(eeg=x).embedding)
+    assert not torch.allclose(model(eeg=x).logits, plain, atol=1e-2)
+    torch.testing.assert_close(model.as_backbone()(x), model(eeg=x).logits, rtol=1e-4, atol=1e-5)
+    assert torch.equal(em.create_model("single_eeg", encoders=small).norm(z), z)

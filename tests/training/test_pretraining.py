@@ -122,7 +122,7 @@ def test_windows_of_a_person_are_compared_with_each_other(tmp_path):
     together = recipe(pretraining=values, data={"held_out": 0.25, "together": 2})
     terms = pretrain(together, tmp_path / "run", sets=windows(), progress=False)["last"]["loss"]
     assert terms["state"] > 0 and terms["total"] == pytest.approx(terms["state"])
-    with pytest.raises(ConfigError, match="together.*divisor of optim.batch_size"):
+    with pytest.raises(ConfigError, match=r"together.*divisor of optim\.batch_size"):
         recipe(pretraining=values, data={"together": 3})
 
 

@@ -16,7 +16,6 @@ from evermodels.core.config import Config
 from evermodels.core.errors import ConfigError, DataError, check_axes
 
 
-
 @dataclass(frozen=True)
 class MBSMPretrainingConfig(Config):
     """How :class:`MBSMAutoencoder` hides and what it restores; the defaults are the reference's decoder.
@@ -82,7 +81,8 @@ class MBSMPretrainingConfig(Config):
         weights = (self.signal_weight, self.spectrum_weight, self.state_weight, self.level_weight)
         if min(weights) < 0 or sum(weights) <= 0:
             raise self.refuse(
-                "signal_weight", "0 or more, as spectrum_weight, state_weight and level_weight, and one of them positive"
+                "signal_weight",
+                "0 or more, as spectrum_weight, state_weight and level_weight, and one of them positive",
             )
         if self.focus_range is not None and not 0 <= self.focus_range[0] < self.focus_range[1]:
             raise self.refuse("focus_range", "(first sample, sample after the last), or None")
@@ -282,15 +282,16 @@ class MBSMAutoencoder(nn.Module):
         """
         encoder = self.encoder
         x, maps = encoder.spread(eeg, ch_names, channels)
-        tokens = encoder.patch_tokens(x, maps)
-        batch, patches, _ = tokens.shape
-        noise = self.draw(batch, tokens.device) if noise is None else noise
+        batch, patches = len(x), encoder.config.num_patches
+        noise = self.draw(batch, x.device) if noise is None else noise
         check_axes("noise", noise, "batch patches", batch=batch, patches=patches)
         order = noise.argsort(dim=1, stable=True)
         back = order.argsort(dim=1)
         seen = order[:, : self._num_seen(), None]
         mask = (back >= seen.shape[1]).to(x.dtype)
-        tokens = tokens.take_along_dim(seen, dim=1)
+        kept = x.unflatten(2, (patches, -1)).take_along_dim(seen[:, None], dim=2)  # what is hidden costs nothing
+        tokens = encoder.patch_embed(kept.flatten(2), maps)
+        tokens = tokens + encoder.pos_embed.to(tokens.dtype).take_along_dim(seen, dim=1)
         if self.cls_token is not None:  # its position is zero
             tokens = torch.cat([self.cls_token.expand(batch, -1, -1), tokens], dim=1)
         encoded = encoder.encode(tokens)
@@ -311,7 +312,9 @@ class MBSMAutoencoder(nn.Module):
             wanted = self._spectra(x).repeat_interleave(self.config.mask_span, dim=1)
             spectrum = _over(wanted - self._by_channel(self.spectrum_pred(features), maps), mask, maps)
         c = self.config
-        total = c.signal_weight * signal + c.spectrum_weight * spectrum + c.state_weight * state + c.level_weight * level
+        total = (
+            c.signal_weight * signal + c.spectrum_weight * spectrum + c.state_weight * state + c.level_weight * level
+        )
         return Restored(total, signal, spectrum, state, level, prediction, mask, latent)
 
     def pretraining_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
