@@ -334,6 +334,7 @@ class MBSMAutoencoder(nn.Module):
         return terms | ({"state": out.state, "level": out.level} if self.state_pred is not None else {})
 
     def _decoded(self, latent: Tensor, back: Tensor) -> Tensor:
+        assert self.decoder_embed is not None and self.mask_token is not None and self.decoder_norm is not None
         x = self.decoder_embed(latent)
         first = 0 if self.cls_token is None else 1
         hidden = back.shape[1] + first - x.shape[1]
