@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evermodels.core.errors import ConfigError, check_axes
+from evermodels.layers.self_attention import split_heads
 
 
 class CrossAttention(nn.Module):
@@ -94,9 +95,6 @@ class CrossAttention(nn.Module):
         kv_bias: Tensor | None = self.kv.bias
         if self.v_bias is not None:
             q_bias, kv_bias = self.q_bias, torch.cat([torch.zeros_like(self.v_bias), self.v_bias])
-        q = rearrange(
-            F.linear(x, self.q.weight, q_bias), "batch n (heads dim) -> batch heads n dim", heads=self.num_heads
-        )
-        kv = F.linear(context, self.kv.weight, kv_bias)
-        k, v = rearrange(kv, "batch m (kv heads dim) -> kv batch heads m dim", kv=2, heads=self.num_heads)
+        (q,) = split_heads(F.linear(x, self.q.weight, q_bias), 1, self.num_heads)
+        k, v = split_heads(F.linear(context, self.kv.weight, kv_bias), 2, self.num_heads)
         return q, k, v

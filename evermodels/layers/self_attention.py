@@ -10,6 +10,28 @@ from torch.nn import functional as F
 from evermodels.core.errors import ConfigError
 
 
+def split_heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Return the parts of a joined projection, each by head.
+
+    They are taken apart where they lie, so that the backward pass puts their gradients together in the order that the
+    projection wants, in one copy.
+
+    Args:
+        x: ``(batch, n, parts · heads · dim)``.
+        parts: How many there are, such as queries, keys and values.
+        heads: Attention heads.
+
+    Returns:
+        For each part ``(batch, heads, n, dim)``.
+
+    Example:
+        >>> [part.shape for part in split_heads(torch.zeros(2, 10, 48), 2, 3)]
+        [torch.Size([2, 3, 10, 8]), torch.Size([2, 3, 10, 8])]
+    """
+    apart = x.unflatten(-1, (parts, heads, x.shape[-1] // (parts * heads)))
+    return tuple(part.transpose(1, 2) for part in apart.unbind(2))
+
+
 class SelfAttention(nn.Module):
     r"""Multi-head self-attention, with or without a bias of the keys.
 
@@ -58,12 +80,12 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def _qkv(self, x: Tensor) -> Tensor:
+    def _qkv(self, x: Tensor) -> tuple[Tensor, ...]:
         bias: Tensor | None = self.qkv.bias
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
         qkv = F.linear(x, self.qkv.weight, bias)
-        return rearrange(qkv, "batch n (qkv heads dim) -> qkv batch heads n dim", qkv=3, heads=self.num_heads)
+        return split_heads(qkv, 3, self.num_heads)
 
     def attention_weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the weights with which :meth:`forward` mixes the tokens, before dropout.
