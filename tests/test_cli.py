@@ -333,6 +333,17 @@ BAD = {
         "--ch-names: it goes with a manifest, and this is a recipe",
     ),
     "override": (["finetune", "--recipe", "ever_tiny_quadrant", "--set", "optim.epochz=3"], "epochz"),
+    "a suite and a recipe": (
+        ["benchmark", "--recipe", "ever_tiny_quadrant", "--datasets", "faces"],
+        "--datasets: it goes with a suite, and this is a recipe",
+    ),
+    "rows of a suite": (["benchmark", "--suite", "pairs", "--rows", "ever"], "--rows: it goes with a recipe"),
+    "no such suite": (["benchmark", "--suite", "eeg_model"], "Did you mean 'eeg_models'"),
+    "nothing to compare": (["benchmark", "--models", "ever_tiny", "--datasets", "faces"], "none goes with another"),
+    "no recordings": (
+        ["benchmark", "--models", "svm_de", "--datasets", "eegmat-1", "--data", "nowhere", "--run-dir", "runs"],
+        "nowhere/eegmat",
+    ),
     "no value": (["benchmark", "--recipe", "ever_tiny_quadrant", "--set", "optim.epochs"], "key=value"),
     "no data": (
         ["evaluate", "--recipe", "ever_tiny_quadrant", "--model", "{model}", "--data", "nowhere"],
@@ -370,6 +381,9 @@ def test_bad_input_is_one_line_and_exit_code_2(name, capsys, checkpoint, tmp_pat
         ["demo", "--ou", "x"],  # flags are not guessed from their beginnings
         ["benchmark", "--recipe", "x", "--seeds", "one"],
         ["benchmark", "--recipe", "x", "--resamples", "0"],
+        ["benchmark"],
+        ["benchmark", "--suite", "x", "--seeds", "0-"],
+        ["benchmark", "--suite", "x", "--minutes", "soon"],
         ["evaluate", "--recipe", "x", "--model", "x", "--batch-size", "0"],
         ["finetune"],
     ],
@@ -485,6 +499,32 @@ def test_benchmark_passes_its_arguments_on(capsys, monkeypatch, tmp_path):
     )
     assert code == 0 and out == "| table |\n"
     assert (seen["run_dir"], seen["seeds"], seen["rows"]) == (tmp_path, (0, 2), ("eeg", "ever"))
+
+
+def test_benchmark_of_a_suite_passes_its_arguments_on(capsys, monkeypatch, tmp_path):
+    seen = {}
+
+    def run_benchmark(suite, run_dir, **settings):
+        seen.update(suite=suite.name, run_dir=run_dir, epochs=suite.optim["epochs"], **settings)
+        failed = {"dgcnn_tiny on eegmat-1, fold 0, seed 0": "no memory"}
+        return training.BenchmarkReport("| table |", failed, 2, ("a takes b",), (tmp_path / "results.csv",))
+
+    monkeypatch.setattr(training, "run_benchmark", run_benchmark, raising=False)
+    words = "benchmark --models dgcnn_tiny,svm_de --datasets eegmat-1,faces --seeds 0-2,4 --folds 0 --minutes 1.5"
+    code, out, err = run(capsys, *words.split(), "--set", "optim.epochs=3", "--data", tmp_path, "--resamples", 50)
+    assert code == 1 and out == "| table |\n"
+    assert err.splitlines() == [
+        "evermodels: left out: a takes b.",
+        "evermodels: failed: dgcnn_tiny on eegmat-1, fold 0, seed 0: no memory",
+        "evermodels: 2 runs are left; the same command goes on.",
+        f"evermodels: {tmp_path / 'results.csv'}",
+    ]
+    assert (seen["suite"], seen["run_dir"], seen["epochs"]) == ("unified", Path("runs/unified"), 3)
+    assert (seen["models"], seen["datasets"]) == (("dgcnn_tiny", "svm_de"), ("eegmat-1", "faces"))
+    assert (seen["seeds"], seen["folds"], seen["minutes"]) == ((0, 1, 2, 4), (0,), 1.5)
+    assert (seen["data_root"], seen["resamples"]) == (tmp_path, 50)
+    run(capsys, "benchmark", "--suite", "eeg_models", "--run-dir", tmp_path)
+    assert (seen["suite"], seen["run_dir"], seen["models"], seen["seeds"]) == ("eeg_models", tmp_path, None, None)
 
 
 def test_evaluate_prints_intervals(capsys, monkeypatch, checkpoint):

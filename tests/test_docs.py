@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from evermodels.core.text import markdown_name
+from evermodels.training import benchmark_table
+from evermodels.training.benchmark_results import digest_of, read_csv
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
@@ -19,6 +23,19 @@ def script(name: str):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_benchmarks_file_is_whole():
+    folder = ROOT / "docs" / "results"
+    rows = read_csv((folder / "benchmark.csv").read_text("utf-8"))
+    configs = json.loads((folder / "benchmark_configs.json").read_text("utf-8"))
+    assert {row["config"] for row in rows} <= set(configs) and {row["status"] for row in rows} == {"finished"}
+    assert all(digest_of(config) == digest for digest, config in configs.items())
+    page = (folder / "benchmark.md").read_text("utf-8")
+    for dataset in {row["dataset"] for row in rows}:
+        assert f"<!-- counted: benchmark {dataset} -->" in page
+        models = {row["model"] for row in rows if row["dataset"] == dataset}
+        assert all(markdown_name(model) in benchmark_table(rows, dataset) for model in models)
 
 
 def test_the_drawing_has_the_rooms_of_the_import_contract():

@@ -67,13 +67,13 @@ def fit_estimator(
     with folder_made(run_dir), locked(run_dir):
         if (finished := found(run_dir, described)) is not None:
             return finished
-        with writing(run_dir):
-            write_sealed(run_dir / "run.json", described)
         before = provenance.machine()
         spec = build_model(recipe).input_spec
         parts = recipe.data.parts(spec, seed=seed, data_root=data_root)
         split = {part: parts.people(part) for part in PARTS}
         check_disjoint(split)
+        with writing(run_dir):
+            write_sealed(run_dir / "run.json", described)
         start = time.perf_counter()
         pipeline = make_estimator(name, spec.eeg.sfreq, C=C[0], seed=seed)
         train = eeg_windows(_items(parts, "train"))
