@@ -290,7 +290,7 @@ def _system_presets(pattern: str) -> str:
 
 def _baseline_presets() -> str:
     rows: list[tuple[object, ...]] = [("preset", "one sample", "embedding", "parameters, no head")]
-    for stem in ("dgcnn", "rgnn", "sognn", "bfe_net", "eegnet"):
+    for stem in ("dgcnn", "rgnn", "sognn", "bfe_net", "eegnet", "spd_net"):
         for name in sorted(_presets(f"{stem}_*"), key=_count):
             with torch.device("meta"):
                 model = registry.build(name)

@@ -29,6 +29,7 @@ from .eeg.medformer import Medformer as Medformer, MedformerConfig as MedformerC
 from .eeg.patchtst import PatchTST as PatchTST, PatchTSTConfig as PatchTSTConfig
 from .eeg.rgnn import RGNN as RGNN, RGNNConfig as RGNNConfig
 from .eeg.sognn import SOGNN as SOGNN, BFENet as BFENet, BFENetConfig as BFENetConfig, SOGNNConfig as SOGNNConfig
+from .eeg.spd_net import SPDNet as SPDNet, SPDNetConfig as SPDNetConfig
 from .eye.eye_transformer import EyeTransformer as EyeTransformer, EyeTransformerConfig as EyeTransformerConfig
 from .video.frame_encoder import FrameEncoder as FrameEncoder, FrameEncoderConfig as FrameEncoderConfig
 from .video.masked_video import (

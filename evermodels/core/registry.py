@@ -215,6 +215,16 @@ MODELS: dict[str, ModelEntry] = {
             "eegnet_base": "EEGNet-8,2 on raw EEG, 5 s of 62 channels at 128 Hz",
         },
     ),
+    **_family(
+        "backbone",
+        ("eeg",),
+        "evermodels.backbones.eeg.spd_net",
+        "SPDNet",
+        {
+            "spd_net_tiny": "SPDNet, log-Euclidean covariances in 11 bands, 5 s of 19 channels at 200 Hz",
+            "spd_net_base": "SPDNet, log-Euclidean covariances in 11 bands, 5 s of 62 channels at 200 Hz",
+        },
+    ),
     **{
         name: entry
         for module, cls, stem, what in (

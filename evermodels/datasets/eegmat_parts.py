@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -19,7 +20,7 @@ from evermodels.datasets.quadrant_parts import read_eegmat
 from evermodels.datasets.splits import PARTS, SubjectSplit, subject_folds
 
 PEOPLE = tuple(f"{number:02d}" for number in range(36))
-FOLDS = 6
+FOLDS, DRAWS = 6, 40
 
 
 class StateWindows(Dataset[dict[str, Any]]):
@@ -58,8 +59,10 @@ class EEGMATSettings(DataSettings):
         dataset: ``"eegmat"``.
         num_workers: Processes that load training batches; 0 loads in the training process.
         protocol: 1: train 00-27, validation 28-31, test 32-35, the split that papers on EEG foundation models use; 2:
-            six folds of six people in order, the epoch chosen on four people taken out of training.
-        fold: With protocol 2: which fold is tested, from 0.
+            six folds of six people in order, the epoch chosen on four people taken out of training; 3: as 1, with 28, 4
+            and 4 other people, drawn by ``fold``.
+        fold: With protocol 2: which fold is tested, from 0; with 3: seed of the draw, ``permutation(36)`` of numpy's
+            ``default_rng``, of which the first 28 train and the last 4 are tested.
         train_people: No more than so many people of the training part, the first ones; ``None``: all.
         baseline_seconds: Length of everybody's rest at its beginning in which no window is cut.
 
@@ -68,10 +71,12 @@ class EEGMATSettings(DataSettings):
         ('06', '07', '08', '09', '10', '11')
         >>> EEGMATSettings(protocol=1, train_people=2).split().train
         ('00', '01')
+        >>> EEGMATSettings(protocol=3, fold=0).split().test
+        ('15', '29', '31', '33')
     """
 
     dataset: Literal["eegmat"] = "eegmat"
-    protocol: Literal[1, 2] = 2
+    protocol: Literal[1, 2, 3] = 2
     fold: int = 0
     train_people: int | None = None
     baseline_seconds: float = 0.0
@@ -79,8 +84,8 @@ class EEGMATSettings(DataSettings):
     def check(self) -> None:
         """Refuse folds and numbers of people that there are not."""
         super().check()
-        if not 0 <= self.fold < FOLDS or (self.protocol == 1 and self.fold):
-            raise self.refuse("fold", f"0 to {FOLDS - 1} with protocol 2, else 0")
+        if not 0 <= self.fold < {1: 1, 2: FOLDS, 3: DRAWS}[self.protocol]:
+            raise self.refuse("fold", f"0 to {FOLDS - 1} with protocol 2, to {DRAWS - 1} with 3, else 0")
         if self.train_people is not None and self.train_people < 1:
             raise self.refuse("train_people", "at least 1, or none")
         if self.baseline_seconds < 0:
@@ -88,14 +93,17 @@ class EEGMATSettings(DataSettings):
 
     def told(self) -> dict[str, Any]:
         """Return which protocol and fold it is."""
-        return {"protocol": f"EEGMAT protocol {self.protocol}", "fold": self.fold} if self.protocol == 2 else {}
+        return {"protocol": f"EEGMAT protocol {self.protocol}", "fold": self.fold} if self.protocol > 1 else {}
 
     def split(self) -> SubjectSplit:
         """Return the people of each part."""
         if self.protocol == 1:
             split = SubjectSplit(PEOPLE[:28], PEOPLE[28:32], PEOPLE[32:])
-        else:
+        elif self.protocol == 2:
             split = subject_folds(PEOPLE, FOLDS)[self.fold]
+        else:
+            drawn = [PEOPLE[k] for k in np.random.default_rng(self.fold).permutation(len(PEOPLE))]
+            split = SubjectSplit(*(tuple(sorted(part)) for part in (drawn[:28], drawn[28:32], drawn[32:])))
         return SubjectSplit(split.train[: self.train_people], split.validation, split.test)
 
     def parts(

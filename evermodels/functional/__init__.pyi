@@ -17,6 +17,7 @@ from .graph import (
     symmetric_normalize as symmetric_normalize,
 )
 from .log_mel import log_mel_spectrogram as log_mel_spectrogram
+from .matrix_log import matrix_log as matrix_log, upper_triangle as upper_triangle
 from .multiple_instance import attention_mil_weights as attention_mil_weights, top_k_instances as top_k_instances
 from .scan import selective_scan as selective_scan
 from .score_fusion import score_weighted_sum as score_weighted_sum
