@@ -9,10 +9,28 @@ from typing import Any
 from evermodels.backbones.base import Backbone
 from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core.errors import CheckpointError, ConfigError
+from evermodels.core.warning import is_non_commercial
 
 
 class Transfer(PretrainedModel):
-    """A model of several encoders that takes weights over from others."""
+    """A model of several encoders that takes weights over from others.
+
+    Attributes:
+        bound_by: Licences of the checkpoints that weights were taken over from, those that allow no commercial use;
+            training writes them into the checkpoint and its card.
+    """
+
+    bound_by: tuple[str, ...] = ()
+
+    def bind(self, found: PretrainedModel) -> None:
+        """Remember the licence of what weights are taken over from, if it binds what is trained on them.
+
+        Args:
+            found: The model of a checkpoint.
+        """
+        licence = (found.provenance or {}).get("licence")
+        if isinstance(licence, str) and is_non_commercial(licence) and licence not in self.bound_by:
+            self.bound_by = (*self.bound_by, licence)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -73,7 +91,8 @@ class Transfer(PretrainedModel):
         encoder, where = self.encoder(modality), f"{modality}_encoder of {os.fspath(source)!r}"
         if isinstance(source, os.PathLike) and not Path(source).exists():
             raise CheckpointError(f"{where}: no such folder. Train the row that it comes from first, or give another.")
-        found: Any = from_pretrained(source)
+        whole: Any = from_pretrained(source)
+        found = whole
         if isinstance(found, Transfer):
             if modality not in found.modalities:
                 raise CheckpointError(
@@ -94,6 +113,7 @@ class Transfer(PretrainedModel):
             said = ", ".join(f"{key} {theirs[key]!r} (here {ours[key]!r})" if key in ours else key for key in other[:3])
             raise CheckpointError(f"{where}: another encoder, {said}. Give both the same encoder settings.")
         encoder.load_state_dict(have)
+        self.bind(whole)
         return len(have)
 
     def load_weights(self, source: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -135,4 +155,5 @@ class Transfer(PretrainedModel):
         if needed := [name for name in fresh if name.endswith("_encoder") or name in front]:
             raise CheckpointError(f"{where}: {needed[0]} is built differently there. Give both rows the same.")
         self.load_state_dict({key: have[key] for key in want if key.partition(".")[0] not in fresh}, strict=False)
+        self.bind(found)
         return fresh

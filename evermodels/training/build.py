@@ -7,6 +7,7 @@ from typing import Any
 from evermodels.core import registry
 from evermodels.core.errors import ConfigError
 from evermodels.models.system import System
+from evermodels.models.transfer import Transfer
 from evermodels.training.recipe import Recipe
 
 
@@ -49,6 +50,8 @@ def build_model(recipe: Recipe) -> Any:
         from evermodels.checkpoints.load import from_pretrained
 
         model: Any = from_pretrained(settings.pretrained, num_classes=settings.num_classes, ch_names=settings.ch_names)
+        if isinstance(model, Transfer):
+            model.bind(model)
     else:
         model = registry.build(settings.architecture, **settings.config)
     require_system(model)

@@ -430,6 +430,9 @@ class _Run:
         if self.accelerator.is_main_process:
             training = {k: self.described[k] for k in ("recipe", "row", "seed", "recipe_digest")}
             training |= self.recipe.data.told()
+            if bound := self.plain.bound_by:
+                training.setdefault("licence", bound[0])
+                training["attribution"] = [f"It was trained from weights under {licence}." for licence in bound]
             model = self.evaluated
             # The average is a copy that was made before the classes were known to all.
             model.classes, model.factors = self.parts.classes, self.parts.factors

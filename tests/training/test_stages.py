@@ -11,8 +11,10 @@ from torch import nn
 
 import evermodels as em
 from evermodels.core.errors import CheckpointError, ConfigError
+from evermodels.core.warning import LicenceWarning
 from evermodels.datasets import DataSettings
 from evermodels.training import finetune
+from evermodels.training.build import build_model
 from evermodels.training.optim import hold
 from evermodels.training.recipe import Recipe
 from evermodels.training.settings import OptimSettings
@@ -85,3 +87,19 @@ def test_what_is_frozen_is_in_eval_mode():
 def test_all_weights_or_encoders():
     with pytest.raises(ConfigError, match=r"'model' brings all encoders\. Leave the others out"):
         Recipe.from_dict({"name": "x", "rows": [{"name": "a"}, {"name": "b", "init_from": {"model": "a", "eeg": "a"}}]})
+
+
+def test_a_licence_that_forbids_commerce_stays_with_what_is_trained(fake, tmp_path, monkeypatch):
+    """From the encoder's checkpoint to the first row's, and from there to the second's."""
+    monkeypatch.setattr(DataSettings, "parts", lambda *a, seed, **k: fake.make_parts(seed, train=16))
+    recipe = staged(fake, optim={"epochs": 1})
+    source = build_model(recipe.for_row("first"))
+    source.save_pretrained(tmp_path / "source", training={"licence": "cc-by-nc-4.0"})
+    plain = recipe.to_dict()
+    plain["model"]["encoders_from"] = {"eeg": str(tmp_path / "source")}
+    plain["rows"][1]["overrides"]["model"]["encoders_from"] = {}
+    with pytest.warns(LicenceWarning):
+        finetune(Recipe.from_dict(plain), tmp_path / "runs", progress=False)
+    for row in ("first", "second"):
+        card = (tmp_path / "runs" / row / "seed-0/model/README.md").read_text("utf-8")
+        assert "license: cc-by-nc-4.0\n" in card and "trained from weights under cc-by-nc-4.0" in card, row
