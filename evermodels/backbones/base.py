@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from evermodels.checkpoints.base import PretrainedModel
 from evermodels.core.config import Config
-from evermodels.core.errors import ConfigError
+from evermodels.core.errors import ConfigError, ShapeError
 
 
 class Backbone(PretrainedModel, abc.ABC):
@@ -118,9 +118,30 @@ class Backbone(PretrainedModel, abc.ABC):
             Logits, ``(batch, num_classes)``; with ``num_classes=0`` the embedding, ``(batch, embed_dim)``.
 
         Raises:
-            ShapeError: If its samples are of another shape than :attr:`sample_shape`.
+            ShapeError: If its samples are of another shape than :attr:`sample_shape`, or of another type than the
+                weights and there is no autocast.
         """
+        self.check_type(x)
         return self.forward_head(self.forward_features(x))
+
+    def check_type(self, x: Tensor) -> None:
+        """Refuse numbers of another type than the weights', unless autocast converts them.
+
+        Args:
+            x: A batch of what ``input`` names.
+
+        Raises:
+            ShapeError: If they are.
+        """
+        if not isinstance(x, Tensor) or (want := next(self.parameters()).dtype) == x.dtype:
+            return
+        if x.is_floating_point() and torch.is_autocast_enabled(x.device.type):
+            return
+        name = str(want).removeprefix("torch.")
+        raise ShapeError(
+            f"{self.input}: expected numbers of type {name} as the weights are, got {x.dtype}. Convert them with "
+            f".to({want})."
+        )
 
     @abc.abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:

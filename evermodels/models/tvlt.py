@@ -109,7 +109,7 @@ _TINY = TVLTConfig(
 class TVLT(SpectrogramPair):
     r"""TVLT's encoder and classifier, with a spectrogram of EEG in sound's place.
 
-    Source: Tang et al., "TVLT: Textless Vision-Language Transformer", NeurIPS 2022, §3; EVER's benchmark, §4.1 (Tables
+    Source: Tang et al., "TVLT: Textless Vision-Language Transformer", NeurIPS 2022; EVER's benchmark, §4.1 (Tables
     1 and 2), gives it EEG for sound. Patches of each frame and of the spectrogram become tokens with learned positions
     (:class:`~evermodels.backbones.FramePatches`, :class:`~evermodels.backbones.SpectrogramPatches`), a vector for their
     modality is added, and one pre-norm transformer reads

@@ -127,6 +127,18 @@ def test_other_shapes_are_refused(name):
 
 
 @over_backbones
+def test_numbers_of_another_type_are_refused(name):
+    model = build(name)
+    x = draw(model, 2)
+    for wrong in (x.double(), x.int(), x > 0, x.to(torch.complex64)):
+        said = rf"{model.input}: expected numbers of type float32 .*\.to\(torch\.float32\)"
+        with pytest.raises(ShapeError, match=said):
+            model(wrong)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert model(x.bfloat16()).isfinite().all()
+
+
+@over_backbones
 def test_compiled_and_exported(name):
     torch.compiler.reset()  # all backbones share one forward, of which no more than eight kinds are kept compiled
     model = build(name)

@@ -126,7 +126,7 @@ def stretched(table: Tensor, want: int) -> Tensor:
 class FramePatches(Backbone):
     """TVLT's video embedding: patches of each frame, with learned positions in the frame and in time.
 
-    Source: Tang et al., "TVLT: Textless Vision-Language Transformer", NeurIPS 2022, §3.1. It is a tokeniser: the
+    Source: Tang et al., "TVLT: Textless Vision-Language Transformer", NeurIPS 2022. It is a tokeniser: the
     transformer comes after both modalities are joined (:class:`~evermodels.models.TVLT`). Alone it is a linear model of
     the mean patch, for tests of what a transformer adds.
 
@@ -230,7 +230,7 @@ class FramePatches(Backbone):
 class SpectrogramPatches(Backbone):
     """TVLT's audio embedding: patches of a spectrogram, with learned positions in time and in frequency.
 
-    Source: Tang et al., "TVLT: Textless Vision-Language Transformer", NeurIPS 2022, §3.1. For EEG the electrodes are
+    Source: Tang et al., "TVLT: Textless Vision-Language Transformer", NeurIPS 2022. For EEG the electrodes are
     the channels of one spectrogram. Like :class:`FramePatches` a tokeniser.
 
     Args:

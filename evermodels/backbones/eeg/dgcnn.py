@@ -50,7 +50,7 @@ class DGCNN(FeatureGraph):
     r"""Dynamical graph convolutional network on differential entropy.
 
     Source: Song, Zheng, Song & Cui, "EEG emotion recognition using dynamical graph convolutional neural networks", IEEE
-    Transactions on Affective Computing 2020, §3, the graph learned with the weights:
+    Transactions on Affective Computing 2020, the graph learned with the weights:
 
     .. math::
         L = D - W, \quad \tilde L = 2 L / \lambda_{max} - I, \quad

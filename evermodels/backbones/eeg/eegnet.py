@@ -70,7 +70,7 @@ class EEGNet(Backbone):
     """EEGNet on raw EEG.
 
     Source: Lawhern et al., "EEGNet: a compact convolutional neural network for EEG-based brain-computer interfaces",
-    Journal of Neural Engineering 2018, §2.2 and Table 2: F1 filters over half a second of time, batch norm; D spatial
+    Journal of Neural Engineering 2018: F1 filters over half a second of time, batch norm; D spatial
     filters of each over all channels (no longer than 1), batch norm, ELU, mean of 4 samples, dropout; a separable
     convolution over 16 of those, batch norm, ELU, mean of 8, dropout; a dense layer with rows no longer than 0.25.
     Choices: norms are held where weights are used, not after each step; kernels have an odd length, padded on both

@@ -83,7 +83,7 @@ class SelfOrganizedGraph(nn.Module):
     r"""Graph convolution over edges that each sample makes of its own nodes.
 
     Source: Li et al., "Cross-subject EEG emotion recognition with self-organized graph neural network", Frontiers in
-    Neuroscience 2021, §2:
+    Neuroscience 2021:
 
     .. math::
         G = \tanh(X W), \quad A = \mathrm{top}_k(\mathrm{softmax}(G G^\top)), \quad

@@ -552,4 +552,5 @@ class MBSMEncoder(Backbone):
         Raises:
             ShapeError: As :meth:`spread`.
         """
+        self.check_type(x)
         return self.forward_head(self.forward_features(x, ch_names, channels))

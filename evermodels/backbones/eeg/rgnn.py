@@ -72,7 +72,7 @@ class RGNNConfig(FeatureGraphConfig):
 def distance_graph(ch_names: Sequence[str], share: float = 0.2) -> Tensor:
     r"""Return the graph that RGNN starts from, ``(channels, channels)``, float32.
 
-    Zhong, Wang & Miao, section 4.1: :math:`A_{ij} = \min(1, \delta / d_{ij}^2)` of the channels' distance, 1 on the
+    Zhong, Wang & Miao (2022): :math:`A_{ij} = \min(1, \delta / d_{ij}^2)` of the channels' distance, 1 on the
     diagonal, and 1 less for the pairs of :data:`ACROSS`. The paper takes δ such that about a fifth of the edges lies
     above 0.1; so do we, by their quantile (positions in its unit are not published).
 
@@ -104,7 +104,7 @@ class RGNN(FeatureGraph):
     r"""Regularised graph neural network on differential entropy, without its regularisers.
 
     Source: Zhong, Wang & Miao, "EEG-based emotion recognition using regularized graph neural networks", IEEE
-    Transactions on Affective Computing 2022, §4.1-4.2:
+    Transactions on Affective Computing 2022:
 
     .. math::
         S = D^{-1/2} A D^{-1/2}, \quad D_{ii} = \sum_j |A_{ij}|, \quad

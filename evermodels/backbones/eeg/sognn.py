@@ -66,7 +66,7 @@ class SOGNN(FeatureGraph):
     r"""Self-organised graph neural network on differential entropy over time.
 
     Source: Li et al., "Cross-subject EEG emotion recognition with self-organized graph neural network", Frontiers in
-    Neuroscience 2021, §2: each channel's picture of bands × time goes through three convolutions with ReLU and max
+    Neuroscience 2021: each channel's picture of bands × time goes through three convolutions with ReLU and max
     pooling over time, the first over all bands; after each, a graph of the channels is made
     (:class:`~evermodels.backbones.eeg.feature_graphs.SelfOrganizedGraph`); the three side by side, of all channels, are
     what the head reads. Choices: the convolutions are padded along time, and the last step of a pooling may be shorter,
