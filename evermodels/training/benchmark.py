@@ -22,7 +22,7 @@ class BenchmarkReport(NamedTuple):
     Attributes:
         markdown: The tables of all finished runs in the folder.
         failed: What went wrong, by run.
-        left: Runs of the plan that are neither finished nor failed, as time was over.
+        left: Runs of the plan that are neither finished nor failed.
         left_out: Why a model is not run on a data set, a sentence each.
         files: What was written: results, configurations, tables.
     """
@@ -174,11 +174,12 @@ def _about(suite: Suite, unit: Unit) -> dict[str, Any]:
 
 def _check_settings(suite: Suite, units: Sequence[Unit], root: Path) -> None:
     """Refuse a folder with runs of other settings before anything is done in it."""
-    for unit in units:
-        path = root / unit.folder / "run.json"
-        if not path.is_file():
-            continue
-        before, now = shared(read_sealed(path)["settings"]), config_of(unit, suite.C)
+    wanted = {unit.folder: config_of(unit, suite.C) for unit in units}
+    data = {unit.dataset: wanted[unit.folder]["data"] for unit in units}
+    for path in sorted(root.glob("*/*/fold-*/seed-*/run.json")):
+        folder, dataset = path.parent.relative_to(root).as_posix(), path.relative_to(root).parts[0]
+        before = shared(read_sealed(path)["settings"])
+        now = wanted.get(folder, {**before, "data": data.get(dataset, before["data"])})  # one table, one data set
         differs = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if differs:
             raise TrainingError(

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import csv
-import functools
 import hashlib
-import importlib.resources
 import io
 import json
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,15 +17,11 @@ from evermodels.core.text import csv_cell, markdown_name, markdown_text
 from evermodels.training.bootstrap import ends_text, interval
 from evermodels.training.estimator_runs import estimator_settings
 from evermodels.training.metrics import auc_pr, auroc, summarize
+from evermodels.training.paper_numbers import paper_numbers
 from evermodels.training.predictions import Predictions, pool
 from evermodels.training.recipe import SECTIONS
 from evermodels.training.state import read_sealed, write_json, write_text
 from evermodels.training.suite import Unit
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ABOUT = "benchmark.json"
 """File in a run's folder that says which model, data set, fold and seed it is."""
@@ -82,18 +75,6 @@ def shared(settings: Mapping[str, Any]) -> dict[str, Any]:
     plain = {key: value for key, value in settings.items() if key in ("estimator", *SECTIONS)}
     plain["data"] = {key: value for key, value in plain["data"].items() if key not in ("num_workers", "fold")}
     return plain
-
-
-@functools.cache
-def paper_numbers() -> dict[str, Any]:
-    """Return EVER's Tables 1 and 2: ``numbers`` by data set and family of models, ``parameters`` in millions.
-
-    Example:
-        >>> paper_numbers()["numbers"]["eav"]["ever"], paper_numbers()["parameters"]["ever"]
-        ([0.468, 0.468, 0.489], 91.922)
-    """
-    text = (importlib.resources.files("evermodels.training") / "paper_numbers.toml").read_text("utf-8")
-    return tomllib.loads(text)
 
 
 class Run(NamedTuple):
@@ -189,7 +170,8 @@ def _finished(path: Path, about: dict[str, Any]) -> Run:
         "command": result["command"],
     }
     chosen, scored = result["selection"]["metric"], result["validation"]
-    validation = {"metric": chosen, "value": scored[chosen], "n": scored["samples"]}
+    value = scored.get(chosen, abs(result["selection"]["value"]))  # a loss is kept negated
+    validation = {"metric": chosen, "value": value, "n": scored["samples"]}
     rows = [{**facts, "part": "validation", "people": _people(result["split"]["validation"]), **validation}]
     rows += [{**facts, "part": "test", **row} for row in _metrics(test)]
     return Run(about, result, test, rows)
@@ -276,7 +258,7 @@ def _over_seeds(
         if row["metric"] in (*_PLAIN, *tests[0].levels):
             ends = interval(tests, row["metric"], n=resamples)
             row |= {"low": ends.low, "high": ends.high}
-        rows.append({**row, "seeds": len(tests)})
+        rows.append(row)
     return rows
 
 
@@ -355,7 +337,7 @@ def benchmark_table(rows: Iterable[Mapping[str, Any]], dataset: str, *, paper: s
             cells.append(f"**{text}**" if _value(of[metric]) == best[metric] else text)
         cells.append(ends_text({key: _number(of["uar"].get(key)) for key in ("low", "high")}))
         cells += [_spread(of[by_person])] if by_person else []
-        cells += [_seeds(of["uar"]), f"{float(of['uar'].get('seconds') or 0):.0f}"]
+        cells += [_seeds(own, of["uar"]), f"{float(of['uar'].get('seconds') or 0):.0f}"]
         body.append(cells + (_beside(numbers, model, of) if numbers else []))
     lines = [f"| {' | '.join(cells)} |" for cells in (head, *body)]
     lines.insert(1, "|---" * len(head) + "|")
@@ -378,10 +360,11 @@ def _spread(row: Mapping[str, Any]) -> str:
     return f"{_value(row):.3f}" + ("" if std is None else f" ± {std:.3f}")
 
 
-def _seeds(row: Mapping[str, Any]) -> str:
-    command = str(row.get("command") or "")
-    _, there, after = command.partition("--seeds ")
-    return str(len(after.split(" ")[0].split(","))) if there else ""
+def _seeds(rows: Iterable[Mapping[str, Any]], whole: Mapping[str, Any]) -> str:
+    """How many seeds a row over all of them is of."""
+    same = ("model", "metric", "fold")
+    seeds = {row["seed"] for row in rows if all(row.get(key) == whole.get(key) for key in same)} - {_ALL}
+    return str(len(seeds) or "")
 
 
 def _beside(numbers: Mapping[str, Sequence[float]], model: str, of: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -15,6 +15,7 @@ from evermodels.core.errors import ConfigError, UnknownNameError, boundary, did_
 from evermodels.core.specs import MODALITIES
 from evermodels.datasets.parts import DataSettings
 from evermodels.training.estimators import ESTIMATORS
+from evermodels.training.paper_numbers import paper_numbers
 from evermodels.training.recipe import SECTIONS, Recipe, check_name, merged, recipe_values
 from evermodels.training.settings import LossSettings, OptimSettings, SelectionSettings, check_plain
 
@@ -34,7 +35,7 @@ class DataSet(Config):
         folds: Folds over people, in which everybody is a test person once; 1 for a fixed split.
         seeds: The seeds that its protocol names.
         paper: Name of the set in EVER's Tables 1 and 2, where it is one of theirs
-            (:func:`~evermodels.training.benchmark_results.paper_numbers`).
+            (:func:`~evermodels.training.paper_numbers.paper_numbers`).
         overrides: Values of a recipe that differ for it, nested as there.
 
     Raises:
@@ -66,6 +67,8 @@ class DataSet(Config):
         check_seeds(self.seeds, "DataSet.seeds")
         check_plain("DataSet.overrides", self.overrides)
         check_sections(self.overrides, "DataSet.overrides")
+        if self.paper is not None and self.paper not in paper_numbers()["numbers"]:
+            raise self.refuse("paper", f"one of {', '.join(paper_numbers()['numbers'])}, or none")
         self.settings(self.folds - 1)
 
     def settings(self, fold: int) -> DataSettings:

@@ -14,7 +14,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from evermodels.core.errors import ConfigError, DataError
-from evermodels.training import Predictions, auc_pr, auroc, benchmark, benchmark_table, run_benchmark
+from evermodels.training import Predictions, auc_pr, auroc, benchmark, benchmark_table, load_suite, run_benchmark
 from evermodels.training.benchmark_results import ABOUT, COLUMNS, Results, read_csv
 from evermodels.training.state import TrainingError, locked, write_sealed
 from tests.training import _toy_suite
@@ -85,7 +85,11 @@ def test_other_settings_are_refused_before_anything_is_done(done):
     other = _toy_suite.make_suite(root.parent, "optim.epochs=1")
     with pytest.raises(TrainingError, match=r"holds a run of other settings \(optim\). Give another folder"):
         run_benchmark(other, root, seeds=[0], **QUICK)
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.*")} == files
+    text = _toy_suite.SUITE.replace('{ dataset = "toy" }', '{ dataset = "toy", num_workers = 1, missing = true }', 1)
+    (root.parent / "other.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"other settings \(data\)"):  # of other models too: they share a table
+        run_benchmark(load_suite(root.parent / "other.toml"), root, models=["eegnet_tiny"], seeds=[0], **QUICK)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.*") if path.name != "other.toml"} == files
 
 
 def test_a_second_process_is_refused_and_writes_nothing(tmp_path):
@@ -159,7 +163,7 @@ def write_run(root, model, seed, predictions, *, paper=None, fold=0, folds=1):
     )
     result = {
         "parameters": 1234,
-        "selection": {"metric": "uar", "epoch": 2},
+        "selection": {"metric": "uar", "epoch": 2, "value": 0.5},
         "seconds": 10.0 + seed,
         "versions": {"python": "3"},
         "commit": "abc",

@@ -7,7 +7,7 @@ import pytest
 from evermodels.core import registry
 from evermodels.core.errors import ConfigError, EvermodelsError, UnknownNameError
 from evermodels.training import ESTIMATORS, build_model, load_suite, plan
-from evermodels.training.benchmark_results import paper_numbers
+from evermodels.training.paper_numbers import paper_numbers
 from evermodels.training.recipe import list_recipes
 
 
@@ -103,6 +103,10 @@ def test_bad_plans(asked, error, message):
         (
             "name = 'x'\n[sets.a]\nmodalities = ['video']\nnum_classes = 2\nfolds = 7\ndata = {dataset = 'faces'}",
             "fold",
+        ),
+        (
+            "name = 'x'\n[sets.a]\nmodalities = ['video']\nnum_classes = 2\npaper = 'deap'\ndata = {dataset = 'faces'}",
+            "one of eav, emognition-arousal",
         ),
         ("name = 'x'\n[overrides.a.optm]\nepochs = 1", "optm"),
     ],
