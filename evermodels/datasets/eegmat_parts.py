@@ -59,33 +59,36 @@ class EEGMATSettings(DataSettings):
         dataset: ``"eegmat"``.
         num_workers: Processes that load training batches; 0 loads in the training process.
         protocol: 1: train 00-27, validation 28-31, test 32-35, the split that papers on EEG foundation models use; 2:
-            six folds of six people in order, the epoch chosen on four people taken out of training; 3: as 1, with 28, 4
-            and 4 other people, drawn by ``fold``.
-        fold: With protocol 2: which fold is tested, from 0; with 3: seed of the draw, ``permutation(36)`` of numpy's
-            ``default_rng``, of which the first 28 train and the last 4 are tested.
+            six folds of six people in order, the epoch chosen on four people taken out of training.
+        fold: With protocol 2: which fold is tested, from 0.
         train_people: No more than so many people of the training part, the first ones; ``None``: all.
         baseline_seconds: Length of everybody's rest at its beginning in which no window is cut.
+        draw: With protocol 1: seed, 0 to 39, of another split of 28, 4 and 4 people, numpy's
+            ``default_rng(draw).permutation(36)`` in this order; ``None``: the fixed one.
 
     Example:
         >>> EEGMATSettings(fold=1).split().test
         ('06', '07', '08', '09', '10', '11')
         >>> EEGMATSettings(protocol=1, train_people=2).split().train
         ('00', '01')
-        >>> EEGMATSettings(protocol=3, fold=0).split().test
+        >>> EEGMATSettings(protocol=1, draw=0).split().test
         ('15', '29', '31', '33')
     """
 
     dataset: Literal["eegmat"] = "eegmat"
-    protocol: Literal[1, 2, 3] = 2
+    protocol: Literal[1, 2] = 2
     fold: int = 0
     train_people: int | None = None
     baseline_seconds: float = 0.0
+    draw: int | None = None
 
     def check(self) -> None:
         """Refuse folds and numbers of people that there are not."""
         super().check()
-        if not 0 <= self.fold < {1: 1, 2: FOLDS, 3: DRAWS}[self.protocol]:
-            raise self.refuse("fold", f"0 to {FOLDS - 1} with protocol 2, to {DRAWS - 1} with 3, else 0")
+        if not 0 <= self.fold < FOLDS or (self.protocol == 1 and self.fold):
+            raise self.refuse("fold", f"0 to {FOLDS - 1} with protocol 2, else 0")
+        if self.draw is not None and (self.protocol != 1 or not 0 <= self.draw < DRAWS):
+            raise self.refuse("draw", f"0 to {DRAWS - 1} with protocol 1, or none")
         if self.train_people is not None and self.train_people < 1:
             raise self.refuse("train_people", "at least 1, or none")
         if self.baseline_seconds < 0:
@@ -93,16 +96,23 @@ class EEGMATSettings(DataSettings):
 
     def told(self) -> dict[str, Any]:
         """Return which protocol and fold it is."""
-        return {"protocol": f"EEGMAT protocol {self.protocol}", "fold": self.fold} if self.protocol > 1 else {}
+        if self.draw is not None:
+            return {"protocol": "EEGMAT protocol 1, random people", "fold": self.draw}
+        return {"protocol": f"EEGMAT protocol {self.protocol}", "fold": self.fold} if self.protocol == 2 else {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings in plain JSON; the draw only where there is one, so that other digests stay."""
+        plain = super().to_dict()
+        return plain if self.draw is not None else {key: value for key, value in plain.items() if key != "draw"}
 
     def split(self) -> SubjectSplit:
         """Return the people of each part."""
-        if self.protocol == 1:
-            split = SubjectSplit(PEOPLE[:28], PEOPLE[28:32], PEOPLE[32:])
-        elif self.protocol == 2:
+        if self.protocol == 2:
             split = subject_folds(PEOPLE, FOLDS)[self.fold]
+        elif self.draw is None:
+            split = SubjectSplit(PEOPLE[:28], PEOPLE[28:32], PEOPLE[32:])
         else:
-            drawn = [PEOPLE[k] for k in np.random.default_rng(self.fold).permutation(len(PEOPLE))]
+            drawn = [PEOPLE[k] for k in np.random.default_rng(self.draw).permutation(len(PEOPLE))]
             split = SubjectSplit(*(tuple(sorted(part)) for part in (drawn[:28], drawn[28:32], drawn[32:])))
         return SubjectSplit(split.train[: self.train_people], split.validation, split.test)
 

@@ -37,7 +37,7 @@ def main() -> None:
             if not said.exists():
                 if arguments.minutes is not None and time.monotonic() - begin > 60 * arguments.minutes:
                     continue
-                other = [] if draw is None else ["data.protocol=3", f"data.fold={draw}"]
+                other = [] if draw is None else [f"data.draw={draw}"]
                 recipe = load_recipe(RECIPE, [*other, *arguments.set])
                 finetune(recipe, place, row=ROW, seed=seed, data_root=arguments.data, progress=False)
             found[seed, draw] = run = Predictions.load(said)

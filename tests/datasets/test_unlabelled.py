@@ -163,6 +163,19 @@ def test_folds_of_eegmat():
             EEGMATSettings(**wrong)
 
 
+def test_other_people_of_eegmat_are_drawn():
+    drawn = EEGMATSettings(protocol=1, draw=3)
+    split = drawn.split()
+    check_disjoint({part: {"person": split.part(part)} for part in PARTS})
+    assert (len(split.train), len(split.validation), len(split.test)) == (28, 4, 4)
+    assert split.test == ("05", "07", "14", "19") != EEGMATSettings(protocol=1, draw=4).split().test
+    assert drawn.to_dict()["draw"] == 3 and DataSettings.from_dict(drawn.to_dict()) == drawn
+    assert "draw" not in EEGMATSettings(protocol=1).to_dict()  # digests of recipes without it stay
+    for wrong in ({"protocol": 1, "draw": 40}, {"protocol": 1, "draw": -1}, {"protocol": 2, "draw": 0}):
+        with pytest.raises(ConfigError, match="draw"):
+            EEGMATSettings(**wrong)
+
+
 def test_parts_of_eegmat(real_data):
     settings = DataSettings.from_dict({"dataset": "eegmat", "protocol": 1, "train_people": 1})
     names = ("Fz", "Cz", "A2-A1")
