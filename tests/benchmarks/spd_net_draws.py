@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
-from evermodels.training import Predictions, finetune, interval, load_recipe, summarize
+from evermodels.training import Predictions, auroc, finetune, interval, load_recipe, summarize
 
 RECIPE, ROW = "spd_net_tiny_eegmat", "spd_net"
 
@@ -41,8 +41,7 @@ def main() -> None:
                 recipe = load_recipe(RECIPE, [*other, *arguments.set])
                 finetune(recipe, place, row=ROW, seed=seed, data_root=arguments.data, progress=False)
             found[seed, draw] = run = Predictions.load(said)
-            scores = summarize(run)
-            print(f"| {draw} | {seed} | {scores['uar']:.3f} | {scores.get('auroc', float('nan')):.3f} |", flush=True)
+            print(f"| {draw} | {seed} | {summarize(run)['uar']:.3f} | {auroc(run):.3f} |", flush=True)
     _show(found)
 
 
