@@ -280,3 +280,20 @@ class TestRefused:
         torch.save(state, tmp_path / "c.pth")
         with pytest.raises(CheckpointError, match=r"unexpected +1 +pos_embed"):
             converted(tmp_path / "c.pth", tmp_path / "ours", config={**GOLDEN, **SIZE})
+
+    def test_the_second_version(self, golden, tmp_path):
+        """VideoMAE V2: cosine attention has a scale, its names on the Hub stand behind ``model.``, giant is wider."""
+        state = golden("videomae_a")["weights"]
+        torch.save({**state, "blocks.0.attn.scale": torch.ones(3, 1, 1)}, tmp_path / "cosine.pth")
+        with pytest.raises(CheckpointError, match=r"unexpected +1 +blocks\.0\.attn\.scale"):
+            converted(tmp_path / "cosine.pth", tmp_path / "ours", config={**GOLDEN, **SIZE})
+        folder = tmp_path / "hub"
+        folder.mkdir()
+        torch.save({f"model.{key}": value for key, value in state.items()}, folder / "pytorch_model.bin")
+        (folder / "config.json").write_text(json.dumps({"model_type": "VideoMAEv2_Base"}))
+        with pytest.raises(CheckpointError, match=r"in no layout that videomae_base knows"):
+            converted(folder, tmp_path / "ours", config={**GOLDEN, **SIZE})
+        wide = {**state, "patch_embed.proj.weight": torch.zeros(1408, 3, 2, 14, 14)}
+        torch.save(wide, tmp_path / "giant.pth")
+        with pytest.raises((CheckpointError, ConfigError), match=r"embed_dim"):
+            converted(tmp_path / "giant.pth", tmp_path / "ours")
