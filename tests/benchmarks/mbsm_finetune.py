@@ -128,7 +128,7 @@ class Experiment:
         """Title, weights, and whether they are trained."""
         sources: dict[str, str | None] = {"random weights": None, **self.encoders}
         made: list[tuple[str, str | None, bool]] = [("band power + LR", None, False)]
-        for how in ("frozen", self.how):
+        for how in ("frozen", *([self.how] if self.how else [])):
             made += [(f"{title}, {how}", source, how != "frozen") for title, source in sources.items()]
         return made
 
@@ -142,8 +142,9 @@ class Experiment:
 
 
 def table(lines: list[dict[str, Any]], number: int, first: str) -> None:
-    """Print what there is of a protocol, for draws and folds that all rows have."""
-    lines = [line for line in lines if line["protocol"] == number]
+    """Print the rows of one kind and band power, for draws of which all of them have all folds."""
+    how = first.rpartition(", ")[2]
+    lines = [x for x in lines if x["protocol"] == number and x["row"].endswith((f", {how}", "power + LR"))]
     titles = list(dict.fromkeys(line["row"] for line in lines))
     print(f"\nprotocol {number}: balanced accuracy, AUROC; mean over test people, ± over draws; minus {first!r}, 95 %")
     print("| training people | row | balanced accuracy | AUROC | draws | minus it | |\n|---|---|---|---|---|---|---|")
@@ -152,7 +153,7 @@ def table(lines: list[dict[str, Any]], number: int, first: str) -> None:
             t: {(x["draw"], x["fold"]): x["scores"] for x in lines if x["count"] == count and x["row"] == t}
             for t in titles
         }
-        folds = {fold for row in own.values() for _, fold in row}
+        folds = range(FOLDS if number == 2 else 1)
         draws = [d for d in range(100) if all((d, f) in own[t] for f in folds for t in titles)]
         if not draws:
             continue
@@ -178,7 +179,7 @@ def main() -> int:
     parser.add_argument("--counts", type=int, nargs="*", default=[count or 0 for count in COUNTS], help="0: all")
     parser.add_argument("--least-steps", type=int, default=120)
     parser.add_argument("--set", action="append", default=[], help="a change of the recipe, with a name of its own:")
-    parser.add_argument("--how", default="fine-tuned", help="what these rows are called")
+    parser.add_argument("--how", default="fine-tuned", help="what these rows are called; empty: the frozen ones alone")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
@@ -189,7 +190,7 @@ def main() -> int:
     encoders = dict(one.split("=", 1) for one in arguments.encoders)
     if arguments.table:
         title = next(iter(encoders), None)
-        table(lines, arguments.protocol, f"{title or 'random weights'}, {arguments.how}")
+        table(lines, arguments.protocol, f"{title or 'random weights'}, {arguments.how or 'frozen'}")
         return 0
     start, experiment = time.monotonic(), Experiment(encoders, arguments.least_steps, arguments.set, arguments.how)
     have = {(x["row"], x["protocol"], x["fold"], x["count"], x["draw"]) for x in lines}
