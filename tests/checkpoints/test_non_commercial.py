@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import evermodels as em
 from evermodels.checkpoints import bundle, table
@@ -53,6 +54,27 @@ def test_an_installation_without_it_says_where_it_is(bundled):
         em.from_pretrained(NAME)
     with pytest.warns(LicenceWarning):
         em.from_pretrained(bundled / "elsewhere" / NAME)
+
+
+@pytest.mark.skipif(not table.NON_COMMERCIAL.is_dir(), reason="a source distribution leaves the folder out")
+@pytest.mark.parametrize("target", ["valence", "arousal"])
+def test_what_was_trained_on_ceap_is_there_in_a_checkout_alone(target, monkeypatch, tmp_path):
+    name = f"mood_reader_tiny.ceap_{target}"
+    entry = table.load_table()[name]
+    assert is_non_commercial(entry.licence) and table.bundled_folder(name, entry).parent == table.NON_COMMERCIAL
+    with pytest.warns(LicenceWarning, match=rf"{name} is for non-commercial use \(cc-by-nc-sa-4\.0\)"):
+        model = em.from_pretrained(name)
+    assert model.modalities == ("eye",) and model.classes == (f"low {target}", f"high {target}")
+    eye = torch.randn(2, *model.input_spec.shape("eye"))
+    assert model(eye=eye).probabilities.sum(dim=1).tolist() == pytest.approx([1, 1])
+    card = (table.NON_COMMERCIAL / name / "README.md").read_text(encoding="utf-8")
+    assert "license: cc-by-nc-sa-4.0" in card and "which of the eight videos" in card
+    # as it is where the package was installed from a wheel
+    (tmp_path / "bundled").symlink_to(table.BUNDLED)
+    monkeypatch.setattr(table, "BUNDLED", tmp_path / "bundled")
+    assert name not in table.pretrained_names()
+    with pytest.raises(CheckpointError, match=rf"commercial use.*evermodels/checkpoints/bundled_noncommercial/{name}"):
+        em.from_pretrained(name)
 
 
 def test_the_packages_leave_the_folder_out():
