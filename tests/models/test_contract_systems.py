@@ -228,6 +228,23 @@ def test_compiled_and_exported(name):
 
 
 @over_systems
+def test_copies_and_half_precision(name):
+    """By autocast, and with weights of half the width whatever the inputs' is, logits are near those of float32."""
+    model = build(name)
+    inputs = draw(model, 2)
+    with torch.no_grad():
+        want = model(**inputs).logits
+        assert torch.equal(copy.deepcopy(model)(**inputs).logits, want)
+        far = 0.1 * want.abs().max()
+        for kind in (torch.bfloat16, torch.float16):
+            with torch.autocast("cpu", kind):
+                assert (model(**inputs).logits.float() - want).abs().max() < far
+        model.bfloat16()
+        for given in (inputs, {m: x.bfloat16() for m, x in inputs.items()}):
+            assert (model(**given).logits.float() - want).abs().max() < far
+
+
+@over_systems
 def test_equal_after_save_and_load(name, tmp_path):
     model = build(name)
     inputs, flags = mixed(model)
