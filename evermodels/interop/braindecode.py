@@ -46,7 +46,7 @@ class EEGModel(nn.Module):
     that it lacks are interpolated, another rate is resampled. Its head is a new one unless ``keep_head``.
 
     Args:
-        n_chans: EEG channels of a window.
+        n_chans: EEG channels of a window (default: as many as ``chs_info`` has).
         n_outputs: Classes.
         n_times: Samples of a window.
         sfreq: Their rate in Hz.
@@ -99,6 +99,8 @@ class EEGModel(nn.Module):
         **config: Any,
     ) -> None:
         super().__init__()
+        if n_chans is None and chs_info is not None:
+            n_chans = len(chs_info)
         self.n_chans, self.n_outputs, self.n_times, self.sfreq = _sizes(n_chans, n_outputs, n_times, sfreq)
         self.chs_info, self.scale = chs_info, _microvolts(unit)
         self.keep_head, self.min_real = keep_head, min_real
@@ -217,8 +219,8 @@ class EEGModel(nn.Module):
         if self.chs_info is None:
             raise ConfigError(
                 f"chs_info: {name!r} knows electrodes and has to be told which these {self.n_chans} are. Give "
-                "chs_info=raw.info['chs'], or [{'ch_name': 'Fp1'}, …]; braindecode gives it by itself from its data "
-                "sets and from MNE epochs, not from bare arrays."
+                "chs_info=raw.info['chs'], or [{'ch_name': 'Fp1'}, …]; braindecode says it itself for MNE epochs, else "
+                "give module__chs_info."
             )
         return names_of(self.chs_info)
 
@@ -321,8 +323,8 @@ def _sizes(n_chans: Any, n_outputs: Any, n_times: Any, sfreq: Any) -> tuple[int,
     check_num_classes(int(n_outputs), "n_outputs")
     if isinstance(sfreq, bool) or not hasattr(sfreq, "__float__") or not 0 < float(sfreq) < math.inf:
         raise ConfigError(
-            f"sfreq: expected the windows' rate in Hz, got {quoted(sfreq)}. braindecode knows it from its data sets "
-            "and from MNE epochs; with bare arrays give module__sfreq."
+            f"sfreq: expected the windows' rate in Hz, got {quoted(sfreq)}. braindecode says it itself for MNE "
+            "epochs; with its data sets and with arrays give module__sfreq."
         )
     return int(n_chans), int(n_outputs), int(n_times), float(sfreq)
 

@@ -137,6 +137,14 @@ def test_units_are_one_signal():
         torch.testing.assert_close(model(factor * x), want, rtol=1e-4, atol=1e-5)
 
 
+def test_channels_are_counted_where_only_described():
+    # For MNE epochs braindecode gives no n_chans.
+    own = {key: value for key, value in OEB.items() if key != "n_chans"}
+    assert EEGModel(**own, name="eegnet_tiny", unit="uV").n_chans == 19
+    with pytest.raises(ConfigError, match="n_chans"):
+        EEGModel(**{**own, "chs_info": None}, name="eegnet_tiny", unit="uV")
+
+
 def test_bands_are_standardised_by_what_training_shows():
     model = EEGModel(**OEB, name="dgcnn_tiny", unit="uV")
     x = windows(64)
