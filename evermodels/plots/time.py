@@ -68,7 +68,7 @@ def plot_time_attention(
     limits = limits or (min(float(shares.min()), 0.9), max(float(shares.max()), 1.1))
     ink = ink_of(theme)
     with styled(ink):
-        figure, axes = canvas(axes, (5.4, min(4.2, 1.3 + 0.22 * len(times))))
+        figure, axes = canvas(axes, (5.4, min(4.2, 1.84 + 0.12 * len(times))))
         extent = (0.0, length, len(times) - 0.5, -0.5)
         colour_field(figure, axes, shares, extent, label="times an equal share", limits=limits, ink=ink)
         rows = np.unique(np.linspace(0, len(times) - 1, min(len(times), 12)).round().astype(int))
