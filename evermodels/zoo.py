@@ -61,7 +61,7 @@ def _matching(pattern: str, kind: str | None, modality: str | None, pretrained: 
     from evermodels.checkpoints.table import pretrained_names
 
     architectures = set(registry.list_architectures(kind=kind, modality=modality))
-    split = [(name, name.partition(".")[0]) for name in pretrained_names()]
+    split = [(name, name.partition(".")[0]) for name in pretrained_names(modality=modality)]
     return sorted(n for n, a in split if a in architectures and (fnmatchcase(n, pattern) or fnmatchcase(a, pattern)))
 
 

@@ -146,6 +146,7 @@ COMMANDS: dict[str, list[Function]] = {
     ],
     "benchmark": [
         Function(training.run_rows, {"run_root": "run_dir", "data_root": "data"}, {"progress": BAR}),
+        Function(training.run_benchmark, {"run_root": "run_dir", "data_root": "data"}, {"progress": BAR}),
         Function(training.make_table, {"run_root": "run_dir"}),
     ],
     "convert": [Function(convert, {"config": "set"})],

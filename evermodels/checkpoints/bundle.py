@@ -28,6 +28,7 @@ from evermodels.checkpoints.table import (
 )
 from evermodels.checkpoints.verify import FileDigest
 from evermodels.checkpoints.write import checkpoint_files
+from evermodels.core import registry
 from evermodels.core.errors import CheckpointError, ConfigError
 
 
@@ -94,6 +95,9 @@ def add_to_table(
     }
     if lacking := [key for key, value in row.items() if not value and key != "summary"]:
         raise ConfigError(f"{', '.join(lacking)}: not given, and not in the checkpoint's training. Give them.")
+    taken = None if model.input_spec is None else model.input_spec.modalities
+    if taken and set(taken) < set(registry.entry(architecture).modalities):
+        row["modalities"] = list(taken)
     if score and "scores" not in known:
         known["scores"] = {score.get("metric", "score"): {k: v for k, v in score.items() if k != "metric"}}
     with tempfile.TemporaryDirectory() as place:

@@ -23,6 +23,7 @@ from evermodels.core.errors import (
     did_you_mean,
     shorten,
 )
+from evermodels.core.specs import MODALITIES
 from evermodels.core.warning import is_non_commercial
 
 TABLE_PATH = Path(__file__).with_name("table.json")
@@ -51,6 +52,7 @@ class TableEntry(Config):
         summary: One line for people.
         repo_id: Repository on the Hub, or ``None``.
         revision: Its 40-digit commit, or ``None``.
+        modalities: What it takes, where that is less than its architecture can; ``None``: all of it.
     """
 
     bundled: bool
@@ -63,6 +65,7 @@ class TableEntry(Config):
     summary: str = ""
     repo_id: str | None = None
     revision: str | None = None
+    modalities: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         size = sum(file.size for file in self.files.values()) / 1e6
@@ -84,6 +87,17 @@ class TableEntry(Config):
             raise self.refuse("revision", "a commit of 40 hexadecimal digits")
         if not self.bundled and self.repo_id is None:
             raise self.refuse("bundled", "true, or a repo_id")
+        if self.modalities is not None and (not self.modalities or set(self.modalities) - set(MODALITIES)):
+            raise self.refuse("modalities", f"some of {', '.join(MODALITIES)}, or null")
+
+    def takes(self, modality: str, name: str) -> bool:
+        """Return whether the checkpoint takes a modality.
+
+        Args:
+            modality: Such as ``"eeg"``.
+            name: Its name, ``arch.tag``.
+        """
+        return modality in (self.modalities or registry.entry(name.partition(".")[0]).modalities)
 
 
 def bundled_folder(name: str, entry: TableEntry, bundled: Path | None = None) -> Path:
@@ -179,11 +193,12 @@ def split_name(name: str) -> tuple[str, str]:
     return architecture, tag
 
 
-def pretrained_names(architecture: str | None = None) -> list[str]:
+def pretrained_names(architecture: str | None = None, *, modality: str | None = None) -> list[str]:
     """Return the names of the checkpoints that exist, without those that this installation leaves out.
 
     Args:
         architecture: Only those of this architecture.
+        modality: Only those that take this modality.
 
     Returns:
         Names ``arch.tag`` in the table's order.
@@ -191,7 +206,9 @@ def pretrained_names(architecture: str | None = None) -> list[str]:
     return [
         name
         for name, entry in load_table().items()
-        if (architecture is None or name.partition(".")[0] == architecture) and not left_out(name, entry)
+        if (architecture is None or name.partition(".")[0] == architecture)
+        and (modality is None or entry.takes(modality, name))
+        and not left_out(name, entry)
     ]
 
 

@@ -11,6 +11,7 @@ import torch
 import evermodels as em
 from evermodels.checkpoints import bundle, table
 from evermodels.core.errors import CheckpointError
+from evermodels.core.specs import MODALITIES
 from evermodels.core.warning import LicenceWarning, is_non_commercial
 from evermodels.models import EVER
 
@@ -87,3 +88,13 @@ def test_nothing_else_in_the_package_is_under_such_a_licence():
     for name, entry in table.load_table().items():
         inside = (table.BUNDLED / name).is_dir()
         assert not (inside and is_non_commercial(entry.licence)), name
+
+
+def test_a_checkpoint_is_listed_by_what_it_takes_itself():
+    """Mood Reader takes EEG and eyes, these two of it eyes alone."""
+    for name, entry in table.load_table().items():
+        if table.bundled_folder(name, entry).is_dir():
+            spec = em.from_pretrained(name).input_spec
+            assert spec is not None
+            assert tuple(m for m in MODALITIES if entry.takes(m, name)) == spec.modalities, name
+    assert not any(".ceap_" in name for name in em.list_models(modality="eeg", pretrained=True))

@@ -26,7 +26,7 @@ def together() -> torch.nn.Module:
     accelerate.utils.set_seed(mix_seeds(0))
     encoder = registry.build(RECIPE.model.architecture, **RECIPE.model.config)
     loss = _Loss(_trained_by(encoder, RECIPE.pretraining)).train()
-    train = MixedMontages({name: _some(some, 4, held=False) for name, some in windows().items()})
+    train = MixedMontages({name: _some(some, 4, 1, held=False) for name, some in windows().items()})
     steps = RECIPE.steps_per_epoch
     samplers = [
         MixingSampler(train.sizes, 4, steps=steps, shares=RECIPE.data.shares, seed=mix_seeds(0, rank))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from evermodels.backbones.base import Backbone
 from evermodels.core.config import Config
 from evermodels.core.errors import check_axes
+from evermodels.functional._precision import without_autocast
 from evermodels.functional.matrix_log import matrix_log, upper_triangle
 
 _BANDS = (
@@ -194,7 +195,7 @@ class SPDNet(Backbone):
         Raises:
             ShapeError: If it has other axes than the configuration says.
         """
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             c = self.covariances(x)
             eye = torch.eye(c.shape[-1], dtype=c.dtype, device=c.device)
             w = eye + self.change.to(c.dtype)
