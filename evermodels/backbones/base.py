@@ -18,19 +18,22 @@ from evermodels.core.errors import ConfigError, ShapeError
 class Backbone(PretrainedModel, abc.ABC):
     """An encoder: one tensor in, an embedding or class scores out.
 
-    A subclass sets ``input``, a key of :data:`evermodels.core.kinds.KINDS`, ``config_class`` and ``presets``, defines
-    :meth:`sizes_for`, :attr:`sample_shape` and timm's ``forward_features``, and ends its constructor with
-    ``self.head = self.make_head()``. The rest has a default here: the embedding is the mean of the tokens
-    (:meth:`pool`), as wide as the configuration's ``embed_dim``, and one linear layer classifies it. A configuration
-    with ``head_drop_rate`` has dropout between the two.
+    A subclass sets ``input``, a key of :data:`evermodels.core.kinds.KINDS`, ``axes``, ``config_class`` and ``presets``,
+    defines timm's ``forward_features``, and ends its constructor with ``self.head = self.make_head()``. The rest has a
+    default here: the embedding is the mean of the tokens (:meth:`pool`), as wide as the configuration's ``embed_dim``,
+    and one linear layer classifies it. A configuration with ``head_drop_rate`` has dropout between the two. Where the
+    shape of a sample is no plain list of values, it defines :meth:`sizes_for` and :attr:`sample_shape` instead of
+    ``axes``.
 
     Attributes:
         input: Kind of the tensor that it takes.
+        axes: Values of the configuration that are the shape of a sample, in order; the last may hold several axes.
         told: What else of the recordings its configuration must know, of ``ch_names`` and ``sfreq``.
         head: Classifier of the embedding; the identity where there are no classes.
     """
 
     input: ClassVar[str]
+    axes: ClassVar[tuple[str, ...]] = ()
     told: ClassVar[tuple[str, ...]] = ()
     head: nn.Module
 
@@ -39,18 +42,27 @@ class Backbone(PretrainedModel, abc.ABC):
         self.head_drop = nn.Dropout(getattr(config, "head_drop_rate", 0.0))
 
     @classmethod
-    @abc.abstractmethod
     def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
         """Return the values of the configuration that make it take samples of a shape.
 
         Args:
             shape: Shape of one sample, without the batch.
         """
+        *names, last = cls._named_axes()
+        rest = tuple(shape[len(names) :])
+        return {**dict(zip(names, shape, strict=False)), last: rest if len(rest) > 1 else rest[0]}
 
     @property
-    @abc.abstractmethod
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one sample that it takes, without the batch."""
+        *sizes, last = (getattr(self.config, name) for name in self._named_axes())
+        return (*sizes, *last) if isinstance(last, tuple) else (*sizes, last)
+
+    @classmethod
+    def _named_axes(cls) -> tuple[str, ...]:
+        if not cls.axes:
+            raise NotImplementedError(f"{cls.__name__} sets neither axes nor sizes_for and sample_shape of its own.")
+        return cls.axes
 
     @property
     def follows_inputs(self) -> frozenset[str]:

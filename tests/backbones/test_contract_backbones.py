@@ -49,6 +49,21 @@ def draw(model, n: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(n, *model.sample_shape, generator=torch.Generator().manual_seed(seed))
 
 
+def test_axes_are_the_shape_of_a_sample():
+    assert em.create_model("eegnet_tiny", in_chans=5, num_samples=320).sample_shape == (5, 320)
+    mamba = em.create_model("audio_mamba_nano", in_chans=2, input_size=(32, 48))
+    assert mamba.sample_shape == (2, 32, 48)
+    assert type(mamba).sizes_for((3, 16, 64)) == {"in_chans": 3, "input_size": (16, 64)}
+
+
+def test_a_backbone_says_its_axes():
+    class Nameless(toys.ToyBackbone):
+        axes = ()
+
+    with pytest.raises(NotImplementedError, match="Nameless sets neither axes nor sizes_for"):
+        Nameless.sizes_for((4, 6))
+
+
 @pytest.mark.parametrize("name", [n for n, row in registry.MODELS.items() if row.kind == "backbone"])
 def test_the_registry_says_what_it_takes(name):
     cls = registry.model_class(name)

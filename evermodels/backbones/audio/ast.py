@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -159,6 +159,7 @@ class AST(Checkpointed, Backbone):
 
     config_class = ASTConfig
     input = "log_mel"
+    axes = ("num_frames", "num_mels")
     foreign_formats = FORMATS
     presets: ClassVar[Mapping[str, ASTConfig]] = {
         "ast_nano": _ast(96, 3, 4, num_frames=498, stride=(16, 16)),
@@ -192,20 +193,6 @@ class AST(Checkpointed, Backbone):
         self.norm = nn.LayerNorm(dim, eps=config.norm_eps)
         self.head = self.make_head()
         self.reset_parameters()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the frames and mel bands of the spectrogram.
-
-        Args:
-            shape: ``(frames, mels)``.
-        """
-        return {"num_frames": shape[0], "num_mels": shape[1]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(frames, mels)``."""
-        return self.config.num_frames, self.config.num_mels
 
     def make_head(self) -> nn.Module:
         """Return a new layer norm and linear layer."""

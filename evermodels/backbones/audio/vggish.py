@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -131,6 +131,7 @@ class VGGish(Backbone):
 
     config_class = VGGishConfig
     input = "log_mel"
+    axes = ("num_frames", "num_mels")
     foreign_formats = FORMATS
     presets: ClassVar[Mapping[str, VGGishConfig]] = {
         "vggish_tiny": VGGishConfig(
@@ -168,20 +169,6 @@ class VGGish(Backbone):
         self.drop = nn.Dropout(config.drop_rate)
         self.head = self.make_head()
         self.reset_parameters()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the frames and mel bands of the spectrogram.
-
-        Args:
-            shape: ``(frames, mels)``.
-        """
-        return {"num_frames": shape[0], "num_mels": shape[1]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(frames, mels)``."""
-        return self.config.num_frames, self.config.num_mels
 
     def reset_parameters(self) -> None:
         """Draw the weights after He, for ReLU; the last layer's bias is positive, or its ReLU would hide half of it."""

@@ -248,6 +248,7 @@ class SpectrogramPatches(Backbone):
 
     config_class = SpectrogramPatchesConfig
     input = "spectrogram"
+    axes = ("in_chans", "input_size")
     presets: ClassVar[Mapping[str, SpectrogramPatchesConfig]] = {
         "spectrogram_patches_nano": SpectrogramPatchesConfig(
             in_chans=19, input_size=(32, 16), patch_size=(16, 2), embed_dim=96
@@ -266,20 +267,6 @@ class SpectrogramPatches(Backbone):
         for table in (self.pos_embed, self.freq_embed):
             trunc_normal_(table, std=0.02)
         self.head = self.make_head()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the channels and the size of the spectrogram.
-
-        Args:
-            shape: ``(channels, frequency, time)``.
-        """
-        return {"in_chans": shape[0], "input_size": tuple(shape[1:])}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(channels, frequency, time)``."""
-        return (self.config.in_chans, *self.config.input_size)
 
     def taken_over(self, state: Mapping[str, Tensor], config: SpectrogramPatchesConfig) -> dict[str, Tensor]:
         """Bring the positions to this model's spectrogram: the first moments, or stretched; frequencies stretched.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -203,6 +203,7 @@ class AudioMamba(Checkpointed, Backbone):
     """
 
     input = "spectrogram"
+    axes = ("in_chans", "input_size")
     config_class = AudioMambaConfig
     presets: ClassVar[dict[str, AudioMambaConfig]] = {
         "audio_mamba_nano": AudioMambaConfig(embed_dim=64, depth=4, patch_size=(8, 8), input_size=(64, 64)),
@@ -244,20 +245,6 @@ class AudioMamba(Checkpointed, Backbone):
         self.head = self.make_head()
         self._cls_index = {"first": 0, "middle": num_patches // 2, "last": num_patches}[c.cls_position]
         self.reset_parameters()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the channels and the size of the spectrogram.
-
-        Args:
-            shape: ``(channels, frequency, time)``.
-        """
-        return {"in_chans": shape[0], "input_size": tuple(shape[1:])}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(channels, frequency, time)``."""
-        return (self.config.in_chans, *self.config.input_size)
 
     def reset_parameters(self) -> None:
         """Draw tokens and positions, and scale the blocks' output by depth, as the reference does."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -131,6 +131,7 @@ class BandConformer(Backbone):
 
     config_class = BandConformerConfig
     input = "features"
+    axes = ("num_windows", "num_bands", "num_chans")
     presets: ClassVar[Mapping[str, BandConformerConfig]] = {
         "band_conformer_tiny": BandConformerConfig(embed_dim=64, depth=1),
         "band_conformer_base": BandConformerConfig(num_chans=62),
@@ -141,20 +142,6 @@ class BandConformer(Backbone):
         self.embed = nn.Linear(config.num_bands * config.num_chans, config.embed_dim)
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
         self.head = self.make_head()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the stretches, bands and channels.
-
-        Args:
-            shape: ``(windows, bands, channels)``.
-        """
-        return {"num_windows": shape[0], "num_bands": shape[1], "num_chans": shape[2]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(windows, bands, channels)``."""
-        return self.config.num_windows, self.config.num_bands, self.config.num_chans
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return a step for each stretch.

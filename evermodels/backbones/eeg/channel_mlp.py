@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -74,6 +74,7 @@ class ChannelMLP(Backbone):
 
     config_class = ChannelMLPConfig
     input = "eeg"
+    axes = ("shape",)
     presets: ClassVar[Mapping[str, ChannelMLPConfig]] = {
         "channel_mlp_tiny": ChannelMLPConfig(shape=(19, 1000), embed_dim=96, hidden_dim=96),
         "channel_mlp_base": ChannelMLPConfig(),
@@ -88,21 +89,6 @@ class ChannelMLP(Backbone):
         self.drop = nn.Dropout(config.drop_rate)
         self.fc2 = nn.Linear(config.hidden_dim, config.embed_dim)
         self.head = self.make_head()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the shape itself.
-
-        Args:
-            shape: The channels first.
-        """
-        return {"shape": tuple(shape)}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """The channels first."""
-        shape: tuple[int, ...] = self.config.shape
-        return shape
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the tokens.

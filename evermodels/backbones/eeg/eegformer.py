@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange, reduce
@@ -278,6 +278,7 @@ class EEGformer(Backbone):
 
     config_class = EEGformerConfig
     input = "eeg"
+    axes = ("in_chans", "num_samples")
     presets: ClassVar[Mapping[str, EEGformerConfig]] = {
         "eegformer_nano": EEGformerConfig(
             in_chans=19,
@@ -310,20 +311,6 @@ class EEGformer(Backbone):
         self.head = self.make_head()
         self.reset_parameters()
         self.reset_buffers()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the channels and samples of a window.
-
-        Args:
-            shape: ``(channels, time)``.
-        """
-        return {"in_chans": shape[0], "num_samples": shape[1]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(channels, time)``."""
-        return self.config.in_chans, self.config.num_samples
 
     @property
     def embed_dim(self) -> int:

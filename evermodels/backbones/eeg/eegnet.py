@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,7 @@ class EEGNet(Backbone):
 
     config_class = EEGNetConfig
     input = "eeg"
+    axes = ("in_chans", "num_samples")
     told = ("sfreq",)
     presets: ClassVar[Mapping[str, EEGNetConfig]] = {
         "eegnet_tiny": EEGNetConfig(),
@@ -110,20 +111,6 @@ class EEGNet(Backbone):
         self.norm3 = nn.BatchNorm2d(self.step_dim)
         self.drop = nn.Dropout(config.drop_rate)
         self.head = self.make_head()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the channels and samples.
-
-        Args:
-            shape: ``(channels, time)``.
-        """
-        return {"in_chans": shape[0], "num_samples": shape[1]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(channels, time)``."""
-        return self.config.in_chans, self.config.num_samples
 
     @property
     def step_dim(self) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,20 +47,7 @@ class FeatureGraph(Backbone):
     """
 
     input = "features"
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the stretches, bands and channels.
-
-        Args:
-            shape: ``(windows, bands, channels)``.
-        """
-        return {"num_windows": shape[0], "num_bands": shape[1], "num_chans": shape[2]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(windows, bands, channels)``."""
-        return self.config.num_windows, self.config.num_bands, self.config.num_chans
+    axes = ("num_windows", "num_bands", "num_chans")
 
     def nodes(self, x: Tensor) -> Tensor:
         """Return the nodes of each stretch, ``(batch, windows, channels, bands)``.

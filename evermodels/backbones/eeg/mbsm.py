@@ -295,6 +295,7 @@ class MBSMEncoder(Backbone):
     """
 
     input = "eeg"
+    axes = ("in_chans", "num_samples")
     config_class = MBSMConfig
     foreign_formats = FORMATS
     told = ("ch_names", "sfreq")
@@ -326,20 +327,6 @@ class MBSMEncoder(Backbone):
         self.head = self.make_head()
         self.reset_parameters()
         self.reset_buffers()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the channels and samples.
-
-        Args:
-            shape: ``(channels, time)``.
-        """
-        return {"in_chans": shape[0], "num_samples": shape[1]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(channels, time)``."""
-        return (self.config.in_chans, self.config.num_samples)
 
     @property
     def follows_inputs(self) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from timm.layers import Mlp
 from torch import Tensor, nn
@@ -164,25 +164,12 @@ class SeriesEncoder(Checkpointed, Backbone):
     """
 
     input = "eeg"
+    axes = ("in_chans", "num_samples")
 
     def __init__(self, config: SeriesConfig) -> None:
         super().__init__(config)
         self.activation: nn.Module = nn.Identity()
         self.head = self.make_head()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the channels and samples.
-
-        Args:
-            shape: ``(channels, time)``.
-        """
-        return {"in_chans": shape[0], "num_samples": shape[1]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(channels, time)``."""
-        return self.config.in_chans, self.config.num_samples
 
     @property
     @abc.abstractmethod

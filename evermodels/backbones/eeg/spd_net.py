@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -130,6 +130,7 @@ class SPDNet(Backbone):
 
     config_class = SPDNetConfig
     input = "eeg"
+    axes = ("in_chans", "num_samples")
     told = ("sfreq",)
     presets: ClassVar[Mapping[str, SPDNetConfig]] = {
         "spd_net_tiny": SPDNetConfig(),
@@ -142,20 +143,6 @@ class SPDNet(Backbone):
         self.change = nn.Parameter(torch.zeros(bands, channels, channels))
         self.norm = nn.BatchNorm1d(self.embed_dim, affine=False) if config.norm else nn.Identity()
         self.head = self.make_head()
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the channels and samples.
-
-        Args:
-            shape: ``(channels, time)``.
-        """
-        return {"in_chans": shape[0], "num_samples": shape[1]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(channels, time)``."""
-        return self.config.in_chans, self.config.num_samples
 
     @property
     def step_dim(self) -> int:

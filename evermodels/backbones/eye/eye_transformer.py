@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,7 @@ class EyeTransformer(Backbone):
 
     config_class = EyeTransformerConfig
     input = "eye"
+    axes = ("num_windows", "num_features")
     presets: ClassVar[Mapping[str, EyeTransformerConfig]] = {
         "eye_transformer_nano": EyeTransformerConfig(embed_dim=32, depth=1),
         "eye_transformer_tiny": EyeTransformerConfig(embed_dim=64),
@@ -103,20 +104,6 @@ class EyeTransformer(Backbone):
     def reset_parameters(self) -> None:
         """Draw the positions; every other part has drawn its own."""
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
-
-    @classmethod
-    def sizes_for(cls, shape: Sequence[int]) -> dict[str, Any]:
-        """Return the rows of a sample and their width.
-
-        Args:
-            shape: ``(windows, features)``, or ``(time, channels)`` of a series.
-        """
-        return {"num_windows": shape[0], "num_features": shape[1]}
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """``(windows, features)``."""
-        return self.config.num_windows, self.config.num_features
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the tokens after the last block, ``(batch, n, embed_dim)``.
