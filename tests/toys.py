@@ -33,12 +33,19 @@ class ToyBackbone(Backbone):
     """One linear layer over whatever comes; a subclass for each kind of tensor."""
 
     config_class = ToyConfig
-    axes = ("shape",)
 
     def __init__(self, config):
         super().__init__(config)
         self.proj = nn.Linear(math.prod(config.shape), config.width)
         self.head = self.make_head()
+
+    @classmethod
+    def sizes_for(cls, shape):
+        return {"shape": tuple(shape)}
+
+    @property
+    def sample_shape(self):
+        return self.config.shape
 
     @property
     def embed_dim(self):

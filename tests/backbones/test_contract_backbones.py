@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import evermodels as em
-from evermodels.backbones.base import Checkpointed
+from evermodels.backbones.base import Backbone, Checkpointed
 from evermodels.core import registry
 from evermodels.core.errors import ConfigError, ShapeError
 from evermodels.core.kinds import KINDS
@@ -57,8 +57,8 @@ def test_axes_are_the_shape_of_a_sample():
 
 
 def test_a_backbone_says_its_axes():
-    class Nameless(toys.ToyBackbone):
-        axes = ()
+    class Nameless(Backbone):
+        input = "eeg"
 
     with pytest.raises(NotImplementedError, match="Nameless sets neither axes nor sizes_for"):
         Nameless.sizes_for((4, 6))
