@@ -61,7 +61,10 @@ class Backbone(PretrainedModel, abc.ABC):
     @classmethod
     def _named_axes(cls) -> tuple[str, ...]:
         if not cls.axes:
-            raise NotImplementedError(f"{cls.__name__} sets neither axes nor sizes_for and sample_shape of its own.")
+            raise NotImplementedError(
+                f"{cls.__name__} does not say the shape of a sample. Set axes to the values of its configuration that "
+                'are it, such as ("in_chans", "num_samples"), or define sizes_for and sample_shape.'
+            )
         return cls.axes
 
     @property

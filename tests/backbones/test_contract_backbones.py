@@ -60,7 +60,7 @@ def test_a_backbone_says_its_axes():
     class Nameless(Backbone):
         input = "eeg"
 
-    with pytest.raises(NotImplementedError, match="Nameless sets neither axes nor sizes_for"):
+    with pytest.raises(NotImplementedError, match=r"Nameless does not say the shape of a sample\. Set axes"):
         Nameless.sizes_for((4, 6))
 
 

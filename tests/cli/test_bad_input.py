@@ -214,14 +214,14 @@ def test_a_wrong_pair_says_what_is_expected(run):
     assert code == 2 and "expected NAME=VALUE, separated by commas, got 'pupil'" in err
 
 
-def test_entry_point(run):
+def test_entry_point():
     script = Path(sys.executable).with_name("evermodels")
     command = [str(script)] if script.is_file() else [sys.executable, "-c", "import evermodels.cli as c; c.main()"]
     done = subprocess.run([*command, "list", "ever_tiny"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.startswith("ever_tiny  system") and done.stderr == ""
 
 
-def test_a_reader_that_goes_away_is_no_error(run):
+def test_a_reader_that_goes_away_is_no_error():
     code = "import sys, evermodels.cli as c; sys.exit(c.main(['list']))"
     reading, writing = os.pipe()
     os.close(reading)

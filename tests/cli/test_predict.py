@@ -14,9 +14,9 @@ import evermodels as em
 from evermodels import demo, samples
 from evermodels.core.errors import CheckpointError
 from evermodels.core.specs import AudioSpec, InputSpec
+from tests.cli.conftest import CLASSES
 
 REST = samples.path("eegmat_subject33_rest.edf")
-CLASSES = tuple(sorted({p.truth for p in demo.PARTS} | {"rest & smiling", "arithmetic & neutral"}))
 
 
 def test_predict_writes_table_and_page(run, checkpoint, tmp_path):
@@ -133,7 +133,7 @@ def test_predict_from_whole_pictures_that_begin_later(run, checkpoint, tmp_path)
     ]
 
 
-def test_demo(capsys, checkpoint, tmp_path, run):
+def test_demo(capsys, checkpoint, tmp_path):
     page = demo.run(tmp_path / "demo.html", model=checkpoint)
     said = capsys.readouterr()
     text = page.read_text("utf-8")
@@ -164,7 +164,7 @@ def test_demo_with_the_bundled_checkpoint(run, tmp_path):
         (("eeg", "video"), ("anger", "joy"), "reads a brain and a face<", "classes are not what was recorded"),
     ],
 )
-def test_demo_with_any_system(capsys, tmp_path, monkeypatch, modalities, classes, title, told, run):
+def test_demo_with_any_system(capsys, tmp_path, monkeypatch, modalities, classes, title, told):
     monkeypatch.setattr("evermodels.report_pictures._address", lambda figure: "data:,")
     model = em.create_model("ever_tiny", modalities=modalities, num_classes=2)
     model.classes = classes

@@ -41,19 +41,8 @@ def test_benchmark_passes_its_arguments_on(run, monkeypatch, tmp_path):
         return {"markdown": "| table |"}
 
     monkeypatch.setattr(training, "run_rows", run_rows, raising=False)
-    code, out, _ = run(
-        *(
-            "benchmark",
-            "--recipe",
-            "ever_tiny_quadrant",
-            "--seeds",
-            "0, 2",
-            "--rows",
-            "eeg,ever",
-            "--run-dir",
-            tmp_path,
-        ),
-    )
+    words = ("benchmark", "--recipe", "ever_tiny_quadrant", "--seeds", "0, 2", "--rows", "eeg,ever")
+    code, out, _ = run(*words, "--run-dir", tmp_path)
     assert code == 0 and out == "| table |\n"
     assert (seen["run_dir"], seen["seeds"], seen["rows"]) == (tmp_path, (0, 2), ("eeg", "ever"))
 
