@@ -98,7 +98,7 @@ class CEAPSettings(DataSettings):
         num_workers: Processes that load training batches; 0 loads in the training process.
         target: ``"valence"`` or ``"arousal"``: high is a person's own rating above 5, low is 1 to 5.
         fold: Which of the people, in the order of their numbers, is tested.
-        n_validation: How many of the others choose the epoch.
+        n_validation: How many of the others choose the epoch; 0 where the last is kept.
         person_statistics: Whether each feature is standardised by the person's own windows of all videos. It needs no
             label, but it sees a test person's other videos: such a result is transductive, and is to be called so.
         video: A video that only the test part holds and no other part, such as ``"V1"``; ``""`` for all in every part.
@@ -116,7 +116,7 @@ class CEAPSettings(DataSettings):
         super().check()
         if self.fold < 0:
             raise self.refuse("fold", "0 or more")
-        self.at_least(1, "n_validation")
+        self.at_least(0, "n_validation")
 
     def told(self) -> dict[str, Any]:
         """Return who was left out, whether the result is transductive, and the licence of what is trained on it."""

@@ -42,7 +42,7 @@ class EmoDBSettings(DataSettings):
         dataset: ``"emodb"``.
         num_workers: Processes that load training batches; 0 loads in the training process.
         fold: Which of the speakers, sorted, is tested.
-        n_validation: How many of the others choose the epoch.
+        n_validation: How many of the others choose the epoch; 0 where the last is kept.
         emotions: The classes.
         speaker_statistics: Whether each mel band is standardised by the valid frames of all of the speaker's
             utterances. It needs no label, but it sees a test speaker's other utterances, and that each emotion is among
@@ -65,7 +65,7 @@ class EmoDBSettings(DataSettings):
         super().check()
         if self.fold < 0:
             raise self.refuse("fold", "0 or more")
-        self.at_least(1, "n_validation")
+        self.at_least(0, "n_validation")
         if len(set(self.emotions)) < 2 or not set(self.emotions) <= set(EmoDB.known):
             raise self.refuse("emotions", f"at least two of {', '.join(EmoDB.known)}, each once")
         check_threshold(self.silent_dbfs, "silent_dbfs")

@@ -103,7 +103,7 @@ class FacesSettings(DataSettings):
         dataset: ``"faces"``.
         num_workers: Processes that load training batches; 0 loads in the training process.
         fold: Which of six blocks of people, in the order of their ids, is tested.
-        n_validation: People taken out of training to choose the epoch.
+        n_validation: People taken out of training to choose the epoch; 0 where the last is kept.
         clips: Training clips of each person and expression in an epoch.
         test_clips: Clips of each person and expression in the other parts, the same for every seed and model.
         crossfade: How many of the clips begin with the other expression.
@@ -129,7 +129,7 @@ class FacesSettings(DataSettings):
         super().check()
         if not 0 <= self.fold < FOLDS:
             raise self.refuse("fold", f"0 to {FOLDS - 1}")
-        self.at_least(1, "n_validation")
+        self.at_least(0, "n_validation")
         for key in ("clips", "test_clips"):
             if not 1 <= getattr(self, key) <= _MOST_CLIPS:
                 raise self.refuse(key, f"1 to {_MOST_CLIPS}")

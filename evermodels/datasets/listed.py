@@ -117,7 +117,7 @@ def one_left_out(people: Sequence[str], fold: int, n_validation: int) -> Subject
     Args:
         people: Ids in order.
         fold: Which of them, from 0.
-        n_validation: How many of the others choose the epoch.
+        n_validation: How many of the others choose the epoch; 0 where the last is kept.
 
     Raises:
         ConfigError: If there is no such fold.

@@ -243,7 +243,8 @@ class RecordingsSettings(DataSettings):
         overlap: Part of a window that it shares with the next one.
         folds: Folds over the people in the order of their ids, where the manifest has no split.
         fold: Which of them is tested, from 0.
-        n_validation: People of each fold who choose the epoch; ``None``: a fifth of those who are not tested.
+        n_validation: People of each fold who choose the epoch; ``None``: a fifth of those who are not tested; 0 where
+            the last epoch is kept.
     """
 
     dataset: Literal["recordings"] = "recordings"
@@ -289,10 +290,10 @@ class RecordingsSettings(DataSettings):
         if manifest.split is not None:
             return manifest.split
         people = manifest.people
-        if len(people) < 3:
+        if len(people) < (2 if self.n_validation == 0 else 3):
             raise DataError(
-                f"manifest: it has {', '.join(people)}; at least 3 people are needed, to train, to choose the "
-                "epoch and to test."
+                f"manifest: it has {', '.join(people)}; at least 3 people are needed, to train, to choose the epoch "
+                "and to test, or 2 with n_validation=0, which keeps the last epoch."
             )
         folds = self.count(manifest)
         if self.fold >= folds:

@@ -23,11 +23,11 @@ class SubjectSplit:
 
     Args:
         train: Ids of the people whose recordings train the model.
-        validation: Ids of the people on whom epochs and settings are chosen.
+        validation: Ids of the people on whom epochs and settings are chosen; nobody where nothing is chosen.
         test: Ids of the people on whom the result is reported.
 
     Raises:
-        DataError: If a person is in two parts or twice in one, or a part is empty.
+        DataError: If a person is in two parts or twice in one, or nobody is trained on or tested.
 
     Example:
         >>> SubjectSplit(train=("00", "01"), validation=("02",), test=("03",)).part("test")
@@ -51,8 +51,8 @@ class SubjectSplit:
                 raise DataError(f"SubjectSplit.{part}: expected a list of ids, got the string {given!r}.")
             people = tuple(str(person) for person in given)
             object.__setattr__(self, part, people)
-            if not people:
-                raise DataError(f"SubjectSplit: {part} is empty. Give every part at least one person.")
+            if not people and part != "validation":
+                raise DataError(f"SubjectSplit: {part} is empty. Give it at least one person.")
             for person in people:
                 if person in seen:
                     where = f"twice in {part}" if seen[person] == part else f"in {seen[person]} and in {part}"
@@ -109,7 +109,7 @@ def subject_folds(
     Args:
         subjects: Ids in order.
         n_folds: Number of folds, at least 2.
-        n_validation: People of each fold that are taken out of training to choose the epoch.
+        n_validation: People of each fold that are taken out of training to choose the epoch; 0 where the last is kept.
         seed: Seed of that draw.
 
     Returns:
@@ -129,9 +129,9 @@ def subject_folds(
     if not 2 <= n_folds <= len(people):
         raise DataError(f"n_folds: expected 2 to {len(people)} for {len(people)} people, got {n_folds}.")
     largest = -(-len(people) // n_folds)
-    if not 1 <= n_validation < len(people) - largest:
+    if not 0 <= n_validation < len(people) - largest:
         raise DataError(
-            f"n_validation: expected 1 to {len(people) - largest - 1}, so that somebody is left to train on, "
+            f"n_validation: expected 0 to {len(people) - largest - 1}, so that somebody is left to train on, "
             f"got {n_validation}."
         )
     folds = []
@@ -155,7 +155,7 @@ def leave_one_out(subjects: Sequence[str], *, n_validation: int = 4, seed: int =
 
     Args:
         subjects: Ids in order.
-        n_validation: People of each split that are taken out of training to choose the epoch.
+        n_validation: People of each split that are taken out of training to choose the epoch; 0 where the last is kept.
         seed: Seed of that draw.
 
     Raises:

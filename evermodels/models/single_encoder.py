@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -49,6 +50,8 @@ class SingleEncoderConfig(SystemConfig):
             linear layer (He et al., *Masked Autoencoders Are Scalable Vision Learners*, 2022, appendix A.1), which
             brings an encoder that was pre-trained without labels, whose embeddings may differ by little, to the scale
             that the linear layer learns at. In training a batch then has at least two samples.
+        members: Encoders of this kind that answer together, each from random weights of its own, see
+            :class:`SingleEncoder`.
 
     Raises:
         ConfigError: For an unknown key, a wrong type or an impossible value.
@@ -68,6 +71,7 @@ class SingleEncoderConfig(SystemConfig):
     spectrogram_norm: Literal["scalar", "channel_frequency"] = "scalar"
     made_features: EEGFeatures = field(default_factory=EEGFeatures)
     embedding_norm: Literal["none", "batch"] = "none"
+    members: int = 1
 
     def check(self) -> None:
         """Refuse several modalities and impossible sizes."""
@@ -81,6 +85,9 @@ class SingleEncoderConfig(SystemConfig):
             raise self.refuse("spectrogram_size", "a positive frequency and time size")
         if self.n_fft is not None and self.n_fft < 2:
             raise self.refuse("n_fft", "at least 2 samples, or None")
+        self.at_least(1, "members")
+        if self.members > 1 and self.embedding_norm != "none":
+            raise self.refuse("embedding_norm", "'none' for several members, of which a training sample has one alone")
 
     @property
     def modality(self) -> str:
@@ -107,6 +114,13 @@ class SingleEncoder(System):
     .. math:: z = f(x), \quad \text{logits} = W \, \mathrm{dropout}(\mathrm{norm}(z)) + b
 
     with the identity as norm unless ``embedding_norm`` says otherwise.
+
+    K ``members`` are a deep ensemble in one model (Lakshminarayanan et al., *Simple and Scalable Predictive Uncertainty
+    Estimation using Deep Ensembles*, 2017), with the mean of the logits in place of that of the probabilities, so that
+    it is still an embedding and a linear layer. In training each sample is given to one member, drawn at random, as if
+    each learned alone; a batch and the epochs have to be K times as large for as many steps of as many samples each:
+
+    .. math:: z_{train} = [0, \ldots, f_k(x), \ldots, 0], \quad z = \tfrac1K [f_1(x), \ldots, f_K(x)]
 
     Any registered backbone becomes a classifier that trains by a recipe, takes recordings, is carried to another
     headset, is saved and loaded. The encoder gets the recordings as the input spec says, or what is made of them here:
@@ -141,6 +155,9 @@ class SingleEncoder(System):
             )
         super().__init__(config)
         self.build_encoders(None)
+        if config.members > 1:
+            others = (self.build_encoder(self.modality) for _ in range(config.members - 1))
+            self.add_module(f"{self.modality}_encoder", nn.ModuleList([self.encoder(self.modality), *others]))
         self.masked = (self.modality,) if self._leaves_out(config.readout) else ()
         self.front_end = self._front_end(config, self.encoder(self.modality).input)
         batch = config.embedding_norm == "batch"
@@ -218,7 +235,43 @@ class SingleEncoder(System):
     def embed_dim(self) -> int:
         """Width of the embedding."""
         encoder = self.encoder(self.modality)
-        return 2 * encoder.step_dim if self.config.readout == "statistics" else encoder.embed_dim
+        own = 2 * encoder.step_dim if self.config.readout == "statistics" else encoder.embed_dim
+        return own * self.config.members
+
+    def load_encoder(self, modality: str, source: str | os.PathLike[str]) -> int:
+        """Copy one whole encoder from a checkpoint, into every member; see :meth:`System.load_encoder`.
+
+        Args:
+            modality: Whose encoder is overwritten.
+            source: Folder, name or repository of the checkpoint; of its members the first is taken.
+
+        Returns:
+            How many tensors were copied.
+        """
+        copied = super().load_encoder(modality, source)
+        for member in self.members[1:]:
+            member.load_state_dict(self.members[0].state_dict())
+        return copied
+
+    def encoder(self, modality: str) -> Backbone:
+        """Return the encoder, of several members the first.
+
+        Args:
+            modality: The model's own.
+
+        Raises:
+            ConfigError: If it is another.
+        """
+        found: Any = super().encoder(modality)
+        several = isinstance(found, nn.ModuleList)
+        first: Backbone = found[0] if several else found
+        return first
+
+    @property
+    def members(self) -> list[Backbone]:
+        """All encoders that answer together."""
+        found: Any = super().encoder(self.modality)
+        return [*found] if isinstance(found, nn.ModuleList) else [found]
 
     def as_backbone(self) -> Backbone:
         """Return a copy of the encoder that has the linear layer as its own head, and so the same logits.
@@ -227,8 +280,8 @@ class SingleEncoder(System):
             A backbone in eval mode, with the classes of this model; it is saved under the encoder's own name.
 
         Raises:
-            ConfigError: If the linear layer stands on statistics, the encoder takes what is made here of recordings, or
-                its own head is another.
+            ConfigError: If the linear layer stands on statistics or several members, the encoder takes what is made
+                here of recordings, or its own head is another.
 
         Example:
             >>> import torch
@@ -241,6 +294,11 @@ class SingleEncoder(System):
             raise ConfigError(
                 "readout: expected 'embedding' or 'valid', got 'statistics', for which a backbone's own head has no "
                 "place. Save the model itself."
+            )
+        if len(self.members) > 1:
+            raise ConfigError(
+                f"members: expected 1, as one backbone cannot hold several, got {len(self.members)}. Save the model "
+                "itself."
             )
         encoder = copy.deepcopy(self.encoder(self.modality))
         made = self.front_end is not None or self.config.input_spec.of(self.modality).kind != encoder.input
@@ -289,16 +347,31 @@ class SingleEncoder(System):
             SignalError: If a value is not finite (checked in eager mode only).
         """
         given = self.given({self.modality: x}, present, masks)
-        made = self._made(given.inputs[self.modality])
-        if self.config.readout == "statistics":
-            z = zero_absent(self._statistics(made, given.masks.get(self.modality)), given.here(self.modality))
-        else:
-            z = self.encode(self.modality, made, given)
+        z = self._together(self._made(given.inputs[self.modality]), given.masks.get(self.modality))
+        z = zero_absent(z, given.here(self.modality))
         return EmotionOutput(self.classified(self.drop(self.norm(z))), z, {self.modality: z})
 
-    def _statistics(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _together(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The embeddings of all members side by side, ``(batch, embed_dim)``; in training of one for each sample."""
+        members = self.members
+        if len(members) == 1:
+            return self._read(members[0], x, mask)
+        if not self.training:
+            return torch.cat([self._read(member, x, mask) for member in members], dim=1) / len(members)
+        parts = torch.randperm(x.shape[0], device=x.device).chunk(len(members))
+        read = [self._read(members[k], x[part], None if mask is None else mask[part]) for k, part in enumerate(parts)]
+        z = read[0].new_zeros(x.shape[0], len(members), read[0].shape[1])
+        for k, part in enumerate(parts):
+            z[part, k] = read[k]
+        return z.flatten(1)
+
+    def _read(self, encoder: Backbone, x: Tensor, mask: Tensor | None) -> Tensor:
+        if self.config.readout == "statistics":
+            return self._statistics(encoder, x, mask)
+        return encoder(x) if mask is None or not encoder.reads_masks else encoder.forward_valid(x, mask)
+
+    def _statistics(self, encoder: Backbone, x: Tensor, mask: Tensor | None) -> Tensor:
         """Mean and standard deviation over the valid steps, ``(batch, 2 · step_dim)``."""
-        encoder = self.encoder(self.modality)
         valid = None if mask is None else encoder.step_mask(mask)
         if mask is not None and valid is not None:
             # An edge to silence would tell how long a recording is that ends before the window does.

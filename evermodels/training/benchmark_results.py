@@ -170,9 +170,11 @@ def _finished(path: Path, about: dict[str, Any]) -> Run:
         "command": result["command"],
     }
     chosen, scored = result["selection"]["metric"], result["validation"]
-    value = scored.get(chosen, abs(result["selection"]["value"]))  # a loss is kept negated
-    validation = {"metric": chosen, "value": value, "n": scored["samples"]}
-    rows = [{**facts, "part": "validation", "people": _people(result["split"]["validation"]), **validation}]
+    rows = []
+    if chosen != "last":
+        value = scored.get(chosen, abs(result["selection"]["value"]))  # a loss is kept negated
+        validation = {"metric": chosen, "value": value, "n": scored["samples"]}
+        rows = [{**facts, "part": "validation", "people": _people(result["split"]["validation"]), **validation}]
     rows += [{**facts, "part": "test", **row} for row in _metrics(test)]
     return Run(about, result, test, rows)
 

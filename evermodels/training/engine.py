@@ -1,4 +1,4 @@
-"""Training of one row at one seed: resumable, chosen on validation people, tested once at the end."""
+"""Training of one row at one seed: resumable, never chosen on test people, tested once at the end."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ from evermodels.training.state import (
 
 EVAL_BATCH = 64
 _SMALLEST = ("nll", "loss")
+_LAST = "last"
 
 
 def run_folder(run_root: str | os.PathLike[str], row: str, seed: int) -> Path:
@@ -90,15 +91,17 @@ def fit(
     """Train one row of a recipe at one seed, keep the epoch that is best on validation people, test it once.
 
     EVER, section 4.1 and A.2, except that the paper picks the epoch on its only held-out split; here validation people
-    are apart from test people. The order of the data, the augmentation and dropout depend on ``(seed, epoch)`` alone
-    and the state is saved whole after every epoch: a run that was killed goes on where it stood and ends, on the CPU,
-    with the same weights bit for bit. A finished run is not repeated.
+    are apart from test people, or the last epoch is kept and nobody chooses (``selection.metric = "last"``). The order
+    of the data, the augmentation and dropout depend on ``(seed, epoch)`` alone and the state is saved whole after every
+    epoch: a run that was killed goes on where it stood and ends, on the CPU, with the same weights bit for bit. A
+    finished run is not repeated.
 
     Where the recipe asks for teachers (``distil.teachers``) the same row is first trained so many times without them,
     each with a seed of its own, into ``teachers/0``, ``teachers/1``, ...; the model then learns their mean answer.
 
     The folder receives ``run.json`` (what is run), ``metrics.jsonl`` (one line an epoch), ``model/`` (the best epoch, a
-    checkpoint), ``result.json``, and ``predictions.npz`` (test part) and ``predictions_validation.npz``.
+    checkpoint), ``result.json``, and ``predictions.npz`` (test part) and ``predictions_validation.npz``, unless nobody
+    is in the validation part.
 
     Args:
         recipe: The recipe, as :func:`load_recipe` returns it.
@@ -222,11 +225,17 @@ class _Run:
             )
         self.split = {name: self.parts.people(name) for name in PARTS}
         check_disjoint(self.split)
-        metrics = (*metric_names(self.parts.levels), *_SMALLEST)
+        self.validated = len(self.parts.validation) > 0  # type: ignore[arg-type]  # torch's Dataset promises no length
+        metrics = (*metric_names(self.parts.levels), *_SMALLEST, _LAST)
         if recipe.selection.metric not in metrics:
             raise ConfigError(
                 f"selection.metric: expected one of {', '.join(metrics)}, got {recipe.selection.metric!r}."
                 f"{did_you_mean(recipe.selection.metric, metrics)}"
+            )
+        if not self.validated and recipe.selection.metric != _LAST:
+            raise ConfigError(
+                f"selection.metric: nobody is in the validation part to choose an epoch by "
+                f"{recipe.selection.metric!r}. Give 'last' to keep the last one, or put people there."
             )
         model.classes, model.factors = self.parts.classes, self.parts.factors
         length = len(self.parts.train)  # type: ignore[arg-type]  # torch's Dataset promises no length
@@ -236,6 +245,7 @@ class _Run:
             )
         # A checkpoint brings the statistics that its weights were trained with.
         if not model.has_statistics:
+            self._draw(0)  # where an earlier run went through the same parts
             model.fit_statistics(DataLoader(self.parts.train, batch_size=EVAL_BATCH, collate_fn=collate))
         loader: DataLoader[dict[str, Any]] = DataLoader(
             self.parts.train,
@@ -302,11 +312,15 @@ class _Run:
         finally:
             self.accelerator.free_memory()
 
+    def _draw(self, epoch: int) -> None:
+        """Let the training part draw what it draws in an epoch, where it draws anything."""
+        if hasattr(self.parts.train, "set_epoch"):
+            self.parts.train.set_epoch(epoch)
+
     def _epoch(self, epoch: int, bar: Any) -> None:
         start = time.perf_counter()
         self.set_seed(mix_seeds(self.seed, epoch, 2))
-        if hasattr(self.parts.train, "set_epoch"):
-            self.parts.train.set_epoch(epoch)
+        self._draw(epoch)
         self.loader.set_epoch(epoch)
         self.model.train()
         for module in self.held:
@@ -327,18 +341,9 @@ class _Run:
             "loss": {name: value / len(self.loader) for name, value in sums.items()},
             "lr": {group["name"]: group["lr"] for group in self.optimizer.param_groups},
         }
-        selection = self.recipe.selection
-        if (epoch + 1) % selection.every == 0 or epoch + 1 == self.recipe.optim.epochs:
-            metrics = summarize(self._predict(self.evaluated, self.parts.validation))
-            metrics.pop("per_person")
-            if selection.metric == "loss":
-                metrics["loss"] = self._validation_loss()
-            line["validation"] = metrics
-            value = metrics[selection.metric] * (-1 if selection.metric in _SMALLEST else 1)
-            if self.best["value"] is None or value > self.best["value"]:
-                self.best = {"value": value, "epoch": epoch + 1}
-                self._keep(epoch + 1, metrics)
-            bar.set_postfix({"loss": f"{line['loss']['total']:.3f}", selection.metric: f"{abs(value):.3f}"})
+        last = epoch + 1 == self.recipe.optim.epochs
+        if last or (epoch + 1) % self.recipe.selection.every == 0:
+            self._validate(epoch + 1, line, bar, last=last)
         line["seconds"] = round(time.perf_counter() - start, 3)
         self.history.append(line)
         kept = {"run": self._identity(), "best": self.best, "history": self.history}
@@ -347,6 +352,24 @@ class _Run:
             with writing(self.run_dir):
                 lines = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in self.history)
                 write_text(self.run_dir / "metrics.jsonl", lines)
+
+    def _validate(self, epoch: int, line: dict[str, Any], bar: Any, *, last: bool) -> None:
+        """See what the validation people give, and keep the model if this epoch is the one so far."""
+        metric, shown = self.recipe.selection.metric, {"loss": f"{line['loss']['total']:.3f}"}
+        metrics: dict[str, Any] = {}
+        if self.validated:
+            metrics = line["validation"] = summarize(self._predict(self.evaluated, self.parts.validation))
+            metrics.pop("per_person")
+            if metric == "loss":
+                metrics["loss"] = self._validation_loss()
+        value = None
+        if metric != _LAST:
+            value = metrics[metric] * (-1 if metric in _SMALLEST else 1)
+            shown[metric] = f"{abs(value):.3f}"
+        if last if value is None else self.best["value"] is None or value > self.best["value"]:
+            self.best = {"value": value, "epoch": epoch}
+            self._keep(epoch, metrics)
+        bar.set_postfix(shown)
 
     def _step(self, batch: dict[str, Any]) -> dict[str, float]:
         optim, device = self.recipe.optim, self.accelerator.device
@@ -438,7 +461,8 @@ class _Run:
             model.classes, model.factors = self.parts.classes, self.parts.factors
             model.architecture = self.plain.architecture
             model.save_pretrained(
-                self.run_dir / "model", training={**training, "epoch": epoch, "validation": dict(metrics)}
+                self.run_dir / "model",
+                training={**training, "epoch": epoch, **({"validation": dict(metrics)} if metrics else {})},
             )
 
     def _identity(self) -> dict[str, Any]:
@@ -458,16 +482,16 @@ class _Run:
     def _finish(self, title: str) -> dict[str, Any]:
         self.accelerator.wait_for_everyone()
         start = time.perf_counter()
-        best = self._best_model()
-        validation = self._predict(best, self.parts.validation)
+        best, metric = self._best_model(), self.recipe.selection.metric
+        validation = self._predict(best, self.parts.validation) if self.validated else None
         test = self._predict(best, self.parts.test, f"{title} test", progress=self.progress, alone=True)
         result: dict[str, Any] = {
             **self._identity(),
             "classes": list(self.parts.classes),
             "scores": dict(self.parts.scores),
             "parameters": sum(p.numel() for p in best.parameters()),
-            "selection": {"part": "validation", "metric": self.recipe.selection.metric, **self.best},
-            "validation": summarize(validation),
+            "selection": {"part": None if metric == _LAST else "validation", "metric": metric, **self.best},
+            "validation": None if validation is None else summarize(validation),
             "test": {**summarize(test), "intervals": intervals(test)},
             **({"fresh": list(self.fresh)} if self.fresh else {}),
             "split": self.split,
@@ -481,7 +505,8 @@ class _Run:
         result["seconds"] = round(sum(line["seconds"] for line in self.history) + time.perf_counter() - start, 1)
         if self.accelerator.is_main_process:
             with writing(self.run_dir):
-                validation.save(self.run_dir / "predictions_validation.npz")
+                if validation is not None:
+                    validation.save(self.run_dir / "predictions_validation.npz")
                 test.save(self.run_dir / "predictions.npz")
                 write_sealed(self.run_dir / "result.json", result)
             clear(self.run_dir)

@@ -196,12 +196,13 @@ class ComparisonSettings(Config):
 
 @dataclass(frozen=True)
 class SelectionSettings(Config):
-    """How the epoch is chosen: always on the validation people, never on the test people.
+    """How the epoch is chosen: on the validation people or not at all, never on the test people.
 
     Args:
         metric: What is largest (``"nll"``, ``"loss"``: smallest) in the epoch that is kept, the earliest of equals; one
             of the numbers of :func:`~evermodels.training.summarize`, among them the data set's own scores, or
-            ``"loss"``, the recipe's own loss, for a row that trains no classifier.
+            ``"loss"``, the recipe's own loss, for a row that trains no classifier. ``"last"`` keeps the last epoch, and
+            then the validation part may be empty, so that everybody who is not tested trains.
         every: Validate every so many epochs, and after the last.
     """
 

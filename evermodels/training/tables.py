@@ -70,13 +70,13 @@ def format_result(result: Mapping[str, Any], folders: Mapping[str, Any] | None =
         'test UAR by person: 0.700 ± 0.100 (2 people)'
     """
     row = f", row {result['row']}" if result.get("row") else ""
-    lines = [
-        f"{result['recipe']}{row}, seed {result['seed']}: {result['parameters']:,} parameters, best epoch "
-        f"{result['selection']['epoch']} by {result['selection']['metric']} of the validation people"
-    ]
+    epoch, metric = (result["selection"][key] for key in ("epoch", "metric"))
+    kept = f"best epoch {epoch} by {metric} of the validation people"
+    kept = f"the last epoch, {epoch}" if metric == "last" else kept
+    lines = [f"{result['recipe']}{row}, seed {result['seed']}: {result['parameters']:,} parameters, {kept}"]
     metrics = ("accuracy", "uar", "weighted_f1", *result.get("scores", ()))
     lines.append(f"{'':<12}" + "".join(f"{_TITLES.get(metric, metric):>25}" for metric in metrics))
-    for part in ("validation", "test"):
+    for part in ("validation", "test") if result["validation"] else ("test",):
         cells = []
         for key in metrics:
             text, ends = f"{result[part][key]:.3f}", result[part].get("intervals", {}).get(key)
@@ -130,13 +130,13 @@ def _scores(
 
 
 def _training_facts(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    validation = [result["validation"]["uar"] for result in results]
+    validation = [result["validation"]["uar"] for result in results if result["validation"]]
     return {
         "parameters": results[0]["parameters"],
         "init_from": results[0]["init_from"],
         "seconds": [result["seconds"] for result in results],
         "best_epochs": [result["selection"]["epoch"] for result in results],
-        "validation_uar": {**_mean_std(validation), "seeds": validation},
+        "validation_uar": {**_mean_std(validation), "seeds": validation} if validation else None,
     }
 
 

@@ -133,7 +133,7 @@ def test_speaker_statistics_are_of_the_speakers_valid_frames(root):
     [
         ("emodb", {"fold": 5}, r"data\.fold: expected 0 to 4, one for each person, got 5"),
         ("emodb", {"emotions": ["anger", "joy"]}, r"emotions: expected at least two of anger"),
-        ("emodb", {"n_validation": 0}, "n_validation: expected at least 1"),
+        ("emodb", {"n_validation": -1}, "n_validation: expected at least 0"),
         ("ceap", {"target": "dominance"}, "target"),
         ("ceap", {"video": "V9"}, r"data\.video: expected one of V1, V2, V3, V4"),
         ("workload", {"length": 3}, "length: expected a positive multiple of 2"),

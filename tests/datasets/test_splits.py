@@ -16,7 +16,6 @@ PEOPLE = [f"{i:02d}" for i in range(36)]
         (["a"], ["c"], ["c"], r"'c' is in validation and in test"),
         (["a", "a"], ["b"], ["c"], r"'a' is twice in train"),
         ([], ["b"], ["c"], r"train is empty"),
-        (["a"], [], ["c"], r"validation is empty"),
         (["a"], ["b"], [], r"test is empty"),
         ("ab", ["c"], ["d"], r"SubjectSplit.train: expected a list of ids, got the string 'ab'"),
         ([1, 2], ["1"], ["3"], r"'1' is in train and in validation"),
@@ -53,7 +52,8 @@ def test_uneven_folds_cover_everybody_once():
     [
         (PEOPLE, 1, 4, "n_folds: expected 2 to 36"),
         (PEOPLE[:3], 4, 1, "n_folds: expected 2 to 3"),
-        (PEOPLE[:6], 2, 3, "n_validation: expected 1 to 2"),
+        (PEOPLE[:6], 2, 3, "n_validation: expected 0 to 2"),
+        (PEOPLE[:6], 2, -1, "n_validation: expected 0 to 2"),
         (["a", "b", "a"], 2, 1, "'a' given more than once"),
     ],
 )
@@ -66,6 +66,13 @@ def test_leave_one_out():
     folds = leave_one_out(PEOPLE)
     assert [fold.test for fold in folds] == [(person,) for person in PEOPLE]
     assert all(len(fold.train) == 31 for fold in folds)
+
+
+def test_nobody_has_to_choose():
+    first, *others = leave_one_out(PEOPLE[:4], n_validation=0)
+    assert first == SubjectSplit(tuple(PEOPLE[1:4]), (), ("00",)) and len(others) == 3
+    with pytest.raises(DataError, match="train is empty"):
+        SubjectSplit((), ("b",), ("c",))
 
 
 def test_random_split_depends_on_the_seed_alone():

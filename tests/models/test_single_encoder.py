@@ -216,3 +216,59 @@ def test_the_embedding_is_brought_to_the_scale_of_the_linear_layer():
     assert not torch.allclose(model(eeg=x).logits, plain, atol=1e-2)
     torch.testing.assert_close(model.as_backbone()(x), model(eeg=x).logits, rtol=1e-4, atol=1e-5)
     assert torch.equal(em.create_model("single_eeg", encoders=small).norm(z), z)
+
+
+def test_members_answer_with_the_mean_of_their_logits(tmp_path):
+    torch.manual_seed(0)
+    model = speech_model(readout="statistics", members=3).eval()
+    x, mask = torch.randn(4, 81, 16), torch.arange(81) < torch.tensor([[20], [81], [50], [33]])
+    assert model.embed_dim == 36 and model.head.weight.shape == (3, 36)
+    alone = []
+    for k, member in enumerate(model.members):
+        one = speech_model(readout="statistics").eval()
+        one.audio_encoder.load_state_dict(member.state_dict())
+        one.head.load_state_dict({"weight": model.head.weight[:, 12 * k : 12 * k + 12], "bias": model.head.bias})
+        alone.append(one(audio=x, masks={"audio": mask}).logits)
+    output = model(audio=x, masks={"audio": mask})
+    torch.testing.assert_close(output.logits, torch.stack(alone).mean(0))
+    assert (alone[0] - alone[1]).abs().max() > 1e-2
+    again = em.from_pretrained(model.save_pretrained(tmp_path / "three"))
+    assert torch.equal(again(audio=x, masks={"audio": mask}).logits, output.logits)
+    program = torch.export.export(model, (), {"audio": x, "masks": {"audio": mask}})
+    torch.testing.assert_close(program.module()(audio=x, masks={"audio": mask}).logits, output.logits)
+
+
+@pytest.mark.parametrize("batch", [2, 7, 9])
+def test_in_training_a_sample_is_read_by_one_member(batch):
+    torch.manual_seed(0)
+    model = speech_model(readout="statistics", members=3).train()
+    x, mask = torch.randn(batch, 81, 16), torch.ones(batch, 81, dtype=torch.bool)
+    seen = torch.zeros(batch, 3, dtype=torch.int64)
+    for _ in range(20):
+        z = model(audio=x, masks={"audio": mask}).embedding.unflatten(1, (3, 12))
+        drawn = z.abs().sum(2) > 0
+        assert (drawn.sum(1) == 1).all() and drawn.sum(0).max() <= -(-batch // 3)
+        for i, k in drawn.nonzero().tolist():
+            want = model._read(model.members[k], x[i : i + 1], mask[i : i + 1])[0]
+            torch.testing.assert_close(z[i, k], want)
+        seen += drawn
+    assert batch < 3 or (seen > 0).all()
+    model(audio=x[:1], masks={"audio": mask[:1]}).logits.sum().backward()
+    moved = [any(p.grad.any() for p in member.parameters() if p.grad is not None) for member in model.members]
+    assert sum(moved) == 1
+    groups = model.parameter_groups()
+    assert len(groups["audio_encoder"]) == 3 * len(list(model.members[0].parameters())) and len(groups["rest"]) == 2
+
+
+def test_an_encoder_is_loaded_into_every_member(tmp_path):
+    source = speech_model(readout="statistics", members=2)
+    model = speech_model(readout="statistics", members=3)
+    model.load_encoder("audio", source.save_pretrained(tmp_path / "two"))
+    want = source.members[0].state_dict()
+    assert all(torch.equal(m.state_dict()[key], tensor) for m in model.members for key, tensor in want.items())
+    with pytest.raises(ConfigError, match="members: expected 1, as one backbone cannot hold several, got 3"):
+        speech_model(members=3).as_backbone()
+    with pytest.raises(ConfigError, match=r"members.*at least 1, got 0"):
+        speech_model(members=0)
+    with pytest.raises(ConfigError, match=r"embedding_norm.*'none' for several members"):
+        speech_model(members=2, embedding_norm="batch")

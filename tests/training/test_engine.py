@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data import Subset
 
 from evermodels.checkpoints.load import from_pretrained
 from evermodels.core.errors import CheckpointError, ConfigError, DataError
@@ -117,6 +118,27 @@ def test_validation_every_k_epochs_and_after_the_last(fake, tmp_path):
     assert result["selection"]["value"] == max(values)
 
 
+def test_the_last_epoch_needs_no_validation_people(fake, tmp_path):
+    recipe, parts = fake.make_recipe(epochs=3), fake.make_parts(train=16)
+    alone = parts._replace(validation=Subset(parts.validation, []))
+    with pytest.raises(ConfigError, match="nobody is in the validation part to choose an epoch by 'uar'"):
+        fit(recipe, tmp_path / "r", parts=alone, progress=False)
+    recipe = recipe.replace(selection={"metric": "last"})
+    result = fit(recipe, tmp_path / "r", parts=alone, progress=False)
+    assert result["selection"] == {"part": None, "metric": "last", "value": None, "epoch": 3}
+    assert result["validation"] is None and result["split"]["validation"] == {"eeg_subject": [], "face_id": []}
+    assert not (tmp_path / "r/predictions_validation.npz").exists()
+    text = format_result(result)
+    assert "the last epoch, 3" in text and "validation" not in text
+    assert "validation" not in from_pretrained(tmp_path / "r/model").provenance
+    # With people there the same weights come out, and what they give stands in the history.
+    watched = fit(recipe, tmp_path / "w", parts=parts, progress=False)
+    assert watched["selection"] == result["selection"] and watched["validation"]["samples"] == len(parts.validation)
+    assert ["validation" in line for line in lines(tmp_path / "w")] == [True] * 3
+    one, two = (load_file(tmp_path / name / "model/model.safetensors") for name in ("r", "w"))
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
 def script(folder, *more):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).with_name("_fake.py")), str(folder), *map(str, more)]
@@ -196,7 +218,7 @@ def test_metrics_and_factors_are_those_of_the_data(fake, tmp_path):
             fit(changed, tmp_path / "r", row="ever", parts=fake.make_parts(), progress=False)
     plain = fake.make_parts()._replace(factors=(), scores={})
     changed = recipe.replace(selection=recipe.selection.replace(metric="arousal"))
-    with pytest.raises(ConfigError, match=r"expected one of accuracy, uar, weighted_f1, nll, loss, got 'arousal'"):
+    with pytest.raises(ConfigError, match=r"one of accuracy, uar, weighted_f1, nll, loss, last, got 'arousal'"):
         fit(changed, tmp_path / "r", row="ever", parts=plain, progress=False)
 
 

@@ -22,6 +22,7 @@ from evermodels.signals.audio.level import (
     rms_dbfs,
     silent_share,
 )
+from evermodels.signals.audio.padded import Padded
 from evermodels.signals.audio.recording import Audio
 
 CLIPPED = 0.001
@@ -51,6 +52,9 @@ class Reader(room.Reader[Audio]):
         window_seconds: Length of the model's windows in seconds.
         silent_dbfs: Level in dBFS below which a frame is silent and a window not usable (default -70; why, see
             :data:`~evermodels.signals.audio.level.SILENT_DBFS`).
+        pad: Whether a recording that is shorter than a window is one window, followed by silence that the mask leaves
+            out, as in training on utterances; for models that take masks of sound
+            (:class:`~evermodels.Recognizer` asks for it where the model does, and takes sound alone).
 
     Raises:
         ConfigError: If ``silent_dbfs`` is no level.
@@ -76,10 +80,17 @@ class Reader(room.Reader[Audio]):
     )
     keeps_all = False
 
-    def __init__(self, spec: AudioSpec, window_seconds: float | None, *, silent_dbfs: float = SILENT_DBFS) -> None:
+    def __init__(
+        self,
+        spec: AudioSpec,
+        window_seconds: float | None,
+        *,
+        silent_dbfs: float = SILENT_DBFS,
+        pad: bool = False,
+    ) -> None:
         super().__init__(spec, window_seconds)
         check_threshold(silent_dbfs, "silent_dbfs")
-        self.silent_dbfs = float(silent_dbfs)
+        self.silent_dbfs, self.pad = float(silent_dbfs), pad
 
     @classmethod
     def reads(cls, path: Path) -> bool:
@@ -91,12 +102,18 @@ class Reader(room.Reader[Audio]):
         return path.suffix.lower() in SUFFIXES
 
     def prepare(self, recording: Audio) -> Audio:
-        """Return the recording as it is: its rate is changed window by window.
+        """Return the recording as it is, or followed by silence (``pad``): its rate is changed window by window.
 
         Args:
             recording: As :meth:`open` gave it.
+
+        Raises:
+            SignalError: If it is too short for that.
         """
-        return recording
+        seconds = self.window_seconds
+        if not self.pad or seconds is None or recording.stop - recording.start + room.slack(recording) >= seconds:
+            return recording
+        return Padded(recording, seconds)
 
     def windows(self, recording: Audio, starts: Sequence[float], seconds: float) -> Iterator[room.Window]:
         """Yield one window after the other.
@@ -109,12 +126,15 @@ class Reader(room.Reader[Audio]):
         Yields:
             Windows of ``(frames, mels)`` or ``(samples,)`` float32, as the spec says, and the mask of silent frames.
         """
-        for recorded, sound in recording.cut(starts, seconds, self.spec.sfreq):
+        heard = recording.heard if isinstance(recording, Padded) else None
+        full_scale = (recording.recorded if isinstance(recording, Padded) else recording).source.full_scale
+        for whole, sound in recording.cut(starts, seconds, self.spec.sfreq):
+            recorded = whole[:heard]
             level = float(rms_dbfs(recorded))
             quality = {
                 "rms_dbfs": level,
                 "silent": silent_share(recorded, recording.sfreq, self.silent_dbfs),
-                "clipped": clipped_share(recorded, recording.source.full_scale),
+                "clipped": clipped_share(recorded, full_scale),
                 "level_spread": level_spread(recorded, recording.sfreq, self.silent_dbfs),
             }
             usable = level >= self.silent_dbfs
