@@ -28,8 +28,8 @@ _TITLES = {
 }
 
 HOW = """\
-Test part, people apart from training and validation; every epoch was chosen on validation people. Values: mean ±
-standard deviation (n - 1) over the seeds. `UAR by person`: mean ± standard deviation over the people ({first}) of their
+Test part, people apart from training and validation; {chosen}. Values: mean ± standard
+deviation (n - 1) over the seeds. `UAR by person`: mean ± standard deviation over the people ({first}) of their
 UAR, each averaged over the seeds. {scores}Intervals: 95 % percentile bootstrap, {resamples} resamples, crossed over
 people ({groups}): those of each group are drawn with replacement, and a sample counts as often as the product of how
 often its people were drawn. In a resample the metric is computed for each seed's predictions under the same weights and
@@ -252,7 +252,7 @@ def make_table(
         "margin": margin,
         "late_fusion": list(recipe.comparison.late_fusion),
         "command": table_command(recipe, seeds, names),
-        "how": _how(runs[first][0], resamples, margin),
+        "how": _how(runs[first][0], resamples, margin, [result for name in names for result in results[name]]),
         "scores": list(runs[first][0].levels),
         "split": results[first][0]["split"],
         "rows": entries,
@@ -261,11 +261,16 @@ def make_table(
     return table
 
 
-def _how(run: Predictions, resamples: int, margin: float) -> str:
+def _how(run: Predictions, resamples: int, margin: float, results: Sequence[Mapping[str, Any]]) -> str:
+    last = [result["selection"]["metric"] == "last" for result in results]
+    chosen = "every epoch was chosen on validation people"
+    if any(last):
+        chosen = "of every run the last epoch" if all(last) else f"{chosen}, or the last one kept (`selection.metric`)"
     groups, scores = list(run.groups) or ["sample"], ", ".join(f"`{score}`" for score in run.levels)
     text = HOW.format(
         resamples=resamples,
         margin=f"{margin:g}",
+        chosen=chosen,
         first=groups[0],
         groups=", ".join(groups),
         scores=_SCORES.format(names=scores) if scores else "",

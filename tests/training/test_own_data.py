@@ -199,3 +199,17 @@ def test_a_manifest_that_changed_is_another_run(data, tmp_path):
     assert other.digest() != recipe.digest()
     with pytest.raises(TrainingError, match="holds another run: recipe_digest was"):
         own_data.finetune_manifest(other, tmp_path, progress=False)
+
+
+def test_two_people_are_enough_where_nobody_chooses(data, tmp_path, capsys):
+    lines = (data / "mine.toml").read_text().split("[[recordings]]")
+    two = data / "two.toml"
+    two.write_text("[[recordings]]".join(lines[:3]))
+    words = ("finetune", "--data", two, "--model", "ever_tiny", "--ch-names", "auto", *changes(), "--run-dir", tmp_path)
+    code, out, err = run(capsys, *words)
+    assert code == 2 and "or 2 with n_validation=0" in err, err
+    code, out, err = run(capsys, *words, "--set", "data.n_validation=0")
+    assert code == 2 and "selection.metric: nobody is in the validation part" in err and not list(tmp_path.iterdir())
+    code, out, err = run(capsys, *words, *changes(("data.n_validation=0", "selection.metric=last"))[-4:])
+    assert code == 0, err
+    assert "the last epoch, 2" in out and "\nvalidation" not in out

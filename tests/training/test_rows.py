@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from torch.utils.data import Subset
 
 from evermodels.core.errors import ConfigError, DataError, UnknownNameError
 from evermodels.datasets import DataSettings
@@ -180,6 +181,19 @@ def test_without_scores_a_table_has_neither_their_columns_nor_their_rows(table, 
     result = make_table(recipe, tmp_path / "r", seeds=(0, 1), resamples=20)
     assert "arousal" not in result["rows"]["ever"] and "product of the scores |" not in result["markdown"]
     assert "late fusion of eeg + video" in result["rows"] and "own answers of ever" not in result["rows"]
+
+
+def test_a_table_says_that_the_last_epochs_were_kept(fake, tmp_path, monkeypatch):
+    recipe = fake.make_recipe(epochs=1).replace(selection={"metric": "last"})
+
+    def parts(*args, seed, **settings):
+        made = fake.make_parts(seed, train=16)
+        return made._replace(validation=Subset(made.validation, []))
+
+    monkeypatch.setattr(DataSettings, "parts", parts)
+    made = run_rows(recipe, tmp_path, rows=("eeg",), seeds=(0, 1), progress=False, resamples=50)
+    assert made["rows"]["eeg"]["validation_uar"] is None and made["rows"]["eeg"]["best_epochs"] == [1, 1]
+    assert "of every run the last epoch. Values" in made["markdown"] and "chosen" not in made["markdown"]
 
 
 def test_a_second_call_trains_nothing(table, monkeypatch):
