@@ -21,6 +21,7 @@ from evermodels.layers import DifferentialEntropy, FeatureNorm, SpectrogramFront
 from evermodels.models.system import System
 from evermodels.models.system_config import EncoderConfig, LossConfig, SystemConfig
 
+_MOST_MEMBERS = 100  # more is a mistake that would be built for hours
 _LEAST_VARIANCE = 1e-5  # where all steps are equal, the slope of the root stays finite
 
 
@@ -85,7 +86,8 @@ class SingleEncoderConfig(SystemConfig):
             raise self.refuse("spectrogram_size", "a positive frequency and time size")
         if self.n_fft is not None and self.n_fft < 2:
             raise self.refuse("n_fft", "at least 2 samples, or None")
-        self.at_least(1, "members")
+        if not 1 <= self.members <= _MOST_MEMBERS:
+            raise self.refuse("members", f"1 to {_MOST_MEMBERS}")
         if self.members > 1 and self.embedding_norm != "none":
             raise self.refuse("embedding_norm", "'none' for several members, of which a training sample has one alone")
 

@@ -268,7 +268,8 @@ def test_an_encoder_is_loaded_into_every_member(tmp_path):
     assert all(torch.equal(m.state_dict()[key], tensor) for m in model.members for key, tensor in want.items())
     with pytest.raises(ConfigError, match="members: expected 1, as one backbone cannot hold several, got 3"):
         speech_model(members=3).as_backbone()
-    with pytest.raises(ConfigError, match=r"members.*at least 1, got 0"):
-        speech_model(members=0)
+    for members in (0, 10**9):
+        with pytest.raises(ConfigError, match=rf"members: expected 1 to 100, got {members}"):
+            speech_model(members=members)
     with pytest.raises(ConfigError, match=r"embedding_norm.*'none' for several members"):
         speech_model(members=2, embedding_norm="batch")
