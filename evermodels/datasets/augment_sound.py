@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ _STEP = 0.025  # of a speed: few speeds, whose filters are kept
 _TILT_AT = 1000.0  # Hz, where a tilt changes nothing
 _TILT_FROM = 60.0  # Hz, below which it goes no further: the hum there is no voice
 _QUIETEST = 0.01  # of the largest noise
+_MOST_VERSIONS = 100  # all are kept in memory
 _ON_MEL = ("warp", "hide_time", "hide_bands")
 
 
@@ -49,9 +51,12 @@ class SoundAugmentation(Config):
         hide_time: Longest stretch of time that shows the utterance's mean instead, as a part of its valid frames (Park
             et al., *SpecAugment*, 2019).
         hide_bands: Widest stretch of mel bands that does, as a part of all bands.
+        versions: How many changed versions of an utterance there are; an item is one of them or the utterance as it is,
+            each alike. They are the same for all seeds and made once, so that an epoch costs no more than without
+            changes. 0: a new change each time.
 
     Raises:
-        ConfigError: If a value is negative or too large to be meant.
+        ConfigError: If a value is negative or too large to be meant, or there are versions and no change.
 
     Example:
         >>> SoundAugmentation(speed=0.1).any, SoundAugmentation().any
@@ -66,6 +71,7 @@ class SoundAugmentation(Config):
     warp: float = 0.0
     hide_time: float = 0.0
     hide_bands: float = 0.0
+    versions: int = 0
 
     def check(self) -> None:
         """Refuse negative and impossible strengths."""
@@ -79,11 +85,17 @@ class SoundAugmentation(Config):
                 raise self.refuse(key, f"0 to {most:g} {unit}")
         if not 0 <= self.noise <= 10:
             raise self.refuse("noise", "a part of the sound's standard deviation, 0 to 10")
+        if not 0 <= self.versions <= (_MOST_VERSIONS if self.any else 0):
+            raise self.refuse("versions", f"0 to {_MOST_VERSIONS}, and 0 where nothing is changed")
 
     @property
     def any(self) -> bool:
         """Whether anything is changed."""
-        return any(getattr(self, f.name) for f in fields(self))
+        return any(getattr(self, f.name) for f in fields(self) if f.name != "versions")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in plain JSON; ``versions`` only where there are some, as earlier recipes know it not."""
+        return {key: value for key, value in super().to_dict().items() if key != "versions" or value}
 
     def check_spec(self, spec: AudioSpec) -> None:
         """Refuse changes of the log-mel for a model that takes waveforms.
@@ -100,6 +112,18 @@ class SoundAugmentation(Config):
                 f"data.augment: {' and '.join(asked)} change a log-mel, and the model takes a {spec.form}. Set them "
                 "to 0; speed, tilt, noise, gain and blend work on waveforms."
             )
+
+    def source(self, rng: np.random.Generator, name: str) -> np.random.Generator | None:
+        """Return what an utterance's change is drawn from, or ``None`` where it stays as it is.
+
+        Args:
+            rng: Source of the item's random numbers.
+            name: The utterance.
+        """
+        if not self.versions:
+            return rng
+        number = int(rng.integers(self.versions + 1))
+        return np.random.default_rng((number, zlib.crc32(name.encode()))) if number else None
 
     def draw(self, rng: np.random.Generator) -> SoundChange:
         """Draw one change; always the same count of random numbers is used.

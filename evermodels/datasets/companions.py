@@ -158,13 +158,16 @@ class SpeechCompanion(Companion):
 
     def _changed(self, name: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         assert self.windows is not None and self.augment is not None
-        change, over = self.augment.draw(rng), None
+        source, over = self.augment.source(rng, name), None
+        if source is None:
+            return self.windows(name)
+        change = self.augment.draw(source)
         if change.share:
             own = self.speech.utterances[name]
             people = [speaker for speaker in self.split.train if speaker != own.speaker]
             others = [other for speaker in people for other in self.speech.of(speaker, own.emotion)]
-            over = others[int(rng.integers(len(others)))] if others else None
-        return self.windows.changed(name, change, over)
+            over = others[int(source.integers(len(others)))] if others else None
+        return self.windows.changed(name, change, over, keep=self.augment.versions > 0)
 
 
 class EyeCompanion(Companion):

@@ -147,8 +147,11 @@ class _Changed(_Read):
 
     def __call__(self, entry: Entry, rng: np.random.Generator | None = None) -> dict[str, Any]:
         assert rng is not None
-        change = self.augment.draw(rng)
+        source = self.augment.source(rng, entry.key)
+        if source is None:
+            return super().__call__(entry)
+        change = self.augment.draw(source)
         others = [e.key for e in self.entries if e.label == entry.label and e.person != entry.person]
-        other = others[int(rng.integers(len(others)))] if change.share and others else None
-        window, mask = self.windows.changed(entry.key, change, other)
+        other = others[int(source.integers(len(others)))] if change.share and others else None
+        window, mask = self.windows.changed(entry.key, change, other, keep=self.augment.versions > 0)
         return {"audio": self.standardised(entry, window) if self.standardised else window, "masks": {"audio": mask}}

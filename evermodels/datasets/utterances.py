@@ -163,6 +163,7 @@ class UtteranceWindows:
         self.silent_dbfs = float(silent_dbfs)
         self._reader = Reader(spec, self.seconds, silent_dbfs=self.silent_dbfs)
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+        self._changed: dict[tuple[str, SoundChange, str | None], tuple[Tensor, Tensor]] = {}
         self._sounds: dict[str, tuple[np.ndarray, float]] = {}
 
     def __call__(self, name: str) -> tuple[Tensor, Tensor]:
@@ -181,18 +182,29 @@ class UtteranceWindows:
             self._kept[name] = self._made(name, recording.read(recording.start, stop), recording.sfreq)
         return self._kept[name]
 
-    def changed(self, name: str, change: SoundChange, other: str | None = None) -> tuple[Tensor, Tensor]:
+    def changed(
+        self, name: str, change: SoundChange, other: str | None = None, *, keep: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Return an utterance's window as a change makes it, and which of its frames are valid.
 
         Args:
             name: Its name.
             change: One draw of a :class:`~evermodels.datasets.augment_sound.SoundAugmentation`.
             other: Name of the utterance that is laid over it, where the change says so.
+            keep: Whether it is kept in memory, as it will be asked for again.
 
         Raises:
             DataError: If there is no such utterance, or no frame of it is loud enough.
             SignalError: If a file is damaged.
         """
+        if (name, change, other) in self._changed:
+            return self._changed[name, change, other]
+        made = self._make_changed(name, change, other)
+        if keep:
+            self._changed[name, change, other] = made
+        return made
+
+    def _make_changed(self, name: str, change: SoundChange, other: str | None) -> tuple[Tensor, Tensor]:
         sound, sfreq = self._sound(name)
         over = None
         if other is not None:

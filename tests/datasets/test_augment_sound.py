@@ -148,7 +148,7 @@ def test_what_is_laid_over_is_of_another_training_speaker_and_the_same_emotion(r
     parts = items(root, blend=1.0)
     seen = []
     monkeypatch.setattr(
-        UtteranceWindows, "changed", lambda self, name, change, other: seen.append((name, other)) or self(name)
+        UtteranceWindows, "changed", lambda self, name, change, other, keep: seen.append((name, other)) or self(name)
     )
     for epoch in range(4):
         parts.train.set_epoch(epoch)
@@ -156,6 +156,26 @@ def test_what_is_laid_over_is_of_another_training_speaker_and_the_same_emotion(r
     assert all(name[:2] != other[:2] and name[5] == other[5] for name, other in seen)
     there = set(parts.people("train")["speaker"])
     assert {other[:2] for _, other in seen} == there and len(there) == 3
+
+
+@pytest.mark.parametrize("changes", [{"speed": 0.2, "noise": 0.1}, {"blend": 1.0, "tilt": 3.0}])
+def test_a_few_versions_are_made_once(root, changes, monkeypatch):
+    made = []
+    make = UtteranceWindows._make_changed
+    monkeypatch.setattr(
+        UtteranceWindows, "_make_changed", lambda self, *change: made.append(change) or make(self, *change)
+    )
+    parts, plain, other = items(root, versions=2, **changes), items(root), items(root, seed=5, versions=2, **changes)
+    parts.train.read.windows._changed.clear()  # windows are shared by all parts of a process
+    seen = [set() for _ in range(12)]
+    for epoch in range(30):
+        parts.train.set_epoch(epoch)
+        other.train.set_epoch(epoch)
+        for i in range(12):
+            seen[i] |= {float(part.train[i]["audio"].double().sum()) for part in (parts, other)}
+    assert all(len(sums) == 3 for sums in seen)  # the same two for both seeds, and the utterance
+    assert all(float(plain.train[i]["audio"].double().sum()) in seen[i] for i in range(12))
+    assert len(made) == 24 and len(set(made)) == 24
 
 
 def test_refused(root):
@@ -166,6 +186,7 @@ def test_refused(root):
         ("hide_time", 1.0),
         ("tilt", 13.0),
         ("noise", 11.0),
+        ("versions", 3),
     ):
         with pytest.raises(ConfigError, match=rf"SoundAugmentation\.{key}: expected"):
             SoundAugmentation(**{key: value})
@@ -182,6 +203,7 @@ def test_recipes_that_ask_for_none_keep_their_digest():
     plain = EmoDBSettings()
     assert "augment" not in plain.to_dict() and "sound" not in Augmentation().to_dict()
     some = EmoDBSettings(augment=SoundAugmentation(speed=0.1))
-    assert some.to_dict()["augment"]["speed"] == 0.1 and EmoDBSettings.from_dict(some.to_dict()) == some
+    assert some.to_dict()["augment"]["speed"] == 0.1 and "versions" not in some.to_dict()["augment"]
+    assert EmoDBSettings.from_dict(some.to_dict()) == some
     pairs = Augmentation(sound=SoundAugmentation(warp=0.1))
     assert Augmentation.from_dict(pairs.to_dict()) == pairs
