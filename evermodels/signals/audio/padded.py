@@ -8,7 +8,7 @@ from evermodels.core.errors import SignalError
 from evermodels.signals.audio.recording import Audio
 
 SHORTEST = 0.5
-"""Seconds of sound that a window holds at least: about two syllables, a third of the shortest utterances of EmoDB."""
+"""Seconds of sound that a window holds at least: two or three syllables, a third of EmoDB's shortest utterance."""
 
 
 class Padded(Audio):
