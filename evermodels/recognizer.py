@@ -68,9 +68,10 @@ class Recognizer:
             raise ConfigError(f"batch_size: expected at least 1, got {batch_size!r}.")
         loaded: Any = model if isinstance(model, torch.nn.Module) else from_pretrained(model)
         self.input_spec: InputSpec = _spec_of(loaded)
-        if self.input_spec.modalities == ("audio",) and "audio" in _masked(loaded):
-            options = {"pad": True, **options}  # trained on utterances of any length
         self.preprocessor = Preprocessor(self.input_spec, **options)
+        if len(self.preprocessor.readers) == 1:
+            ((modality, reader),) = self.preprocessor.readers.items()
+            reader.pad = modality in _masked(loaded)
         self.device = _device(device)
         self.model = loaded.to(self.device).eval()
         self.batch_size = batch_size

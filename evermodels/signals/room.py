@@ -175,6 +175,11 @@ class Reader(ABC, Generic[R]):
     """Options of the reader that are flags of the command line."""
     keeps_all: ClassVar[bool] = True
     """Whether a result keeps each window (else the one that it shows)."""
+    pad: bool = False
+    """Whether a recording that is shorter than a window is one, whose mask leaves out what lacks, if the reader can.
+
+    :class:`~evermodels.Recognizer` sets it where the model takes this modality alone, and masks of it.
+    """
 
     def __init__(self, spec: Any, window_seconds: float | None) -> None:
         self.spec = spec

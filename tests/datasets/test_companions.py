@@ -232,7 +232,7 @@ def test_speech_is_changed_in_training_alone_and_alike_for_matched_items(make, b
     assert all(torch.equal(tests[0][i]["audio"], tests[1][i]["audio"]) for i in range(6))
     seen = []
     made = UtteranceWindows.changed
-    monkeypatch.setattr(UtteranceWindows, "changed", lambda *args: seen.append(args[1:]) or made(*args))
+    monkeypatch.setattr(UtteranceWindows, "changed", lambda *args, keep: seen.append(args[1:]) or made(*args))
     items = [changed[i]["audio"] for i in range(32)]
     for i in range(0, 32, 2):  # the same change of the two that differ in the expression
         assert seen[i][1] == seen[i + 1][1] and (i % 4 or seen[i][1] != seen[i + 2][1])

@@ -52,9 +52,6 @@ class Reader(room.Reader[Audio]):
         window_seconds: Length of the model's windows in seconds.
         silent_dbfs: Level in dBFS below which a frame is silent and a window not usable (default -70; why, see
             :data:`~evermodels.signals.audio.level.SILENT_DBFS`).
-        pad: Whether a recording that is shorter than a window is one window, followed by silence that the mask leaves
-            out, as in training on utterances; for models that take masks of sound
-            (:class:`~evermodels.Recognizer` asks for it where the model does, and takes sound alone).
 
     Raises:
         ConfigError: If ``silent_dbfs`` is no level.
@@ -80,17 +77,10 @@ class Reader(room.Reader[Audio]):
     )
     keeps_all = False
 
-    def __init__(
-        self,
-        spec: AudioSpec,
-        window_seconds: float | None,
-        *,
-        silent_dbfs: float = SILENT_DBFS,
-        pad: bool = False,
-    ) -> None:
+    def __init__(self, spec: AudioSpec, window_seconds: float | None, *, silent_dbfs: float = SILENT_DBFS) -> None:
         super().__init__(spec, window_seconds)
         check_threshold(silent_dbfs, "silent_dbfs")
-        self.silent_dbfs, self.pad = float(silent_dbfs), pad
+        self.silent_dbfs = float(silent_dbfs)
 
     @classmethod
     def reads(cls, path: Path) -> bool:
@@ -102,7 +92,7 @@ class Reader(room.Reader[Audio]):
         return path.suffix.lower() in SUFFIXES
 
     def prepare(self, recording: Audio) -> Audio:
-        """Return the recording as it is, or followed by silence (``pad``): its rate is changed window by window.
+        """Return the recording as it is, or followed by silence (:attr:`pad`): its rate is changed window by window.
 
         Args:
             recording: As :meth:`open` gave it.

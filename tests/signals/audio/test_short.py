@@ -26,10 +26,16 @@ def model():
     return em.create_model("single_audio", input_spec=spec, encoders=encoders, num_classes=3, readout="statistics")
 
 
+def padding() -> Reader:
+    reader = Reader(SPEC, 2.0)
+    reader.pad = True
+    return reader
+
+
 @pytest.mark.parametrize("sfreq", [16000, 44100])
 def test_the_rest_of_the_window_is_masked_silence(sfreq):
     sound = tone(1.2, sfreq)
-    reader = Reader(SPEC, 2.0, pad=True)
+    reader = padding()
     prepared = reader.prepare(Audio(sound, sfreq=sfreq, start=7.0))
     assert (prepared.start, prepared.stop) == (7.0, 9.0)
     (window,) = reader.windows(prepared, [7.0], 2.0)
@@ -50,7 +56,7 @@ def test_a_model_that_reads_masks_answers_it(model):
     sound = tone(1.2, 16000)
     result = em.Recognizer(model).predict(audio=Audio(sound, sfreq=16000))
     assert len(result) == 1 and any("shorter than the model's window" in note for note in result.notes)
-    (window,) = (reader := Reader(SPEC, 2.0, pad=True)).windows(reader.prepare(Audio(sound, sfreq=16000)), [0.0], 2.0)
+    (window,) = (reader := padding()).windows(reader.prepare(Audio(sound, sfreq=16000)), [0.0], 2.0)
     with torch.no_grad():
         want = model(audio=window.tensor[None], masks={"audio": window.mask[None]}).probabilities
     np.testing.assert_array_equal(result.probabilities, want.numpy())
