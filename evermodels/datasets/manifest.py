@@ -293,7 +293,7 @@ class RecordingsSettings(DataSettings):
         if len(people) < (2 if self.n_validation == 0 else 3):
             raise DataError(
                 f"manifest: it has {', '.join(people)}; at least 3 people are needed, to train, to choose the epoch "
-                "and to test, or 2 with n_validation=0, which keeps the last epoch."
+                "and to test, or 2 with n_validation=0 and selection.metric='last', where nobody chooses."
             )
         folds = self.count(manifest)
         if self.fold >= folds:
